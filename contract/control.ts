@@ -1,0 +1,183 @@
+/**
+ * The control channel: JSON-RPC between the extension (each window) and the proxy.
+ * State flows out as whole snapshots, never deltas; intents flow in, each decoded on arrival.
+ */
+import { z } from 'zod';
+import { Actor, Person } from './actor.ts';
+import { DecidedApproval, GrantView, PendingApproval } from './approval.ts';
+import { Facts } from './facts.ts';
+import { OutcomeKind } from './recording.ts';
+import { Answer } from './response.ts';
+import { Verdict } from './verdict.ts';
+
+/** Bumped on every incompatible change: an extension replaces a proxy that speaks another one. */
+export const CONTROL_VERSION = 1;
+
+/** Method names; requests unless said otherwise. */
+export const METHODS = {
+  /** Notification, proxy → extension: `Snapshot`. */
+  snapshot: 'countersign/snapshot',
+  /** `ApprovalAnswer` → `{ result: AnswerResult }`. */
+  answer: 'countersign/approval.answer',
+  /** `{ id }` → `{ ended: boolean }`. */
+  endGrant: 'countersign/grant.end',
+  /** `OperationQuery` → `OperationPage`. */
+  operations: 'countersign/operations',
+  /** `{ operation }` → `OperationDetail | null`. */
+  operation: 'countersign/operation',
+  /** `{}` → `SurfaceAccess`: what this window's terminals and MCP clients need to reach the proxy. */
+  access: 'countersign/access',
+  /** `{ name, value }` → `{}`; the value stays in the proxy's memory. `value: null` forgets it. */
+  putSecret: 'countersign/secret.put',
+  /** `{ folders }` → `{}`: the window's workspace folders and whether they are trusted. */
+  workspace: 'countersign/workspace',
+  /** `{}` → `{ checks: DoctorCheck[] }`. */
+  doctor: 'countersign/doctor',
+  /** `{ session? }` → `VerifyReport`. */
+  verify: 'countersign/recording.verify',
+  /** `{ reason }` → `{}`: deny what waits, close what is open, leave. */
+  shutdown: 'countersign/shutdown',
+} as const;
+
+/** Sent as `initializationOptions` after the handshake has proved the secret. */
+export const Hello = z.object({
+  controlVersion: z.number().int(),
+  extensionVersion: z.string().max(60),
+  /** Stable for the life of a window. */
+  window: z.string().max(128),
+  /** The editor's name as it calls itself, for the actor: `Visual Studio Code`, `Cursor`. */
+  editor: z.string().max(200),
+});
+export type Hello = z.infer<typeof Hello>;
+
+export const ConnectionView = z.object({
+  name: z.string().max(200),
+  protocol: z.string().max(40),
+  via: z.enum(['local', 'gateway']),
+  state: z.enum(['ready', 'starting', 'needs-secret', 'failed']),
+  /** A sentence for `needs-secret` and `failed`: what happened and what to do. */
+  problem: z.string().max(1000).optional(),
+  /** The secret that is missing, for `needs-secret`. */
+  secret: z.string().max(200).optional(),
+  /** How a client reaches it, without a secret: `postgres://127.0.0.1:55432/orders`. */
+  address: z.string().max(1000).optional(),
+  /** How it logs in upstream, in words: `static login, kept by the editor`. */
+  credential: z.string().max(200),
+  /** What is masked: `customers.email` → `partial`. */
+  sensitive: z.record(z.string(), z.string()),
+});
+export type ConnectionView = z.infer<typeof ConnectionView>;
+
+export const PolicyProblem = z.object({
+  file: z.string().max(1000),
+  line: z.number().int().positive(),
+  column: z.number().int().positive(),
+  message: z.string().max(1000),
+});
+export type PolicyProblem = z.infer<typeof PolicyProblem>;
+
+export const PolicyView = z.object({
+  version: z.string().max(128),
+  files: z.array(z.string().max(1000)).max(20),
+  /** Not empty: the last good policy is in force, and these must be mended. */
+  problems: z.array(PolicyProblem).max(100),
+  rules: z.number().int().nonnegative(),
+});
+export type PolicyView = z.infer<typeof PolicyView>;
+
+export const Snapshot = z.object({
+  revision: z.number().int().nonnegative(),
+  proxy: z.object({ version: z.string(), pid: z.number().int(), startedAt: z.number(), windows: z.number().int() }),
+  person: Person,
+  policy: PolicyView,
+  connections: z.array(ConnectionView).max(500),
+  pending: z.array(PendingApproval).max(500),
+  decided: z.array(DecidedApproval).max(50),
+  grants: z.array(GrantView).max(200),
+  /** Raised by one each time a record is added: a hint to ask for operations again. */
+  recordRevision: z.number().int().nonnegative(),
+  /** Set when nothing can be forwarded (disk full, record broken): what and what to do. */
+  halted: z.string().max(1000).optional(),
+});
+export type Snapshot = z.infer<typeof Snapshot>;
+
+/** A line of the Sessions tree. */
+export const OperationSummary = z.object({
+  operation: z.string(),
+  session: z.string(),
+  conversation: z.string(),
+  at: z.number(),
+  actor: Actor,
+  connection: z.string(),
+  protocol: z.string(),
+  headline: z.string(),
+  effect: z.string(),
+  decision: z.string(),
+  rule: z.string(),
+  approvedBy: z.string().optional(),
+  outcome: OutcomeKind.optional(),
+  rows: z.number().int().optional(),
+  masked: z.number().int(),
+  tookMs: z.number().optional(),
+  waitedMs: z.number().optional(),
+});
+export type OperationSummary = z.infer<typeof OperationSummary>;
+
+export const OperationQuery = z.object({
+  /** Free text over statement, connection, agent and rule; `key:value` terms for verdict, connection, agent, outcome. */
+  filter: z.string().max(500).default(''),
+  before: z.number().optional(),
+  limit: z.number().int().min(1).max(500).default(200),
+});
+export type OperationQuery = z.infer<typeof OperationQuery>;
+export const OperationPage = z.object({ operations: z.array(OperationSummary), more: z.boolean() });
+export type OperationPage = z.infer<typeof OperationPage>;
+
+export const OperationDetail = z.object({
+  summary: OperationSummary,
+  payload: z.string(),
+  params: z.array(z.string().nullable()),
+  facts: Facts,
+  verdict: Verdict,
+  approval: z.object({ answer: z.string(), why: z.string(), by: Person.optional(), note: z.string().optional(), waitedMs: z.number() }).optional(),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  /** As the agent saw it. */
+  answer: Answer.optional(),
+  /**
+   * The same answer before masking: only while it is in the proxy's memory, and only for who may see it.
+   * Never stored.
+   */
+  raw: Answer.optional(),
+  /** The session's chain was read again and holds up to this entry. */
+  verified: z.object({ ok: z.boolean(), entries: z.number().int(), head: z.string(), problem: z.string().optional() }),
+});
+export type OperationDetail = z.infer<typeof OperationDetail>;
+
+export const SurfaceAccess = z.object({
+  /** For the editor's terminals: `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, … */
+  environment: z.record(z.string(), z.string()),
+  mcp: z.array(z.object({ name: z.string(), label: z.string(), url: z.string(), headers: z.record(z.string(), z.string()), version: z.string() })),
+});
+export type SurfaceAccess = z.infer<typeof SurfaceAccess>;
+
+export const DoctorCheck = z.object({
+  id: z.string(),
+  title: z.string(),
+  state: z.enum(['ok', 'warning', 'failed']),
+  /** What was found, and for anything but `ok`, what to do. */
+  detail: z.string(),
+});
+export type DoctorCheck = z.infer<typeof DoctorCheck>;
+
+export const VerifyReport = z.object({
+  ok: z.boolean(),
+  sessions: z.number().int(),
+  entries: z.number().int(),
+  problems: z.array(z.string()),
+});
+export type VerifyReport = z.infer<typeof VerifyReport>;
+
+export const WorkspaceFolder = z.object({ path: z.string().max(4096), trusted: z.boolean() });
+export const Workspace = z.object({ folders: z.array(WorkspaceFolder).max(100) });
+export type Workspace = z.infer<typeof Workspace>;
+export const PutSecret = z.object({ name: z.string().max(200), value: z.string().max(65_536).nullable() });

@@ -1,0 +1,40 @@
+/** Masking as the protocols use it. */
+import type { Answer, Finding } from '../../contract/response.ts';
+import type { MaskKind } from '../../contract/verdict.ts';
+
+/** Text in which every detected value has been replaced. The brand is what the recorder and the agent's side require. */
+declare const masked: unique symbol;
+export type MaskedText = string & { readonly [masked]: true };
+
+/** A finding while the text is still in hand; `at` are offsets (UTF-16) in the masked text. */
+export interface Scrubbed {
+  readonly text: MaskedText;
+  readonly findings: readonly Finding[];
+}
+
+/** Replaces one value. `kind` is the policy's; `label` says what it is (`customers.email`, `card`). */
+export interface ValueMasker {
+  mask(value: string, kind: MaskKind, label: string): MaskedText;
+}
+
+/** One per session: keeps the session's `hash` key and `token` numbering. */
+export interface SessionMasking extends ValueMasker {
+  /** Detects and replaces every sensitive value in a piece of text that is complete (a column value, an error). */
+  scrub(text: string): Scrubbed;
+  /** The same over a stream, whatever the chunks: holds back no more than the longest span that a detector needs. */
+  stream(): MaskStream;
+  /** A fast answer to "may this hold anything sensitive?"; false is certain. */
+  suspicious(bytes: Uint8Array): boolean;
+}
+
+export interface MaskStream {
+  push(chunk: string): Scrubbed;
+  end(): Scrubbed;
+}
+
+/** Collects the answer as the agent saw it, and (in memory, if `keepRaw`) as it was, both cut to what a person reads. */
+export interface AnswerCollector {
+  readonly masked: number;
+  answer(): Answer | undefined;
+  raw(): Answer | undefined;
+}

@@ -1,0 +1,24 @@
+import { DECISIONS, type Verdict } from '../../contract/verdict.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Operation } from './operation.ts';
+import { MINT, Permit } from './permit.ts';
+import type { Session } from './session.ts';
+
+/** Decides every part of an operation; the strictest verdict stands for the whole. */
+export function decide(policy: Policy, session: Session, operation: Operation): Verdict {
+  const { actor, connection, protocol, surface, conversation } = session.request;
+  const context = { actor, connection, protocol, surface, conversationRead: conversation.read };
+  let worst: Verdict | undefined;
+  for (const part of operation.parts) {
+    const verdict = policy.decide(part, context);
+    if (!worst || DECISIONS.indexOf(verdict.decision) > DECISIONS.indexOf(worst.decision)) worst = verdict;
+  }
+  if (!worst) throw new Error('an operation without parts');
+  return worst;
+}
+
+/** A permit by verdict alone. */
+export function permitByVerdict(verdict: Verdict, operation: Operation): Permit {
+  if (verdict.decision !== 'allow') throw new Error(`no permit from a verdict of ${verdict.decision}`);
+  return Permit[MINT](operation.id, operation.digest, `rule:${verdict.rule.id}`);
+}

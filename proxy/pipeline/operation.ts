@@ -1,0 +1,58 @@
+import type { DryRun } from '../../contract/approval.ts';
+import type { Facts } from '../../contract/facts.ts';
+import type { Digest, OperationId } from '../../contract/ids.ts';
+import type { Answer } from '../../contract/response.ts';
+
+/** One thing asked for, already classified by its protocol. */
+export interface Operation {
+  readonly id: OperationId;
+  /** Over connection, session context, exact bytes and parameters: see `Engine.digest`. */
+  readonly digest: Digest;
+  /** One entry a statement; each is decided, the strictest wins. Never empty. */
+  readonly parts: readonly [Facts, ...Facts[]];
+  /** The whole request as text, for a person. */
+  readonly payload: string;
+  readonly params: readonly (string | null)[];
+  /** `payload` and `params` with sensitive literals masked: what is written to the record. */
+  readonly recorded: { readonly payload: string; readonly params?: readonly (string | null)[] };
+  readonly language: 'sql' | 'json' | 'shell' | 'text';
+  /** Normalised form without literals; equal shapes can share a grant and a cached verdict. */
+  readonly shape?: string;
+  /** What the agent says it is for. Unverified. */
+  readonly reason?: string;
+  /** Set where the surface promised to change nothing: anything but a read is refused whatever policy says. */
+  readonly readOnly?: boolean;
+  readonly dryRun?: (signal: AbortSignal) => Promise<DryRun>;
+  readonly noDryRun?: string;
+}
+
+/** What came of forwarding. Everything in it is masked. */
+export interface Outcome {
+  readonly outcome: 'done' | 'failed' | 'cancelled' | 'lost';
+  readonly rows?: number;
+  readonly masked: number;
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly answer?: Answer;
+  /** Before masking; goes to memory only. */
+  readonly raw?: Answer;
+}
+
+/** Why an operation was not forwarded, as data; each protocol words it in its own well-formed error. */
+export interface Refusal {
+  readonly code:
+    | 'denied-by-rule'
+    | 'denied-by-person'
+    | 'no-answer'
+    | 'nobody-to-ask'
+    | 'not-read-only'
+    | 'cancelled'
+    | 'not-recorded'
+    | 'session-closed'
+    | 'too-many-asks';
+  /** A sentence for the agent and the person behind it: what was refused, by which rule or whom, what to do. */
+  readonly sentence: string;
+  readonly rule?: string;
+  readonly note?: string;
+}
+
+export type RunResult = { readonly forwarded: true; readonly outcome: Outcome } | { readonly forwarded: false; readonly refusal: Refusal };

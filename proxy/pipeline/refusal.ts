@@ -1,0 +1,66 @@
+/** The sentences an agent gets when it is stopped. Each says what happened, by whom or what, and what to do. */
+
+import { personLabel } from '../../contract/actor.ts';
+import { mergeFacts } from '../../contract/facts.ts';
+import type { Verdict } from '../../contract/verdict.ts';
+import type { ApprovalOutcome } from '../approval/approvals.ts';
+import type { Operation, Refusal } from './operation.ts';
+
+type Denied = Extract<ApprovalOutcome, { answer: 'denied' }>;
+
+export const refusalOf = {
+  rule(verdict: Verdict): Refusal {
+    const say = verdict.say ?? verdict.because;
+    return { code: 'denied-by-rule', rule: verdict.rule.id, sentence: `Denied by rule ${verdict.rule.id}: ${say}` };
+  },
+
+  person(verdict: Verdict, denied: Denied): Refusal {
+    const rule = verdict.rule.id;
+    const by = denied.by ? personLabel(denied.by) : 'a person';
+    switch (denied.why) {
+      case 'person':
+        return denied.note === undefined || denied.note === ''
+          ? { code: 'denied-by-person', rule, sentence: `Denied by ${by}. Do not retry it unchanged.` }
+          : { code: 'denied-by-person', rule, note: denied.note, sentence: `Denied by ${by}: ${denied.note}` };
+      case 'deadline':
+        return {
+          code: 'no-answer',
+          rule,
+          sentence: `Denied: nobody answered within the time that rule ${rule} allows. Ask the person to open the Approvals view, then try again.`,
+        };
+      case 'withdrawn':
+        return refusalOf.cancelled();
+      case 'nobody':
+        return { code: 'nobody-to-ask', rule, sentence: `Denied: rule ${rule} asks a person, and no editor with Countersign is open to ask in.` };
+      case 'limit':
+        return { code: 'too-many-asks', rule, sentence: 'Denied: too many requests wait for a person already. Wait until they are answered.' };
+      case 'shutdown':
+        return { code: 'session-closed', rule, sentence: 'Denied: Countersign is shutting down. Connect again and retry.' };
+      case 'policy-changed':
+        return refusalOf.policyKeepsChanging();
+    }
+  },
+
+  notReadOnly(operation: Operation): Refusal {
+    return {
+      code: 'not-read-only',
+      sentence: `Refused: this tool only reads, and ${mergeFacts(operation.parts).headline} does not. Use the execute tool, which asks a person where policy says so.`,
+    };
+  },
+
+  policyKeepsChanging(): Refusal {
+    return { code: 'no-answer', sentence: 'Denied: the policy changed while this waited for an answer. Try again.' };
+  },
+
+  cancelled(): Refusal {
+    return { code: 'cancelled', sentence: 'Cancelled by the client before it was answered.' };
+  },
+
+  closed(): Refusal {
+    return { code: 'session-closed', sentence: 'Denied: this session has ended. Connect again.' };
+  },
+
+  notRecorded(why: string): Refusal {
+    return { code: 'not-recorded', sentence: `Denied: Countersign cannot write its record, so nothing is forwarded. ${why}` };
+  },
+};

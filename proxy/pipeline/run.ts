@@ -1,0 +1,134 @@
+/**
+ * The one way for every operation on every surface:
+ *
+ *   identify → classify → decide → (approve) → issue credential → forward → mask → record
+ *
+ * Identify and classify are done when a `Session` and an `Operation` exist; `forward` issues the credential, sends, and
+ * passes the answer through the session's masking. A plain function, not middleware: the order is a security invariant.
+ */
+import { mergeFacts } from '../../contract/facts.ts';
+import type { Verdict } from '../../contract/verdict.ts';
+import type { ApprovalOutcome } from '../approval/approvals.ts';
+import { approve, permitByApproval } from './approve.ts';
+import { decide, permitByVerdict } from './decide.ts';
+import type { Engine } from './engine.ts';
+import type { Operation, Outcome, Refusal, RunResult } from './operation.ts';
+import type { Permit } from './permit.ts';
+import { refusalOf } from './refusal.ts';
+import type { Session } from './session.ts';
+
+/** How often an operation is asked again because the policy changed while it waited. */
+const MAX_POLICY_CHANGES = 3;
+
+/**
+ * @param forward sends the operation upstream and streams its masked answer back; it spends the permit before the first
+ *   byte. Called at most once, synchronously where a read is allowed by rule.
+ */
+export async function run(
+  engine: Engine,
+  session: Session,
+  operation: Operation,
+  signal: AbortSignal,
+  forward: (permit: Permit) => Promise<Outcome>,
+): Promise<RunResult> {
+  const startedAt = engine.clock.now();
+  let closing: Outcome | { readonly outcome: 'denied' | 'cancelled'; readonly masked: 0; readonly error?: Outcome['error'] } = { outcome: 'lost', masked: 0 };
+  const refuse = (refusal: Refusal): RunResult => {
+    closing = {
+      outcome: refusal.code === 'cancelled' ? 'cancelled' : 'denied',
+      masked: 0,
+      error: { code: refusal.code, message: session.masking.scrub(refusal.sentence).text },
+    };
+    return { forwarded: false, refusal };
+  };
+  let recorded = false;
+  try {
+    if (session.signal.aborted) return { forwarded: false, refusal: refusalOf.closed() };
+
+    let verdict = decide(engine.policy(), session, operation);
+    session.request.conversation.remember(session.request.connection, operation.parts);
+    writeIntent(session, operation, verdict);
+    recorded = true;
+    if (operation.readOnly && mergeFacts(operation.parts).effect !== 'read') return refuse(refusalOf.notReadOnly(operation));
+
+    let permit: Permit | undefined;
+    for (let round = 0; !permit; round++) {
+      if (round > 0) verdict = decide(engine.policy(), session, operation);
+      if (verdict.decision === 'deny') return refuse(refusalOf.rule(verdict));
+      if (verdict.decision === 'allow') {
+        permit = permitByVerdict(verdict, operation);
+        break;
+      }
+      if (round > MAX_POLICY_CHANGES) return refuse(refusalOf.policyKeepsChanging());
+      await session.recording.sync();
+      const answer = await approve(engine, session, operation, verdict, anySignal(signal, session.signal));
+      writeApproval(session, operation, answer);
+      if (answer.answer === 'denied' && answer.why !== 'policy-changed') return refuse(refusalOf.person(verdict, answer));
+      permit = permitByApproval(engine, answer, operation, engine.policy().version);
+    }
+
+    // Written before it is done, and on disk before anything that changes the world.
+    if (operation.parts.some((part) => part.effect !== 'read')) await session.recording.sync();
+    if (signal.aborted || session.signal.aborted) return refuse(refusalOf.cancelled());
+
+    const outcome = await forward(permit);
+    closing = outcome;
+    if (outcome.raw) engine.recorder.keepRaw(operation.id, outcome.raw);
+    return { forwarded: true, outcome };
+  } catch (cause) {
+    if (engine.recorder.halted !== undefined) return { forwarded: false, refusal: refusalOf.notRecorded(engine.recorder.halted) };
+    closing = { outcome: 'failed', masked: 0, error: { code: 'internal', message: 'the proxy failed while forwarding' } };
+    engine.log.error('operation.failed', { operation: operation.id, cause });
+    throw cause;
+  } finally {
+    if (recorded && engine.recorder.halted === undefined) writeOutcome(session, operation, closing, engine.clock.now() - startedAt);
+    engine.approvals.ended(operation.id, closing.outcome);
+  }
+}
+
+function writeIntent(session: Session, operation: Operation, verdict: Verdict): void {
+  session.recording.append({
+    type: 'operation.intent',
+    operation: operation.id,
+    digest: operation.digest,
+    payload: operation.recorded.payload,
+    ...(operation.recorded.params && { params: [...operation.recorded.params] }),
+    facts: mergeFacts(operation.parts),
+    verdict,
+  });
+}
+
+function writeApproval(session: Session, operation: Operation, answer: ApprovalOutcome): void {
+  session.recording.append({
+    type: 'operation.approval',
+    operation: operation.id,
+    approval: answer.approval,
+    answer: answer.answer,
+    why: answer.why,
+    ...(answer.by && { by: answer.by }),
+    ...(answer.answer === 'denied' && answer.note !== undefined && { note: session.masking.scrub(answer.note).text }),
+    waitedMs: answer.waitedMs,
+  });
+}
+
+function writeOutcome(
+  session: Session,
+  operation: Operation,
+  closing: Pick<Outcome, 'rows' | 'masked' | 'error' | 'answer'> & { readonly outcome: Outcome['outcome'] | 'denied' },
+  tookMs: number,
+): void {
+  session.recording.append({
+    type: 'operation.outcome',
+    operation: operation.id,
+    outcome: closing.outcome,
+    masked: closing.masked,
+    ...(closing.rows !== undefined && { rows: closing.rows }),
+    ...(closing.error && { error: closing.error }),
+    ...(closing.answer && { answer: closing.answer }),
+    tookMs,
+  });
+}
+
+function anySignal(a: AbortSignal, b: AbortSignal): AbortSignal {
+  return a === b ? a : AbortSignal.any([a, b]);
+}

@@ -1,0 +1,63 @@
+/** The policy in force, as the rest of the proxy sees it: immutable, one object a version. */
+import type { Actor } from '../../contract/actor.ts';
+import type { Facts } from '../../contract/facts.ts';
+import type { MaskKind, Verdict } from '../../contract/verdict.ts';
+
+/** Where a connection's login comes from. `secret:` is the editor's secret store, `file:` a file only its owner can read. */
+export type SecretRef = { readonly from: 'secret' | 'env' | 'file'; readonly name: string };
+
+interface ConnectionBase {
+  readonly name: string;
+  readonly via: 'local' | 'gateway';
+  /** `table.column` or `schema.table.column` → mask, as written in the policy. */
+  readonly sensitive: ReadonlyMap<string, MaskKind>;
+  /** Loopback port to listen on; absent: one is chosen once and kept. */
+  readonly port?: number;
+}
+
+export interface PostgresConnection extends ConnectionBase {
+  readonly protocol: 'postgres';
+  readonly upstream: { readonly host: string; readonly port: number; readonly database: string; readonly user?: string };
+  /** As libpq's `sslmode`; `prefer` is not offered: a connection is encrypted or it is not. */
+  readonly tls: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: string };
+  readonly password?: SecretRef;
+}
+
+export interface McpConnection extends ConnectionBase {
+  readonly protocol: 'mcp';
+  readonly upstream:
+    | { readonly transport: 'stdio'; readonly command: readonly string[]; readonly env: ReadonlyMap<string, string | SecretRef>; readonly cwd?: string }
+    | { readonly transport: 'http'; readonly url: string; readonly headers: ReadonlyMap<string, string | SecretRef> };
+}
+
+export type ConnectionConfig = PostgresConnection | McpConnection;
+
+/** What masking follows on one connection. */
+export interface MaskPlan {
+  /** Lower-cased `schema.table.column` (PostgreSQL: `public` filled in) → mask. */
+  readonly columns: ReadonlyMap<string, MaskKind>;
+  /** Mask for a value that a detector finds, by detector id; a missing id takes `otherwise`. `off` switches one off. */
+  readonly detectors: ReadonlyMap<string, MaskKind | 'off'>;
+  readonly otherwise: MaskKind;
+}
+
+/** What a rule can see besides the facts. */
+export interface DecisionContext {
+  readonly actor: Actor;
+  readonly connection: string;
+  readonly protocol: string;
+  readonly surface: string;
+  /** Sensitive targets read earlier in the conversation, for `conversation.read`. */
+  readonly conversationRead: readonly { readonly target: string; readonly sensitive: boolean }[];
+}
+
+export interface Policy {
+  /** Hash over the text of all layers. */
+  readonly version: string;
+  readonly connections: ReadonlyMap<string, ConnectionConfig>;
+  /** Pure: the same facts and context give the same verdict. Never throws: an error in a rule asks, and says so. */
+  decide(facts: Facts, context: DecisionContext): Verdict;
+  /** True where no rule looks at literals, arguments, time or the conversation, so that a verdict may be kept per shape. */
+  readonly cacheable: boolean;
+  maskPlan(connection: string): MaskPlan;
+}
