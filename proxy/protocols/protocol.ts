@@ -1,0 +1,72 @@
+/** What a protocol offers the proxy, and what it gets from it. One folder and one line in `index.ts` each. */
+import type { Duplex } from 'node:stream';
+import type { Router } from 'express';
+import type { Actor } from '../../contract/actor.ts';
+import type { Secret } from '../../contract/secret.ts';
+import type { Conversation } from '../pipeline/conversation.ts';
+import type { Engine } from '../pipeline/engine.ts';
+import type { ConnectionConfig, SecretRef } from '../policy/policy.ts';
+
+/** Who is at the other end of a data surface, once they have proved it. */
+export interface ClientIdentity {
+  readonly actor: Actor;
+  /** `terminal`, `mcp`, … */
+  readonly surface: string;
+  readonly conversation: Conversation;
+  /** Set where the surface promised to change nothing. */
+  readonly readOnly?: boolean;
+  /** What the agent says it is doing. Unverified. */
+  readonly reason?: string;
+}
+
+/** Checks the short-lived logins that agents' clients use. It can approve nothing. */
+export interface Clients {
+  /** The secret that belongs to a login name, for SCRAM; undefined for one that is unknown or has expired. */
+  login(user: string): { readonly secret: Secret; readonly identity: ClientIdentity } | undefined;
+  /** The same for an HTTP bearer token. */
+  bearer(token: string): ClientIdentity | undefined;
+}
+
+export interface ProtocolHost {
+  readonly engine: Engine;
+  readonly clients: Clients;
+  /** Upstream secrets. Undefined: nobody has provided it yet. */
+  readonly secret: (ref: SecretRef) => Secret | undefined;
+  /** A stable loopback port for a connection: the one configured, or one chosen once and remembered. */
+  readonly port: (connection: string, configured?: number) => Promise<number>;
+  /** Mounts a router on the loopback HTTP server at `/<path>`; Host, Origin and bearer token have been checked by then. */
+  readonly mount: (path: string, router: Router) => { dispose(): void };
+  /** Other connections that are being served, by name: how our own MCP tools reach a database. */
+  readonly served: (connection: string) => Served | undefined;
+  readonly connections: () => readonly ConnectionConfig[];
+  /** Call when `state` of something served has changed. */
+  readonly changed: () => void;
+}
+
+export type ServedState =
+  | { readonly state: 'ready' }
+  | { readonly state: 'starting' }
+  | { readonly state: 'needs-secret'; readonly secret: string; readonly problem: string }
+  | { readonly state: 'failed'; readonly problem: string };
+
+/** A connection that is being served on loopback. */
+export interface Served {
+  readonly connection: ConnectionConfig;
+  readonly state: ServedState;
+  /** How a client reaches it, without a secret. */
+  readonly address: string;
+  /** Variables that point a terminal's clients at it (`PGHOST`, …); the login is added by the caller. */
+  readonly environment?: { readonly host: string; readonly port: number; readonly database: string };
+  /** A connection from inside the proxy, already identified: the same bytes through the same code as from outside. */
+  readonly connect?: (identity: ClientIdentity) => Duplex;
+  /** Called when a secret was provided or changed. */
+  readonly retry?: () => void;
+  /** Ends every session with a sentence, frees the port. */
+  stop(reason: string): Promise<void>;
+}
+
+export interface Protocol<Config extends ConnectionConfig = ConnectionConfig> {
+  readonly name: Config['protocol'];
+  /** Starts listening. An unreachable upstream is a state, not an error; a taken port is a `Problem`. */
+  serve(connection: Config, host: ProtocolHost): Promise<Served>;
+}
