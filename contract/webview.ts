@@ -1,0 +1,97 @@
+/**
+ * What the extension and its panels say to each other. Snapshots go out to a panel, whole, never deltas; intents come
+ * back and are decoded on arrival: a panel's message is untrusted until then. A panel sends `ready` once it listens, and
+ * gets its first snapshot in answer; nothing is posted before.
+ *
+ * The page that hosts a panel is `<body data-panel="approvals">` with one module script, so one bundle knows which it is.
+ */
+import { z } from 'zod';
+import { Person } from './actor.ts';
+import { ANSWER_RESULTS, ApprovalAnswer, DecidedApproval, GrantView, PendingApproval } from './approval.ts';
+import { OperationDetail } from './control.ts';
+
+export const PANELS = ['approvals', 'operation'] as const;
+export type Panel = (typeof PANELS)[number];
+
+const id = z.string().min(1).max(128);
+
+/** How the extension stands with the proxy: `on` is the only state in which an answer reaches anyone. */
+export const LinkView = z.object({
+  state: z.enum(['starting', 'on', 'off', 'failed']),
+  /** For anything but `on`: what it means and what to do. */
+  sentence: z.string().max(1000).optional(),
+});
+export type LinkView = z.infer<typeof LinkView>;
+
+/** Extension → `approvals` panel. */
+export const ToApprovals = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('snapshot'),
+    link: LinkView,
+    /** Absent until the proxy has said who the person is. */
+    me: Person.optional(),
+    pending: z.array(PendingApproval).max(500),
+    decided: z.array(DecidedApproval).max(50),
+    grants: z.array(GrantView).max(200),
+    /** Set when nothing can be forwarded: what and what to do. */
+    halted: z.string().max(1000).optional(),
+    /** Not zero: the policy files have problems and the last good policy is in force. */
+    policyProblems: z.number().int().nonnegative(),
+  }),
+  /** What became of an answer; `failed` when it did not reach the proxy: the ask is still open. */
+  z.object({ type: z.literal('answered'), id, result: z.enum([...ANSWER_RESULTS, 'failed']), sentence: z.string().max(1000).optional() }),
+  /** Bring one ask into view (a person clicked a notification). Never answers it. */
+  z.object({ type: z.literal('reveal'), id }),
+]);
+export type ToApprovals = z.infer<typeof ToApprovals>;
+export type ApprovalsSnapshot = Extract<ToApprovals, { type: 'snapshot' }>;
+
+/** Extension → `operation` panel. */
+export const ToOperation = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('operation'), detail: OperationDetail }),
+  /** Could not be had: what happened and what to do. The panel keeps what it showed before. */
+  z.object({ type: z.literal('missing'), operation: id, sentence: z.string().max(1000) }),
+]);
+export type ToOperation = z.infer<typeof ToOperation>;
+
+/** Commands of the extension that a panel may run: a closed list, without arguments, and nothing that decides. */
+export const PANEL_COMMANDS = ['start', 'doctor', 'showLog', 'openPolicy', 'openSessions', 'openConnections'] as const;
+
+/** Longest text that a panel may put on the clipboard, in characters. */
+export const MAX_COPY_CHARS = 1_048_576;
+
+const shared = [
+  z.object({ type: z.literal('ready') }),
+  /** Open one operation in its editor tab. */
+  z.object({ type: z.literal('open'), operation: id }),
+  z.object({ type: z.literal('copy'), text: z.string().max(MAX_COPY_CHARS) }),
+  /** Show a rule where it is written: `file` and `line` as a `RuleRef` gave them. */
+  z.object({ type: z.literal('openRule'), file: z.string().max(1000), line: z.number().int().positive() }),
+  z.object({ type: z.literal('run'), command: z.enum(PANEL_COMMANDS) }),
+] as const;
+
+/** `approvals` panel → extension. */
+export const FromApprovals = z.discriminatedUnion('type', [
+  ...shared,
+  /** A person's click: bound to the id and the digest that were on the screen. */
+  z.object({ type: z.literal('answer'), answer: ApprovalAnswer }),
+  z.object({ type: z.literal('endGrant'), id }),
+]);
+export type FromApprovals = z.infer<typeof FromApprovals>;
+
+/** `operation` panel → extension. */
+export const FromOperation = z.discriminatedUnion('type', [
+  ...shared,
+  /** Read the session's chain again and say whether it holds. */
+  z.object({ type: z.literal('verify'), session: id }),
+]);
+export type FromOperation = z.infer<typeof FromOperation>;
+
+/** Whether this person may answer, going by what the verdict says of approvers. For display: the proxy decides. */
+export function waitsForMe(pending: PendingApproval, me: Person): boolean {
+  return pending.verdict.approvers.some((who) => {
+    if (who === 'requester') return pending.actor.person.issuer === me.issuer && pending.actor.person.subject === me.subject;
+    if (who.startsWith('group:')) return me.groups.includes(who.slice('group:'.length));
+    return who === me.subject || who === `user:${me.subject}`;
+  });
+}
