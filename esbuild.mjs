@@ -1,0 +1,60 @@
+// Three bundles from one source tree: the extension and the proxy (CommonJS, for the editor's Node) and the panels (ESM,
+// for the webview). `node esbuild.mjs [--watch]`.
+import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, context } from 'esbuild';
+
+const root = dirname(fileURLToPath(import.meta.url));
+const require = createRequire(import.meta.url);
+const watch = process.argv.includes('--watch');
+process.chdir(root);
+rmSync('dist', { recursive: true, force: true });
+mkdirSync('dist/webview', { recursive: true });
+
+const common = { bundle: true, minify: true, keepNames: true, legalComments: 'none', sourcemap: watch ? 'inline' : false, logLevel: 'warning' };
+// Sources are ES modules; what they ask of `import.meta.url` a CommonJS bundle answers from its own file name.
+const node = {
+  ...common,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node22',
+  define: { 'import.meta.url': 'importMetaUrl' },
+  banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
+  // The CommonJS builds of the language client and of libpg-query are the ones that bundle.
+  mainFields: ['main', 'module'],
+  conditions: ['require', 'node'],
+};
+
+const bundles = [
+  { ...node, entryPoints: { extension: 'extension/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' }, external: ['vscode'] },
+  {
+    ...node,
+    entryPoints: { proxy: 'proxy/main.ts', ...(existsSync('cli/main.ts') && { countersign: 'cli/main.ts' }) },
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    external: ['pg-native'],
+  },
+  {
+    ...common,
+    keepNames: false,
+    platform: 'browser',
+    format: 'esm',
+    target: 'chrome134',
+    entryPoints: { approvals: 'webview/approvals/main.ts', operation: 'webview/operation/main.ts' },
+    outdir: 'dist/webview',
+    conditions: ['production', 'browser'],
+  },
+];
+
+if (watch) {
+  for (const options of bundles) await (await context(options)).watch();
+} else {
+  await Promise.all(bundles.map((options) => build(options)));
+}
+copyFileSync(require.resolve('libpg-query/wasm/libpg-query.wasm'), 'dist/libpg-query.wasm');
+for (const file of ['codicon.css', 'codicon.ttf']) copyFileSync(require.resolve(`@vscode/codicons/dist/${file}`), join('dist/webview', file));
+
+const kilobytes = (file) => `${file} ${Math.round(statSync(file).size / 1024)} KB`;
+console.log(['dist/extension.cjs', 'dist/proxy.cjs', 'dist/webview/approvals.js', 'dist/webview/operation.js'].map(kilobytes).join(', '));
