@@ -1,5 +1,5 @@
 /** The demo's database: a small shop, the same on every machine, with people in it who do not exist. */
-import pg from 'pg';
+import { Client } from 'pg';
 import { SUPERUSER } from './postgres.ts';
 
 export const CUSTOMERS = 3000;
@@ -130,7 +130,7 @@ const SCHEMA = `
 
 /** Makes the shop where it is not there yet. `login` is the role that Countersign's own connection uses. */
 export async function createShop(port: number, password: string, login: { readonly user: string; readonly password: string }): Promise<'made' | 'kept'> {
-  const admin = new pg.Client({ host: '127.0.0.1', port, user: SUPERUSER, password, database: 'postgres' });
+  const admin = new Client({ host: '127.0.0.1', port, user: SUPERUSER, password, database: 'postgres' });
   await admin.connect();
   try {
     const found = await admin.query('select 1 from pg_database where datname = $1', [DATABASE]);
@@ -143,7 +143,7 @@ export async function createShop(port: number, password: string, login: { readon
   } finally {
     await admin.end();
   }
-  const client = new pg.Client({ host: '127.0.0.1', port, user: login.user, password: login.password, database: `${DATABASE}_new` });
+  const client = new Client({ host: '127.0.0.1', port, user: login.user, password: login.password, database: `${DATABASE}_new` });
   await client.connect();
   try {
     await client.query(SCHEMA);
@@ -152,14 +152,14 @@ export async function createShop(port: number, password: string, login: { readon
     await client.end();
   }
   // Renamed at the very end: a run that was cut off leaves no half-filled shop behind that looks whole.
-  const last = new pg.Client({ host: '127.0.0.1', port, user: SUPERUSER, password, database: 'postgres' });
+  const last = new Client({ host: '127.0.0.1', port, user: SUPERUSER, password, database: 'postgres' });
   await last.connect();
   await last.query(`alter database ${DATABASE}_new rename to ${DATABASE}`);
   await last.end();
   return 'made';
 }
 
-async function fill(client: pg.Client): Promise<void> {
+async function fill(client: Client): Promise<void> {
   const people = customers();
   const next = generator(7);
   const day = () => new Date(Date.UTC(2025, 0, 1) + next(640) * 86_400_000).toISOString().slice(0, 10);
