@@ -3,6 +3,7 @@ import type { Approvals } from '../approval/approvals.ts';
 import type { SessionMasking } from '../masking/masking.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Recorder } from '../recording/recorder.ts';
+import type { Session } from './session.ts';
 
 /** Log lines are data: an event name and fields. Values of secret-looking keys and `Secret`s never reach the file. */
 export interface Log {
@@ -29,4 +30,6 @@ export interface Engine {
   readonly newId: (prefix: 'ses' | 'op' | 'con' | 'app') => string;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of every session, so that whoever runs the engine can end one: when a grant ends, or nothing can be recorded. */
+  readonly sessions?: { opened(session: Session): void; closed(session: Session): void };
 }

@@ -23,8 +23,10 @@ export class Session {
   readonly masking: SessionMasking;
   readonly #abort = new AbortController();
   #closed: Promise<void> | undefined;
+  readonly #engine: Engine;
 
-  private constructor(id: SessionId, request: SessionRequest, recording: SessionRecording, masking: SessionMasking) {
+  private constructor(engine: Engine, id: SessionId, request: SessionRequest, recording: SessionRecording, masking: SessionMasking) {
+    this.#engine = engine;
     this.id = id;
     this.request = request;
     this.recording = recording;
@@ -36,7 +38,9 @@ export class Session {
     const id = engine.newId('ses') as SessionId;
     const { actor, connection, protocol, surface, conversation } = request;
     const recording = await engine.recorder.open({ session: id, conversation: conversation.id as ConversationId, actor, connection, protocol, surface });
-    return new Session(id, request, recording, engine.masking(connection));
+    const session = new Session(engine, id, request, recording, engine.masking(connection));
+    engine.sessions?.opened(session);
+    return session;
   }
 
   /** Aborted when the session ends, for whatever reason: what waits must let go. */
@@ -47,7 +51,7 @@ export class Session {
   /** Ends the session; the second call waits for the first. */
   close(reason: string): Promise<void> {
     this.#abort.abort(reason);
-    this.#closed ??= this.recording.close(reason);
+    this.#closed ??= this.recording.close(reason).finally(() => this.#engine.sessions?.closed(this));
     return this.#closed;
   }
 }

@@ -1,0 +1,36 @@
+/** The sessions that are open now, so that one can be ended from here. */
+import type { Engine, Log } from '../pipeline/engine.ts';
+import type { Session } from '../pipeline/session.ts';
+
+export class LiveSessions implements NonNullable<Engine['sessions']> {
+  readonly #open = new Map<string, Session>();
+  readonly #log: Log;
+  readonly #changed: () => void;
+
+  constructor(log: Log, changed: () => void) {
+    this.#log = log;
+    this.#changed = changed;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  opened(session: Session): void {
+    this.#open.set(session.id, session);
+    this.#changed();
+  }
+
+  closed(session: Session): void {
+    this.#open.delete(session.id);
+    this.#changed();
+  }
+
+  /** Ends the named sessions, or all of them, with a sentence. Resolves when their records are closed, or cannot be. */
+  async end(reason: string, ids: Iterable<string> = [...this.#open.keys()]): Promise<void> {
+    const sessions = [...ids].flatMap((id) => this.#open.get(id) ?? []);
+    await Promise.all(
+      sessions.map((session) => session.close(reason).catch((cause: unknown) => this.#log.warn('session.not-closed', { session: session.id, cause }))),
+    );
+  }
+}

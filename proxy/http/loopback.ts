@@ -1,0 +1,190 @@
+/** The loopback HTTP server: where MCP clients and hooks come in. It carries operations and can approve nothing. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import express, { type ErrorRequestHandler, type RequestHandler, Router } from 'express';
+import type { Log } from '../pipeline/engine.ts';
+import type { Clients } from '../protocols/protocol.ts';
+import { bearerOf, type Rejection, rejection } from './guard.ts';
+
+export const LOOPBACK = '127.0.0.1';
+/** Largest request body, in bytes. */
+export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+const MAX_HEADER_BYTES = 16 * 1024;
+const MAX_HEADERS = 100;
+const MAX_CONNECTIONS = 256;
+/** How long a client may take over its headers, and over the whole request, in milliseconds. */
+const HEADERS_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_MS = 60_000;
+const MOUNT_PATH = /^[\w~-][\w.~-]*(?:\/[\w~-][\w.~-]*)*$/;
+
+export interface LoopbackOptions {
+  readonly port: number;
+  readonly clients: Clients;
+  readonly log: Log;
+  readonly allowedOrigins?: readonly string[];
+  /** Shorter ones are for tests. */
+  readonly timeouts?: { readonly headersMs: number; readonly requestMs: number };
+}
+
+export class LoopbackServer {
+  readonly #options: LoopbackOptions;
+  readonly #server: Server;
+  readonly #mounts = new Map<string, Router>();
+  readonly #sockets = new Set<Socket>();
+
+  constructor(options: LoopbackOptions) {
+    this.#options = options;
+    const headersMs = options.timeouts?.headersMs ?? HEADERS_TIMEOUT_MS;
+    const requestMs = options.timeouts?.requestMs ?? REQUEST_TIMEOUT_MS;
+    const app = this.#application();
+    const guard = { port: options.port, allowedOrigins: options.allowedOrigins ?? [] };
+    const handle = (request: IncomingMessage, response: ServerResponse): void => {
+      const refused = rejection(request, guard);
+      if (refused) refuse(request, response, refused);
+      else app(request, response);
+    };
+    this.#server = createServer(
+      {
+        requireHostHeader: false, // The guard says no in its own words.
+        maxHeaderSize: MAX_HEADER_BYTES,
+        headersTimeout: headersMs,
+        requestTimeout: requestMs,
+        connectionsCheckingInterval: Math.max(100, Math.min(headersMs, requestMs) / 2),
+        keepAliveTimeout: KEEP_ALIVE_MS,
+      },
+      handle,
+    );
+    this.#server.maxHeadersCount = MAX_HEADERS;
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.on('error', () => socket.destroy());
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    const goAway = (_request: IncomingMessage, socket: NodeJS.WritableStream & { destroy(): void }): void => {
+      socket.end('HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      socket.destroy();
+    };
+    this.#server.on('upgrade', goAway);
+    this.#server.on('connect', goAway);
+    // Waiting for "100 Continue" gets no special treatment: the same guard, then the body.
+    this.#server.on('checkContinue', (request, response) => {
+      const refused = rejection(request, guard);
+      if (refused) return refuse(request, response, refused);
+      response.writeContinue();
+      return app(request, response);
+    });
+    this.#server.on('clientError', (_error, socket) => {
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      socket.destroy();
+    });
+  }
+
+  /** Rejects with the system's error where the port cannot be had. */
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host: LOOPBACK, port: this.#options.port, exclusive: true }, () => {
+        this.#server.off('error', reject);
+        this.#server.on('error', (cause) => this.#options.log.error('http.failed', { cause }));
+        resolve();
+      });
+    });
+  }
+
+  get listening(): boolean {
+    return this.#server.listening;
+  }
+
+  /** Serves a router at `/<path>` and below it, after every check; `response.locals.identity` says who calls. */
+  mount(path: string, router: Router): { dispose(): void } {
+    if (!MOUNT_PATH.test(path)) throw new Error(`not a path to mount at: ${path}`);
+    if (this.#mounts.has(path)) throw new Error(`something is mounted at ${path} already`);
+    this.#mounts.set(path, Router({ caseSensitive: true, strict: false }).use(`/${path}`, router));
+    return { dispose: () => void this.#mounts.delete(path) };
+  }
+
+  async stop(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const socket of this.#sockets) socket.destroy();
+    if (this.#server.listening || this.#sockets.size > 0) await closed;
+  }
+
+  #application(): express.Express {
+    const app = express();
+    app.disable('x-powered-by');
+    app.disable('etag');
+    app.set('query parser', 'simple');
+    app.use(secureHeaders, this.#authenticate, express.json({ limit: MAX_BODY_BYTES, type: 'application/json', strict: true }), this.#route);
+    app.use(((_request, response) => void response.status(404).json({ error: 'Nothing is here.' })) satisfies RequestHandler);
+    app.use(this.#failed);
+    return app;
+  }
+
+  readonly #authenticate: RequestHandler = (request, response, next) => {
+    const token = bearerOf(request);
+    const identity = token === undefined ? undefined : this.#options.clients.bearer(token);
+    if (!identity) {
+      refuse(request, response, { status: 401, message: 'A valid bearer token is needed. It expires; reload the editor window for a new one.' });
+      return;
+    }
+    response.locals.identity = identity;
+    next();
+  };
+
+  /** The longest path first, so that `/mcp/orders` is not taken by `/mcp`. */
+  readonly #route: RequestHandler = (request, response, next) => {
+    const { path } = request;
+    let best: string | undefined;
+    for (const mount of this.#mounts.keys()) {
+      if ((path === `/${mount}` || path.startsWith(`/${mount}/`)) && mount.length > (best?.length ?? -1)) best = mount;
+    }
+    const router = best === undefined ? undefined : this.#mounts.get(best);
+    if (router) router(request, response, next);
+    else next();
+  };
+
+  /** Nothing of an error's inside reaches the client. */
+  readonly #failed: ErrorRequestHandler = (error: unknown, request, response, _next) => {
+    const status = (error as { status?: unknown } | undefined)?.status;
+    if (status === 413) return refuseLarge(request, response);
+    const malformed = typeof status === 'number' && status >= 400 && status < 500;
+    if (!malformed) this.#options.log.error('http.request-failed', { path: request.path, cause: error });
+    if (response.headersSent) {
+      response.destroy();
+      return undefined;
+    }
+    response.status(malformed ? 400 : 500).json({ error: malformed ? 'The request is malformed.' : 'The proxy failed. Its log says more.' });
+    return undefined;
+  };
+}
+
+const secureHeaders: RequestHandler = (_request, response, next) => {
+  setSecureHeaders(response);
+  next();
+};
+
+function setSecureHeaders(response: ServerResponse): void {
+  response.setHeader('Cache-Control', 'no-store');
+  response.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
+  response.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
+  response.setHeader('Referrer-Policy', 'no-referrer');
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+}
+
+function refuseLarge(request: IncomingMessage, response: ServerResponse): void {
+  send(request, response, 413, `A request body may have at most ${MAX_BODY_BYTES} bytes.`);
+}
+
+function refuse(request: IncomingMessage, response: ServerResponse, { status, message }: Rejection): void {
+  send(request, response, status, message);
+}
+
+/** Answers and hangs up: what else the client sends is not read. */
+function send(request: IncomingMessage, response: ServerResponse, status: number, message: string): void {
+  const body = JSON.stringify({ error: message });
+  setSecureHeaders(response);
+  response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), Connection: 'close' });
+  response.end(body, () => request.destroy());
+}
