@@ -17,6 +17,8 @@ export interface Step {
 /** A conversation the model can play: chosen by the first script whose `when` matches what the user typed. */
 export interface Script {
   readonly when: RegExp;
+  /** A request that `when` matches, to suggest to a person. */
+  readonly title: string;
   readonly steps: readonly Step[];
 }
 
@@ -43,7 +45,7 @@ export function nextStep(scripts: readonly Script[], request: ChatRequest): Step
   const asked = /<userRequest>([\s\S]*?)<\/userRequest>/.exec(textOf(request.messages[from]?.content))?.[1]?.trim() ?? '';
   const results = request.messages.slice(from + 1).filter((m) => m.role === 'tool');
   const script = scripts.find((s) => s.when.test(asked));
-  if (!script) return { text: `I am a scripted model. Try one of these:\n\n${scripts.map((s) => `- ${s.when.source.replaceAll('.*', ' … ')}`).join('\n')}` };
+  if (!script) return { text: `I am a scripted model and know only these requests:\n\n${scripts.map((s) => `- ${s.title}`).join('\n')}` };
   const step = script.steps[Math.min(results.length, script.steps.length - 1)] ?? {};
   return { ...step, ...(step.text !== undefined && { text: step.text.replace('{last}', textOf(results.at(-1)?.content)) }) };
 }

@@ -1,0 +1,214 @@
+/**
+ * `npm start -- --check`: the whole story by a scripted agent and a scripted person, in the same editor, against the same
+ * database, from nothing to nothing. Prints a line a step; the result is 0 only if all held.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { Demo } from './demo.ts';
+import { ScriptedPerson } from './person.ts';
+import { customers } from './shop.ts';
+import { PROMPTS, STALE } from './story.ts';
+import { type Browser, openBrowser, openWorkbench } from './workbench.ts';
+
+/** Within this an ask must be on the screen, in milliseconds; the rest of the budget is the scripted person's own looking. */
+const ASK_SHOWN_MS = 1000;
+const NOTE = 'Not before the audit on Friday';
+
+export interface CheckOptions {
+  readonly vsix: string;
+  readonly say: (line: string) => void;
+}
+
+export async function runCheck({ vsix, say }: CheckOptions): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-check-'));
+  const demo = new Demo({ folder, vsix, say: () => {} });
+  let browser: Browser | undefined;
+  let failed = false;
+  const step = async (what: string, body: () => Promise<string | undefined>) => {
+    if (failed) return;
+    const startedAt = Date.now();
+    try {
+      const detail = await body();
+      say(`✓ ${what}${detail === undefined ? '' : ` — ${detail}`} (${((Date.now() - startedAt) / 1000).toFixed(1)} s)`);
+    } catch (error) {
+      failed = true;
+      say(`✗ ${what}\n  ${error instanceof Error ? error.message : String(error)}`);
+      const picture = join(tmpdir(), 'countersign-check-failed.png');
+      await browser?.page.screenshot({ path: picture }).catch(() => undefined);
+      if (browser) say(`  The editor at that moment: ${picture}`);
+    }
+  };
+
+  try {
+    await step('a real PostgreSQL and a real editor are up', async () => {
+      await demo.start();
+      browser = await openBrowser();
+      await openWorkbench(browser.page, demo.workbench.url());
+      return undefined;
+    });
+    if (browser) await story(demo, browser, step);
+  } finally {
+    await browser?.close();
+    await step('nothing is left running, and no port taken', async () => {
+      const pid = demo.proxyPid();
+      await demo.stop();
+      assert.ok(pid === undefined || demo.proxyPid() === undefined, `the proxy (${pid}) still runs`);
+      await assertFree(demo.database.port);
+      return undefined;
+    });
+    await step('no sensitive value is in any file that was written', async () => `${searchForLeaks(folder)} files read`);
+    if (failed) await demo.stop().catch(() => undefined);
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+  return failed ? 1 : 0;
+}
+
+async function story(demo: Demo, browser: Browser, step: (what: string, body: () => Promise<string | undefined>) => Promise<void>): Promise<void> {
+  const person = new ScriptedPerson(browser.page);
+  const [first] = customers();
+  assert.ok(first);
+
+  await step('Countersign is on', async () => {
+    await person.waitUntilOn();
+    await person.openChat();
+    return undefined;
+  });
+
+  await step('the agent reads customers, and gets them masked', async () => {
+    await person.ask(PROMPTS.look);
+    await person.waitForChat(/This is what I was given/);
+    const shown = JSON.stringify(demo.model.requests.at(-1)) + (await person.chatText());
+    for (const secret of [first.email, first.ssn, first.card]) assert.ok(!shown.includes(secret), `the agent was shown ${secret}`);
+    assert.match(shown, /‹redacted›/);
+    assert.match(shown, /‹customers\.card·1›|‹card·1›/);
+    return undefined;
+  });
+
+  await step('psql in a terminal goes through the proxy without a setting', async () => {
+    if (!hasPsql()) return 'skipped: no psql on this machine';
+    const out = join(demo.workspace, 'psql.txt');
+    await person.typeInTerminal(`psql -XAt -c "select email, ssn from customers where id = 1" > psql.txt 2>&1; echo done >> psql.txt`);
+    const text = await eventually(
+      () => (existsSync(out) && readFileSync(out, 'utf8').includes('done') ? readFileSync(out, 'utf8') : undefined),
+      'psql’s answer',
+    );
+    assert.ok(text.includes('‹redacted›'), text);
+    assert.ok(!text.includes(first.ssn) && !text.includes(first.email), text);
+    return undefined;
+  });
+
+  await step('a risky write waits for a person, shown at once and without stealing focus', async () => {
+    const before = await staleOrders(demo);
+    await person.ask(PROMPTS.refund);
+    const { waitedMs } = await person.waitForAsk();
+    assert.ok(waitedMs < ASK_SHOWN_MS, `it took ${waitedMs} ms from the question to the screen`);
+    const card = await person.currentCard();
+    for (const part of ['UPDATE', 'orders', 'shop-writes', "status = 'refunded'"]) assert.ok(card.includes(part), `the card does not say ${part}:\n${card}`);
+    assert.equal(await staleOrders(demo), before, 'the statement ran before anyone answered');
+    return `${before} orders wait`;
+  });
+
+  await step('denied with a note: the agent gets the note, nothing has run', async () => {
+    const before = await staleOrders(demo);
+    await person.deny(NOTE);
+    await person.waitForChat(new RegExp(NOTE));
+    assert.equal(await staleOrders(demo), before);
+    return undefined;
+  });
+
+  await step('approved: it runs, and the agent gets its result', async () => {
+    await person.ask(PROMPTS.refund);
+    await person.waitForAsk();
+    await person.approve();
+    await person.waitForChat(/The database answered/);
+    assert.equal(await staleOrders(demo), 0);
+    return undefined;
+  });
+
+  await step('a bulk delete is denied outright, by a rule that names itself', async () => {
+    await person.ask(PROMPTS.wipe);
+    await person.allowToolIfAsked();
+    await person.waitForChat(/no-mass-delete/);
+    assert.equal(await count(demo, 'select count(*) from orders'), 9000);
+    return undefined;
+  });
+
+  await step('Sessions shows who did what, and opens what the agent saw', async () => {
+    const rows = await person.openSessions();
+    for (const part of ['SELECT customers', 'UPDATE orders', 'DELETE orders']) assert.ok(rows.includes(part), `Sessions does not show ${part}:\n${rows}`);
+    const page = await person.openOperation('SELECT customers');
+    assert.ok(page.includes('What the agent saw'), page);
+    assert.ok(page.includes('‹redacted›'), page);
+    return undefined;
+  });
+
+  await step('nothing left this machine', async () => {
+    assert.deepEqual([...browser.external], []);
+    return undefined;
+  });
+}
+
+const staleOrders = (demo: Demo) => count(demo, `select count(*) from orders where ${STALE}`);
+
+/** Asks the database itself, past the proxy. */
+async function count(demo: Demo, sql: string): Promise<number> {
+  const client = new Client({ host: '127.0.0.1', ...demo.database });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ count: string }>(sql);
+    return Number(rows[0]?.count);
+  } finally {
+    await client.end();
+  }
+}
+
+function hasPsql(): boolean {
+  return (process.env['PATH'] ?? '')
+    .split(process.platform === 'win32' ? ';' : ':')
+    .some((folder) => existsSync(join(folder, process.platform === 'win32' ? 'psql.exe' : 'psql')));
+}
+
+async function eventually<T>(look: () => T | undefined, what: string, withinMs = 30_000): Promise<T> {
+  const deadline = Date.now() + withinMs;
+  for (;;) {
+    const found = look();
+    if (found !== undefined) return found;
+    if (Date.now() > deadline) throw new Error(`${what} did not come within ${withinMs / 1000} s`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+function assertFree(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+      .once('error', () => reject(new Error(`port ${port} is still taken`)))
+      .listen(port, '127.0.0.1', () => server.close(() => resolve()));
+  });
+}
+
+/** Reads every file that was written, but for the database's own, and fails on a raw sensitive value in one. */
+function searchForLeaks(folder: string): number {
+  const needles = customers()
+    .slice(0, 100)
+    .flatMap((c) => [c.ssn, c.card, c.card.replaceAll('-', ''), c.email]);
+  let files = 0;
+  const visit = (path: string): void => {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      const full = join(path, entry.name);
+      if (entry.isDirectory()) {
+        if (full !== join(folder, 'postgres')) visit(full);
+      } else if (entry.isFile() && statSync(full).size < 64 << 20) {
+        files++;
+        const text = readFileSync(full, 'latin1');
+        const leak = needles.find((needle) => text.includes(needle));
+        assert.equal(leak, undefined, `${full} holds ${leak}`);
+      }
+    }
+  };
+  visit(folder);
+  return files;
+}

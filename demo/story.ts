@@ -1,0 +1,50 @@
+/** What the scripted agent does when it is asked; the same story for a person trying it, for `--check` and for pictures. */
+import type { Script } from './scriptedModel.ts';
+
+export const CONNECTION = 'shop';
+
+export const STALE = "status = 'paid' AND placed_at < '2025-01-15'";
+export const REFUND = `UPDATE orders SET status = 'refunded' WHERE ${STALE}`;
+export const LOOK = 'SELECT id, name, email, ssn, card, city FROM customers ORDER BY id LIMIT 8';
+export const WIPE = 'DELETE FROM orders';
+
+export const PROMPTS = {
+  look: 'Show me the first customers',
+  refund: 'Refund the stale orders',
+  wipe: 'Delete all orders',
+} as const;
+
+export const STORY: readonly Script[] = [
+  {
+    when: /customers/i,
+    title: PROMPTS.look,
+    steps: [
+      {
+        text: 'I will look at the customers table. ',
+        tool: 'query',
+        input: { connection: CONNECTION, sql: LOOK, reason: 'The person wants to see some customers' },
+      },
+      { text: 'This is what I was given:\n\n```\n{last}\n```\n\nEmails are shortened, and I cannot see the social security and card numbers.' },
+    ],
+  },
+  {
+    when: /refund/i,
+    title: PROMPTS.refund,
+    steps: [
+      {
+        text: 'I will mark the stale orders as refunded. ',
+        tool: 'execute',
+        input: { connection: CONNECTION, sql: REFUND, reason: 'Refund the stale orders' },
+      },
+      { text: 'The database answered:\n\n```\n{last}\n```' },
+    ],
+  },
+  {
+    when: /delete|remove|wipe/i,
+    title: PROMPTS.wipe,
+    steps: [
+      { text: 'I will delete them. ', tool: 'execute', input: { connection: CONNECTION, sql: WIPE, reason: 'Clean up' } },
+      { text: 'That did not work:\n\n```\n{last}\n```' },
+    ],
+  },
+];
