@@ -27,7 +27,7 @@ export type ApprovalOutcome =
       readonly approval: string;
       readonly by?: Person;
       readonly note?: string;
-      readonly why: 'person' | 'deadline' | 'withdrawn' | 'nobody' | 'limit' | 'policy-changed' | 'shutdown';
+      readonly why: 'person' | 'deadline' | 'withdrawn' | 'nobody' | 'limit' | 'too-large' | 'policy-changed' | 'shutdown';
       readonly waitedMs: number;
     };
 

@@ -34,6 +34,8 @@ export const refusalOf = {
         return { code: 'nobody-to-ask', rule, sentence: `Denied: rule ${rule} asks a person, and no editor with Countersign is open to ask in.` };
       case 'limit':
         return { code: 'too-many-asks', rule, sentence: 'Denied: too many requests wait for a person already. Wait until they are answered.' };
+      case 'too-large':
+        return { code: 'too-many-asks', rule, sentence: `Denied: rule ${rule} asks a person, and this request is too large to show one whole. Split it.` };
       case 'shutdown':
         return { code: 'session-closed', rule, sentence: 'Denied: Countersign is shutting down. Connect again and retry.' };
       case 'policy-changed':

@@ -1,0 +1,300 @@
+/** The recorder of the proxy: a chained file a session, and the audit over all of them. */
+import { chmod, mkdir, open, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Problem } from '../../contract/problem.ts';
+import type { EntryBody } from '../../contract/recording.ts';
+import type { Answer } from '../../contract/response.ts';
+import type { Clock, Log } from '../pipeline/engine.ts';
+import { type AuditBody, AuditView } from './audit.ts';
+import { canonical } from './canonical.ts';
+import { ChainFile, FOLDER_MODE } from './chainFile.ts';
+import { readChain } from './chainReader.ts';
+import { loadSigningKey, type SigningKey, writeCheckpoint } from './checkpoint.ts';
+import { Halting } from './halting.ts';
+import { takeOwnership } from './ownership.ts';
+import { RawAnswers } from './rawAnswers.ts';
+import type { Recorder, SessionHeader, SessionRecording } from './recorder.ts';
+import { cutTorn, recoverSession, sessionFiles, unsealed } from './recovery.ts';
+import { LocalSession } from './sessionRecording.ts';
+import { SharedRun } from './sharedRun.ts';
+
+export const AUDIT_FILE = 'audit.jsonl';
+export const SESSIONS_FOLDER = 'sessions';
+const LOCK_FILE = 'recorder.lock';
+/** How often open sessions are marked in the audit and a checkpoint is signed, in milliseconds. */
+const MARK_MS = 30_000;
+/** How long a checkpoint waits for more sessions to close, in milliseconds. */
+const CHECKPOINT_MS = 500;
+
+export interface RecorderOptions {
+  /** Absolute; made where it is missing. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called once, with a sentence for a person: every session must be cut. */
+  readonly onHalt?: (sentence: string) => void;
+  /** Called for each entry after it was queued: cheap work only. */
+  readonly onEntry?: (entry: NotedEntry) => void;
+}
+
+/** An entry as the index wants it. */
+export interface NotedEntry {
+  readonly session: string;
+  /** Relative to the folder of sessions. */
+  readonly file: string;
+  readonly seq: number;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly body: EntryBody;
+}
+
+export interface LocalRecorder extends Recorder {
+  readonly directory: string;
+  /** SHA-256 (hex) of the public key that signs checkpoints; empty where the recorder never came up. */
+  readonly fingerprint: string;
+  /** An answer before masking, while it is in memory. */
+  raw(operation: string): Answer | undefined;
+  /** Puts on disk all that open sessions have appended. */
+  flush(): Promise<void>;
+  /** Closes what is open, signs a last checkpoint, lets the folder go. Never rejects. */
+  stop(reason: string): Promise<void>;
+}
+
+/** Never rejects: where the folder cannot be used, the recorder comes up halted and says why. */
+export async function createRecorder(options: RecorderOptions): Promise<LocalRecorder> {
+  const recorder = new FileRecorder(options);
+  await recorder.start();
+  return recorder;
+}
+
+class FileRecorder implements LocalRecorder {
+  readonly directory: string;
+  readonly #options: RecorderOptions;
+  readonly #halting: Halting;
+  readonly #raw: RawAnswers;
+  readonly #open = new Map<string, LocalSession>();
+  readonly #folders = new Map<string, Promise<SharedRun>>();
+  #lock: { release(): void } | undefined;
+  #key: SigningKey | undefined;
+  #audit: ChainFile | undefined;
+  #marker: NodeJS.Timeout | undefined;
+  #checkpointTimer: NodeJS.Timeout | undefined;
+  #checkpointed = -1;
+  readonly #checkpoint = new SharedRun(() => this.#signCheckpoint());
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: RecorderOptions) {
+    this.directory = options.directory;
+    this.#options = options;
+    this.#halting = new Halting(options.directory, options.log, (sentence) => options.onHalt?.(sentence));
+    this.#raw = new RawAnswers(options.clock);
+  }
+
+  get halted(): string | undefined {
+    return this.#halting.halted;
+  }
+
+  get fingerprint(): string {
+    return this.#key?.fingerprint ?? '';
+  }
+
+  get #sessions(): string {
+    return join(this.directory, SESSIONS_FOLDER);
+  }
+
+  async start(): Promise<void> {
+    try {
+      await mkdir(this.#sessions, { recursive: true, mode: FOLDER_MODE });
+      if (process.platform !== 'win32') await chmod(this.directory, FOLDER_MODE);
+      this.#lock = takeOwnership(join(this.directory, LOCK_FILE));
+      this.#key = await loadSigningKey(this.directory);
+      await this.#openAudit(this.#key);
+      this.#marker = setInterval(() => void this.#mark(), MARK_MS).unref();
+    } catch (cause) {
+      this.#halting.halt('starting', cause);
+      this.#lock?.release();
+      this.#lock = undefined;
+    }
+  }
+
+  async open(header: SessionHeader): Promise<SessionRecording> {
+    const audit = this.#audit;
+    if (this.#halting.halted !== undefined || !audit) throw this.#halting.haltedProblem();
+    if (this.#stopped) throw new Problem('session-closed', 'Countersign is shutting down. Connect again.');
+    if (!/^[A-Za-z0-9_-]{1,128}$/.test(header.session)) throw new Problem('bad-session-id', 'A session’s id may hold letters, digits, _ and - only.');
+    try {
+      const day = this.#now().slice(0, 10);
+      const folder = await this.#folder(day);
+      const file = `${day}/${header.session}.jsonl`;
+      const chain = await ChainFile.create(join(this.#sessions, file), this.#halting, header.session);
+      this.#halting.watch(chain);
+      const session = new LocalSession({
+        id: header.session,
+        chain,
+        host: this.#halting,
+        log: this.#options.log,
+        now: () => this.#now(),
+        noted: (seq, at, body) => this.#options.onEntry?.({ session: header.session, file, seq, at: Date.parse(at), body }),
+        sealed: () => this.#seal(header.session, file, chain),
+      });
+      const { conversation, actor, connection, protocol, surface } = header;
+      session.append({ type: 'session.open', conversation, actor, connection, protocol, surface });
+      this.#appendAudit(audit, { type: 'session.opened', session: header.session, file });
+      this.#open.set(header.session, session);
+      await Promise.all([session.sync(), folder.run(), audit.sync()]);
+      return session;
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code;
+      // These pass by themselves or concern this session alone; everything else means that the record cannot be kept.
+      if (code === 'EMFILE' || code === 'ENFILE')
+        throw new Problem('too-many-sessions', 'Too many sessions are open. Close some and connect again.', { cause });
+      if (code === 'EEXIST') throw new Problem('session-exists', 'A session with this id is recorded already. Connect again.', { cause });
+      if (!(cause instanceof Problem)) this.#halting.halt('opening a session', cause);
+      throw this.#halting.halted === undefined ? cause : this.#halting.haltedProblem();
+    }
+  }
+
+  keepRaw(operation: string, raw: Answer): void {
+    this.#raw.keep(operation, raw);
+  }
+
+  raw(operation: string): Answer | undefined {
+    return this.#raw.get(operation);
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all([...this.#open.values()].map((session) => session.sync()));
+  }
+
+  stop(reason: string): Promise<void> {
+    this.#stopped ??= this.#stop(reason);
+    return this.#stopped;
+  }
+
+  async #stop(reason: string): Promise<void> {
+    clearInterval(this.#marker);
+    await Promise.all([...this.#open.values()].map((session) => session.close(reason)));
+    clearTimeout(this.#checkpointTimer);
+    await this.#checkpoint.run().catch(() => undefined);
+    await this.#audit?.close();
+    this.#raw.clear();
+    this.#lock?.release();
+    this.#lock = undefined;
+  }
+
+  #now(): string {
+    return rfc3339(this.#options.clock.now());
+  }
+
+  #appendAudit(audit: ChainFile, body: AuditBody): void {
+    audit.append(this.#now(), canonical(body));
+  }
+
+  /** Recovers what an earlier recorder left, then goes on with its chain. */
+  async #openAudit(key: SigningKey): Promise<void> {
+    const path = join(this.directory, AUDIT_FILE);
+    const view = new AuditView();
+    const there = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'ENOENT') return undefined;
+      throw cause;
+    });
+    const reading = there ? await readChain(path, { session: undefined, onLine: (text, seq) => view.take(text, seq) }) : undefined;
+    if (reading && reading.torn > 0) await cutTorn(path, reading);
+    const audit = await ChainFile.resume(path, this.#halting, undefined, reading ?? { entries: 0, head: '0'.repeat(64), bytes: 0 });
+    this.#halting.watch(audit);
+    this.#audit = audit;
+    this.#appendAudit(audit, { type: 'recorder.started', key: key.fingerprint });
+    for (const [session, file] of unsealed(view, await sessionFiles(this.#sessions))) {
+      const found = await recoverSession(this.#halting, this.#sessions, session, file, view, this.#now());
+      if (!view.sessions.has(session)) this.#appendAudit(audit, { type: 'session.opened', session, file });
+      const { head, entries, problem } = found;
+      this.#appendAudit(audit, { type: 'session.closed', session, file, head, entries, recovered: true, ...(problem !== undefined && { problem }) });
+      this.#options.log.warn('recording.recovered', { session, lost: found.lost, tornBytes: found.tornBytes, problem });
+    }
+    await this.#signCheckpoint();
+  }
+
+  /** The day's folder, made once; its run puts new names in it on disk, shared by all who wait. */
+  #folder(day: string): Promise<SharedRun> {
+    let folder = this.#folders.get(day);
+    if (!folder) {
+      folder = this.#makeFolder(join(this.#sessions, day));
+      this.#folders.clear();
+      this.#folders.set(day, folder);
+    }
+    return folder;
+  }
+
+  async #makeFolder(path: string): Promise<SharedRun> {
+    await mkdir(path, { recursive: true, mode: FOLDER_MODE });
+    await syncFolder(this.#sessions);
+    return new SharedRun(() => syncFolder(path));
+  }
+
+  async #seal(id: string, file: string, chain: ChainFile): Promise<void> {
+    const audit = this.#audit;
+    try {
+      if (!audit || this.#halting.halted !== undefined) return;
+      this.#appendAudit(audit, { type: 'session.closed', session: id, file, ...chain.at, recovered: false });
+      await audit.sync();
+      this.#checkpointTimer ??= setTimeout(() => {
+        this.#checkpointTimer = undefined;
+        this.#checkpoint.run().catch(() => undefined);
+      }, CHECKPOINT_MS).unref();
+    } finally {
+      this.#open.delete(id);
+      this.#halting.unwatch(chain);
+    }
+  }
+
+  /** Writes down where open sessions stand, so that a cut-off end is seen even before they close. */
+  async #mark(): Promise<void> {
+    const audit = this.#audit;
+    if (!audit || this.#halting.halted !== undefined) return;
+    try {
+      for (const [id, session] of this.#open) {
+        const moved = await session.mark();
+        if (moved && this.#open.has(id)) this.#appendAudit(audit, { type: 'session.mark', session: id, ...moved });
+      }
+      await this.#checkpoint.run();
+    } catch (cause) {
+      this.#halting.halt('marking open sessions', cause);
+    }
+  }
+
+  async #signCheckpoint(): Promise<void> {
+    const audit = this.#audit;
+    if (!audit || !this.#key || this.#halting.halted !== undefined) return;
+    const at = audit.at;
+    if (at.entries === this.#checkpointed) return;
+    await audit.sync();
+    try {
+      await writeCheckpoint(this.directory, this.#key, this.#now(), at);
+      this.#checkpointed = at.entries;
+    } catch (cause) {
+      this.#halting.halt('signing a checkpoint', cause);
+    }
+  }
+}
+
+let lastAt = -1;
+let lastText = '';
+/** RFC 3339, UTC, milliseconds; remembers the last, for many entries share a millisecond. */
+function rfc3339(at: number): string {
+  if (at !== lastAt) {
+    lastAt = at;
+    lastText = new Date(at).toISOString();
+  }
+  return lastText;
+}
+
+/** Puts a folder's names on disk. Windows does this with the file itself and cannot open folders. */
+async function syncFolder(path: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

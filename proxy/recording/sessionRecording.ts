@@ -1,0 +1,141 @@
+/** One session's record while it is being written. */
+import { Problem } from '../../contract/problem.ts';
+import type { EntryBody } from '../../contract/recording.ts';
+import type { Log } from '../pipeline/engine.ts';
+import { canonical } from './canonical.ts';
+import type { ChainFile, ChainHead, ChainHost } from './chainFile.ts';
+import type { SessionRecording } from './recorder.ts';
+
+/** What may wait in memory over all sessions before new operations are refused, in characters. */
+const MAX_QUEUED_INTENTS = 32 * 1024 * 1024;
+/** The same for everything else: beyond it the disk does not keep up, and the recorder halts. */
+const MAX_QUEUED = 2 * MAX_QUEUED_INTENTS;
+/** Largest entry, in characters of canonical JSON. */
+export const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
+/** How long a closing session waits for operations that are still out, in milliseconds. */
+const CLOSE_GRACE_MS = 2_000;
+
+export interface SessionParts {
+  readonly id: string;
+  readonly chain: ChainFile;
+  readonly host: ChainHost;
+  readonly log: Log;
+  /** RFC 3339. */
+  readonly now: () => string;
+  readonly noted: (seq: number, at: string, body: EntryBody) => void;
+  /** The file is whole and on disk: puts it into the audit. */
+  readonly sealed: () => Promise<void>;
+}
+
+export class LocalSession implements SessionRecording {
+  readonly #parts: SessionParts;
+  /** Operations with an intent and no outcome yet. */
+  readonly #out = new Set<string>();
+  #state: 'open' | 'closing' | 'closed' = 'open';
+  #allIn: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+  #marked = 0;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+  }
+
+  append(body: EntryBody): void {
+    const { host, log, id } = this.#parts;
+    if (host.halted !== undefined) throw host.haltedProblem();
+    if (body.type === 'operation.intent') {
+      if (this.#state !== 'open') throw new Problem('session-closed', 'This session has ended. Connect again.');
+      if (host.queued > MAX_QUEUED_INTENTS) throw new Problem('recorder-behind', 'The disk does not keep up with recording. Wait a moment and try again.');
+    } else if (this.#state === 'closed') {
+      // The record already says `lost`; a late outcome changes nothing, and must not break who brings it.
+      log.warn('recording.late', { session: id, type: body.type });
+      return;
+    }
+    this.#write(body);
+    if (body.type === 'operation.intent') this.#out.add(body.operation);
+    else if (body.type === 'operation.outcome') {
+      this.#out.delete(body.operation);
+      if (this.#out.size === 0) this.#allIn?.();
+    }
+  }
+
+  sync(): Promise<void> {
+    return this.#parts.chain.sync();
+  }
+
+  /** Waits a little for the outcomes of what is still out, then closes. Never rejects: a halted recorder has said so. */
+  close(reason: string): Promise<void> {
+    this.#closing ??= this.#close(reason);
+    return this.#closing;
+  }
+
+  /** Where the file stands on disk, if it has grown since the last mark. */
+  async mark(): Promise<ChainHead | undefined> {
+    const at = this.#parts.chain.at;
+    if (this.#state === 'closed' || at.entries === this.#marked) return undefined;
+    await this.#parts.chain.sync();
+    this.#marked = at.entries;
+    return at;
+  }
+
+  async #close(reason: string): Promise<void> {
+    const { chain, host, log, id, sealed } = this.#parts;
+    this.#state = 'closing';
+    try {
+      if (this.#out.size > 0 && host.halted === undefined) await this.#outcomes();
+      for (const operation of this.#out) this.#write({ type: 'operation.outcome', operation, outcome: 'lost', masked: 0, tookMs: 0 });
+      this.#out.clear();
+      this.#write({ type: 'session.close', reason: reason.slice(0, 400) });
+      this.#state = 'closed';
+      await chain.sync();
+    } catch (cause) {
+      this.#state = 'closed';
+      log.error('recording.unsealed', { session: id, cause });
+    }
+    await sealed().catch((cause: unknown) => log.error('recording.unsealed', { session: id, cause }));
+    await chain.close();
+  }
+
+  #outcomes(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, CLOSE_GRACE_MS);
+      this.#allIn = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #write(body: EntryBody): void {
+    const { chain, host, now, noted } = this.#parts;
+    let text = canonicalOrMended(body);
+    // What was done is done: its outcome is recorded even where its answer is too large to keep.
+    if (text.length > MAX_ENTRY_CHARS && body.type === 'operation.outcome') text = canonicalOrMended({ ...body, answer: undefined });
+    if (text.length > MAX_ENTRY_CHARS) throw new Problem('entry-too-large', `The request or its answer is too large to record (${text.length} characters).`);
+    if (host.queued + text.length > MAX_QUEUED) {
+      host.halt('queueing an entry', new Problem('recorder-behind', 'The disk does not keep up with recording. Check the disk, then restart Countersign.'));
+      throw host.haltedProblem();
+    }
+    const at = now();
+    noted(chain.append(at, text), at, body);
+  }
+}
+
+/** An agent may send a lone surrogate (`"\ud800"`), which has no UTF-8: the record holds U+FFFD, as it does for bad bytes. */
+function canonicalOrMended(body: EntryBody): string {
+  try {
+    return canonical(body);
+  } catch (cause) {
+    try {
+      return canonical(JSON.parse(JSON.stringify(body), (_, value: unknown) => wellFormed(value)));
+    } catch {
+      throw cause;
+    }
+  }
+}
+
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return value.toWellFormed();
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key.toWellFormed(), member]));
+}
