@@ -1,15 +1,13 @@
 import { z } from 'zod';
 import { Actor, Person } from './actor.ts';
 import { Facts } from './facts.ts';
+import { SCOPE_HOW_LONGS, SCOPE_WHATS } from './scopes.ts';
 import { Verdict } from './verdict.ts';
 
-/** What an approval covers beyond the operation on screen. `exact` is always offered and preselected. */
-export const SCOPE_WHATS = ['exact', 'shape', 'target'] as const;
-/** For how long: this one operation, until the session ends, or a number of minutes. */
-export const SCOPE_HOW_LONGS = ['once', 'session', '15m', '1h'] as const;
 export const Scope = z.object({ what: z.enum(SCOPE_WHATS), howLong: z.enum(SCOPE_HOW_LONGS) });
 export type Scope = z.infer<typeof Scope>;
-export const NARROWEST: Scope = { what: 'exact', howLong: 'once' };
+
+export { NARROWEST, SCOPE_HOW_LONGS, SCOPE_WHATS } from './scopes.ts';
 
 /** Effect of a dry run: what would change, masked, already rolled back. */
 export const DryRun = z.object({

@@ -37,6 +37,8 @@ export const ToApprovals = z.discriminatedUnion('type', [
     halted: z.string().max(1000).optional(),
     /** Not zero: the policy files have problems and the last good policy is in force. */
     policyProblems: z.number().int().nonnegative(),
+    /** The extension's clock when this was sent, epoch milliseconds: deadlines are by it, and a remote editor's page has another. */
+    now: z.number().optional(),
   }),
   /** What became of an answer; `failed` when it did not reach the proxy: the ask is still open. */
   z.object({ type: z.literal('answered'), id, result: z.enum([...ANSWER_RESULTS, 'failed']), sentence: z.string().max(1000).optional() }),
@@ -87,11 +89,4 @@ export const FromOperation = z.discriminatedUnion('type', [
 ]);
 export type FromOperation = z.infer<typeof FromOperation>;
 
-/** Whether this person may answer, going by what the verdict says of approvers. For display: the proxy decides. */
-export function waitsForMe(pending: PendingApproval, me: Person): boolean {
-  return pending.verdict.approvers.some((who) => {
-    if (who === 'requester') return pending.actor.person.issuer === me.issuer && pending.actor.person.subject === me.subject;
-    if (who.startsWith('group:')) return me.groups.includes(who.slice('group:'.length));
-    return who === me.subject || who === `user:${me.subject}`;
-  });
-}
+export { waitsForMe } from './approvers.ts';
