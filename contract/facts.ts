@@ -30,6 +30,8 @@ export const SqlFacts = z.object({
   returned: z.array(z.string().max(300)).max(500),
   predicates: z.array(z.string().max(300)).max(500),
   written: z.array(z.string().max(300)).max(500),
+  /** Every use in `predicates` is an equality with a literal or parameter. Absent: cannot be told, which counts as no. */
+  equality: z.boolean().optional(),
   /** Whether the statement starts, ends or changes a transaction or session setting. */
   session: z.boolean(),
 });

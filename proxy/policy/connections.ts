@@ -1,0 +1,189 @@
+/** `connections:`, compiled. No secret stands in the file: only where it is kept. */
+import { isAbsolute } from 'node:path';
+import type { MaskKind } from '../../contract/verdict.ts';
+import type { ConnectionConfig, McpConnection, PostgresConnection, SecretRef } from './policy.ts';
+import { found, type Path, type Problems } from './problems.ts';
+import { HttpUpstream, McpShape, PostgresShape, StdioUpstream } from './schema.ts';
+import { shapeErrors } from './shapeErrors.ts';
+import { suggestValue } from './suggest.ts';
+import type { YamlText } from './yamlText.ts';
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
+const LOOKS_SECRET = /(token|secret|password|passwd|api_?key|credential|authorization)/i;
+
+type Say = (at: Path, message: string) => void;
+
+/** A whole connection; undefined when something in it is wrong, which `problems` then says. */
+export function compileConnection(yaml: YamlText, name: string, value: unknown, problems: Problems): ConnectionConfig | undefined {
+  const path: Path = ['connections', name];
+  const before = problems.errors.length;
+  const error: Say = (at, message) => void problems.errors.push(found(yaml.file, yaml.at([...path, ...at]), message));
+  const warn: Say = (at, message) => void problems.warnings.push(found(yaml.file, yaml.at([...path, ...at]), message));
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    error([], `Connection \`${name}\` must be a mapping that begins with \`protocol: postgres\` or \`protocol: mcp\`.`);
+    return undefined;
+  }
+  const protocol = 'protocol' in value ? value.protocol : undefined;
+  let connection: ConnectionConfig | undefined;
+  if (protocol === 'postgres') connection = postgres(yaml, path, name, value, problems, error);
+  else if (protocol === 'mcp') connection = mcp(yaml, path, name, value, problems, error, warn);
+  else if (protocol === undefined) error([], `Connection \`${name}\` does not say its \`protocol\`. Write \`protocol: postgres\` or \`protocol: mcp\`.`);
+  else
+    error(
+      ['protocol'],
+      `\`protocol\` cannot be ${typeof protocol === 'string' ? `\`${protocol.slice(0, 60)}\`` : 'that'}.${suggestValue(protocol, ['postgres', 'mcp'])}`,
+    );
+  if ('via' in value && value.via === 'gateway')
+    error(['via'], '`via: gateway` needs the shared gateway, which this proxy has not. Write `via: local`, or leave it out.');
+  return problems.errors.length > before ? undefined : connection;
+}
+
+function postgres(yaml: YamlText, path: Path, name: string, value: object, problems: Problems, error: Say): PostgresConnection | undefined {
+  const parsed = PostgresShape.safeParse(value);
+  if (!parsed.success) {
+    problems.errors.push(...shapeErrors(yaml, path, parsed.error.issues));
+    return undefined;
+  }
+  const shape = parsed.data;
+  const upstream = postgresUpstream(shape.upstream, error);
+  if (!upstream) return undefined;
+  const user = shape.user ?? upstream.user;
+  const tls = typeof shape.tls === 'string' ? { mode: shape.tls } : shape.tls;
+  if (tls?.mode !== 'verify-full' && tls && 'ca' in tls && tls.ca !== undefined)
+    error(['tls', 'ca'], 'An authority is checked only with `mode: verify-full`. Write that, or remove `ca`.');
+  const mode = tls?.mode ?? (LOOPBACK.has(upstream.host) || upstream.host.startsWith('/') ? 'disable' : 'verify-full');
+  const password = shape.password === undefined ? undefined : secretRef(shape.password, (message) => error(['password'], message));
+  return {
+    name,
+    protocol: 'postgres',
+    via: 'local',
+    upstream: { host: upstream.host, port: upstream.port, database: upstream.database, ...(user !== undefined && { user }) },
+    tls: { mode, ...(tls && 'ca' in tls && tls.ca !== undefined && { ca: tls.ca }) },
+    sensitive: new Map<string, MaskKind>(Object.entries(shape.sensitive ?? {})),
+    ...(password && { password }),
+    ...(shape.port !== undefined && { port: shape.port }),
+  };
+}
+
+function postgresUpstream(text: string, error: Say): { host: string; port: number; database: string; user?: string } | undefined {
+  const form = 'Write `postgres://HOST:PORT/DATABASE`.';
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    error(['upstream'], `This is not an address. ${form}`);
+    return undefined;
+  }
+  if (url.protocol !== 'postgres:' && url.protocol !== 'postgresql:') {
+    error(['upstream'], `A database’s address begins with \`postgres://\`. ${form}`);
+    return undefined;
+  }
+  if (url.password !== '') {
+    error(['upstream'], 'Do not write a password into this file. Remove it from the address and say where it is kept: `password: secret:NAME`.');
+    return undefined;
+  }
+  if (url.search !== '' || url.hash !== '') {
+    error(['upstream'], `Settings in the address are not used. ${form} Encryption is \`tls:\`.`);
+    return undefined;
+  }
+  const part = (encoded: string): string | undefined => {
+    try {
+      const decoded = decodeURIComponent(encoded);
+      // oxlint-disable-next-line no-control-regex -- exactly these must not reach the wire
+      return /[\u0000-\u001f\u007f]/.test(decoded) ? undefined : decoded;
+    } catch {
+      return undefined;
+    }
+  };
+  const host = part(url.hostname.replace(/^\[(.*)\]$/, '$1'));
+  const database = part(url.pathname.replace(/^\//, ''));
+  const user = part(url.username);
+  if (!host || database === undefined || user === undefined) {
+    error(['upstream'], `This address cannot be read. ${form}`);
+    return undefined;
+  }
+  if (database === '') {
+    error(['upstream'], `This address does not name a database. ${form}`);
+    return undefined;
+  }
+  return { host, port: url.port === '' ? 5432 : Number(url.port), database, ...(user !== '' && { user }) };
+}
+
+function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: Problems, error: Say, warn: Say): McpConnection | undefined {
+  if ('sensitive' in value) {
+    error(['sensitive'], '`sensitive` names columns of a database; what an MCP server answers is masked by `defaults.detectors`. Remove it.');
+    return undefined;
+  }
+  const upstream = 'upstream' in value ? value.upstream : undefined;
+  const isMapping = typeof upstream === 'object' && upstream !== null && !Array.isArray(upstream);
+  const parsed = McpShape.extend({ upstream: isMapping && 'url' in upstream ? HttpUpstream : StdioUpstream }).safeParse(value);
+  if (!parsed.success) {
+    problems.errors.push(...shapeErrors(yaml, path, parsed.error.issues));
+    return undefined;
+  }
+  const values = (given: Record<string, string> | undefined, key: string): Map<string, string | SecretRef> =>
+    new Map(
+      Object.entries(given ?? {}).map(([variable, text]) => {
+        const at: Path = ['upstream', key, variable];
+        if (/^(secret|env|file):/.test(text)) return [variable, secretRef(text, (message) => error(at, message)) ?? text];
+        if (LOOKS_SECRET.test(variable) && text !== '') {
+          warn(at, `\`${variable}\` looks like a secret, and anyone who can read this file can read it. Say where it is kept: \`secret:NAME\`.`);
+        }
+        return [variable, text];
+      }),
+    );
+  const { upstream: shape } = parsed.data;
+  if ('command' in shape) {
+    const { command, cwd } = shape;
+    return {
+      name,
+      protocol: 'mcp',
+      via: 'local',
+      sensitive: new Map(),
+      upstream: { transport: 'stdio', command, env: values(shape.env, 'env'), ...(cwd !== undefined && { cwd }) },
+    };
+  }
+  if (!httpAddress(shape.url, error)) return undefined;
+  return {
+    name,
+    protocol: 'mcp',
+    via: 'local',
+    sensitive: new Map(),
+    upstream: { transport: 'http', url: shape.url, headers: values(shape.headers, 'headers') },
+  };
+}
+
+function httpAddress(text: string, error: Say): boolean {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    error(['upstream', 'url'], 'This is not an address. Write `https://HOST/PATH`.');
+    return false;
+  }
+  if (url.username !== '' || url.password !== '') {
+    error(['upstream', 'url'], 'Do not write a login into this file. Remove it from the address and use `headers: { Authorization: secret:NAME }`.');
+    return false;
+  }
+  if (url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname))) return true;
+  error(['upstream', 'url'], 'An MCP server on another machine is reached by `https://`: anything else can be read on the way.');
+  return false;
+}
+
+/** `secret:NAME`, `env:NAME` or `file:PATH`. */
+function secretRef(text: string, error: (message: string) => void): SecretRef | undefined {
+  const colon = text.indexOf(':');
+  const from = text.slice(0, colon);
+  const name = text.slice(colon + 1);
+  if (from === 'secret') {
+    if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name)) return { from, name };
+    error('A secret’s name is letters, digits, `.`, `-` and `_`: `secret:orders-password`.');
+  } else if (from === 'env') {
+    if (/^[A-Za-z_][A-Za-z0-9_]{0,199}$/.test(name)) return { from, name };
+    error('A variable’s name is letters, digits and `_`: `env:ORDERS_PASSWORD`.');
+  } else if (from === 'file') {
+    if (isAbsolute(name)) return { from, name };
+    error('Give the file’s whole path: `file:/home/me/.orders-password`.');
+  }
+  return undefined;
+}

@@ -1,0 +1,219 @@
+/** The shape of `countersign.yaml`. What one value means with another is checked when it is compiled (load.ts). */
+import { z } from 'zod';
+import { AGENT_KINDS } from '../../contract/actor.ts';
+import { EFFECTS, type Effect } from '../../contract/facts.ts';
+import { DECISIONS, MASK_KINDS } from '../../contract/verdict.ts';
+
+export const MAX_RULES = 500;
+export const MAX_CONNECTIONS = 200;
+export const MAX_SENSITIVE = 2000;
+const MAX_WORDS = 50;
+
+const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
+const RULE_ID = /^[a-z][a-z0-9-]{0,99}$/;
+/** `column` inside `table` or `schema.table`; quoted names may hold anything but a dot. */
+const COLUMN = /^[^.\s*?][^.*?]{0,99}\.[^.*?]{1,100}(\.[^.*?]{1,100})?$/;
+const SECRET_REF = /^(secret|env|file):.{1,400}$/;
+const DURATION = /^[1-9][0-9]{0,4}(s|m|h)$/;
+
+const word = z.string().min(1).max(300);
+const orList = <T extends z.ZodType>(item: T) => z.union([item, z.array(item).min(1).max(MAX_WORDS)]);
+const words = orList(word);
+const decision = z.enum(DECISIONS);
+const mask = z.enum(MASK_KINDS);
+
+export const Duration = z.string().regex(DURATION, 'Write a number with its unit: `30s`, `10m` or `1h`.');
+
+const effects = Object.fromEntries(EFFECTS.map((effect) => [effect, decision.optional().describe(effectMeaning(effect))])) as Record<
+  Effect,
+  z.ZodOptional<typeof decision>
+>;
+
+function effectMeaning(effect: Effect): string {
+  switch (effect) {
+    case 'read':
+      return 'Looks, and changes nothing.';
+    case 'send':
+      return 'Carries something out of reach: a message, a request to another service.';
+    case 'write':
+      return 'Adds or changes rows, files or other things.';
+    case 'delete':
+      return 'Removes rows, files or other things.';
+    case 'schema':
+      return 'Changes structure: tables, columns, indexes.';
+    case 'execute':
+      return 'Runs code whose effect cannot be told beforehand.';
+    case 'admin':
+      return 'Changes roles, permissions or settings of the server.';
+    case 'unknown':
+      return 'Could not be understood.';
+  }
+}
+
+export const Defaults = z
+  .strictObject({
+    ...effects,
+    mask: mask.optional().describe('Mask for a value that a detector finds and `detectors` does not name.'),
+    detectors: z
+      .record(z.string().regex(/^[a-z][a-z0-9-]{0,59}$/, 'A detector is a lower-case word such as `email` or `private-key`.'), z.enum([...MASK_KINDS, 'off']))
+      .optional()
+      .describe('Mask for what each detector finds; `off` switches one off.'),
+  })
+  .describe('What holds where no rule matches.');
+
+const Sensitive = z
+  .record(z.string().regex(COLUMN, 'Write a column as `table.column` or `schema.table.column`, without wildcards.'), mask)
+  .describe('Columns to mask: `table.column` → `redact`, `partial`, `hash` or `token`.');
+
+const port = z.number().int().min(1024).max(65_535).optional().describe('Loopback port to listen on. Left out: one is chosen once and kept.');
+const via = z.enum(['local', 'gateway']).optional().describe('Where it is enforced: `local`, in this proxy.');
+const secretRef = z
+  .string()
+  .regex(SECRET_REF, 'Do not write a secret into this file. Say where it is kept: `secret:NAME` (the editor’s store), `env:NAME` or `file:PATH`.');
+
+const TlsMode = z.enum(['disable', 'require', 'verify-full']);
+
+export const PostgresShape = z
+  .strictObject({
+    protocol: z.literal('postgres'),
+    upstream: z.string().min(1).max(1000).describe('`postgres://HOST:PORT/DATABASE`, without a password.'),
+    tls: z
+      .union([
+        TlsMode,
+        z.strictObject({ mode: TlsMode, ca: z.string().min(1).max(1000).optional().describe('Path of a PEM file with the authority to trust.') }),
+      ])
+      .optional()
+      .describe('Encryption towards the database: `verify-full` unless it is on this machine.'),
+    user: z.string().min(1).max(63).optional(),
+    password: secretRef.optional().describe('`secret:NAME`, `env:NAME` or `file:PATH`.'),
+    port,
+    via,
+    sensitive: Sensitive.optional(),
+  })
+  .describe('A PostgreSQL database.');
+
+const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,199}$/, 'A variable is letters, digits and `_`.');
+const envValue = z.string().max(32_768);
+const HeaderName = z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, 'That cannot be an HTTP header.');
+const headerValue = z
+  .string()
+  .max(8192)
+  .regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'A header cannot hold line breaks or control characters.');
+
+export const StdioUpstream = z.strictObject({
+  command: z.array(z.string().min(1).max(4096)).min(1).max(100).describe('The program and its arguments, as a list.'),
+  env: z.record(EnvName, envValue).optional().describe('Variables for it; a value may be `secret:NAME`, `env:NAME` or `file:PATH`.'),
+  cwd: z.string().min(1).max(4096).optional(),
+});
+export const HttpUpstream = z.strictObject({
+  url: z.string().min(1).max(2000),
+  headers: z.record(HeaderName, headerValue).optional().describe('Headers for it; a value may be `secret:NAME`, `env:NAME` or `file:PATH`.'),
+});
+
+export const McpShape = z
+  .strictObject({
+    protocol: z.literal('mcp'),
+    upstream: z.union([StdioUpstream, HttpUpstream]).describe('`{ command: [program, argument] }` or `{ url: https://… }`.'),
+    via,
+  })
+  .describe('An MCP server.');
+
+/** What a lower layer may say of a connection that a higher one defines. */
+export const TightenShape = z.strictObject({ sensitive: Sensitive }).describe('More columns to mask on a connection that a higher layer defines.');
+
+const SqlMatch = z
+  .strictObject({
+    statement: words.optional().describe('Statement kinds: `UPDATE`, `COPY *`.'),
+    where: z.boolean().optional().describe('Whether a WHERE can exclude a row.'),
+    function: words.optional().describe('Functions with side effects that it calls.'),
+    returned: z.union([z.boolean(), words]).optional().describe('Sensitive columns it returns: any (`true`), none (`false`), or patterns.'),
+    predicates: z.union([z.boolean(), words]).optional().describe('Sensitive columns it filters, sorts, groups or joins by.'),
+    written: z.union([z.boolean(), words]).optional().describe('Sensitive columns it writes.'),
+    session: z.boolean().optional().describe('Whether it starts, ends or changes a transaction or a session setting.'),
+  })
+  .describe('Facts that only SQL has.');
+
+const McpMatch = z
+  .strictObject({
+    method: words.optional().describe('`tools/call`, `resources/read`, …'),
+    tool: words.optional().describe('Tool names or patterns: `create_*`.'),
+    args: z
+      .record(z.string().min(1).max(200), z.string().min(1).max(500))
+      .optional()
+      .describe('Argument name (or `*` for any) → regular expression, found anywhere to ask or deny, matching the whole value to allow.'),
+  })
+  .describe('Facts that only MCP has.');
+
+export const Match = z
+  .strictObject({
+    connection: words.optional().describe('Names or patterns of connections.'),
+    protocol: orList(z.enum(['postgres', 'mcp'])).optional(),
+    effect: orList(z.enum(EFFECTS)).optional().describe('What it does.'),
+    verb: words.optional().describe('The protocol’s own word: `UPDATE`, `tools/call`.'),
+    target: words.optional().describe('Tables, tools or other targets: `orders`, `billing.*`. Any of them to ask or deny; all of them to allow.'),
+    bulk: z.boolean().optional().describe('Whether it changes every row, or a number that nothing bounds.'),
+    sensitive: z.union([z.boolean(), words]).optional().describe('Sensitive columns it touches: any (`true`), none (`false`), or patterns.'),
+    agent: words.optional().describe(`What acts: ${AGENT_KINDS.join(', ')}, or its name. It is what the client says of itself, so it cannot allow.`),
+    person: words.optional().describe('Who: subject, or name.'),
+    group: words.optional().describe('A group the person is in.'),
+    surface: words.optional().describe('Where it came in: `terminal`, `mcp`.'),
+    sql: SqlMatch.optional(),
+    mcp: McpMatch.optional(),
+  })
+  .refine((match) => Object.keys(match).length > 0, 'This matches everything. Say what to match, or use `defaults`.');
+
+export const Rule = z
+  .strictObject({
+    id: z.string().regex(RULE_ID, 'An id is lower-case words joined by `-`: `production-writes`.').describe('Names the rule wherever it decided.'),
+    match: Match.optional().describe('What it speaks of: all of these must hold.'),
+    when: z.string().min(1).max(4000).optional().describe('A condition in CEL over `op`, `actor`, `connection`, `surface`, `conversation`, `sql`, `mcp`.'),
+    verdict: decision.describe('`allow`, `ask` or `deny`: the strictest rule that matches wins.'),
+    say: z.string().min(1).max(1000).optional().describe('A sentence to whoever is stopped or asked.'),
+    approvers: orList(z.string().regex(/^(requester|(group|user):.{1,190})$/, 'Write `requester`, `group:NAME` or `user:SUBJECT`.'))
+      .optional()
+      .describe('Who may answer: `requester`, `group:NAME`, `user:SUBJECT`.'),
+    min: z.number().int().min(1).max(10).optional().describe('How many people must approve.'),
+    'fresh-login': z.boolean().optional().describe('Whether the approver must log in again.'),
+    preview: z.enum(['none', 'dry-run']).optional().describe('`dry-run`: run it, show what would change, roll it back, before asking.'),
+    expires: Duration.optional().describe('How long a person has to answer: `30s`, `10m`, `1h`.'),
+  })
+  .describe('One rule.');
+
+const ConnectionName = z.string().regex(NAME, 'A connection’s name is letters, digits, `-` and `_`, and starts with a letter.');
+
+/** The outer shape; connections and rules are checked one by one, so that each error speaks of its own place. */
+export const Outline = z.strictObject({
+  version: z.literal(1),
+  defaults: Defaults.optional(),
+  connections: z.record(ConnectionName, z.unknown()).optional(),
+  rules: z.array(z.unknown()).max(MAX_RULES).optional(),
+});
+
+/** The whole, for editors. */
+export const PolicyFile = z.strictObject({
+  version: z.literal(1).describe('Version of the policy language.'),
+  defaults: Defaults.optional(),
+  connections: z
+    .record(ConnectionName, z.union([PostgresShape, McpShape, TightenShape]))
+    .optional()
+    .describe('What is protected, by name.'),
+  rules: z.array(Rule).max(MAX_RULES).optional().describe('deny > ask > allow over all that match; order does not matter.'),
+});
+
+export type DefaultsShape = z.infer<typeof Defaults>;
+export type MatchShape = z.infer<typeof Match>;
+export type RuleShape = z.infer<typeof Rule>;
+
+export type JsonSchema = { readonly [key: string]: unknown };
+
+let cached: JsonSchema | undefined;
+
+/** JSON Schema (2020-12) of a policy file, as `schema.json` holds it. */
+export function policyJsonSchema(): JsonSchema {
+  cached ??= {
+    ...(z.toJSONSchema(PolicyFile, { io: 'input', reused: 'inline' }) as JsonSchema),
+    title: 'Countersign policy',
+    description: 'countersign.yaml: which operations of AI agents are allowed, asked about or denied, and what is masked.',
+  };
+  return cached;
+}
