@@ -40,6 +40,8 @@ export interface ApprovalsOptions {
   readonly newId: (prefix: 'app') => string;
   /** Called whenever `pending`, `decided` or `grants` would answer otherwise. */
   readonly onChange: () => void;
+  /** A person ended a grant: these sessions used it and must be cut. */
+  readonly onGrantEnded?: (grant: { readonly id: string; readonly sessions: readonly string[] }) => void;
   readonly setTimer?: SetTimer;
 }
 
@@ -51,8 +53,8 @@ export interface ApprovalQueue extends Approvals {
   decided(): DecidedApproval[];
   grants(): GrantView[];
   answer(answer: ApprovalAnswer, by: Person): AnswerResult;
-  /** @returns the sessions that it let something through in, which must be cut; undefined where there is no such grant. */
-  endGrant(id: string): readonly string[] | undefined;
+  /** Ends a grant, and through `onGrantEnded` the sessions that used it. False where there is none. */
+  endGrant(id: string): boolean;
   /** How many windows are attached. None for longer than the grace: everything that waits is denied. */
   setAudience(windows: number): void;
   /** Call after the new policy is in force. */
@@ -194,12 +196,13 @@ class Queue implements ApprovalQueue {
     return 'accepted';
   }
 
-  endGrant(id: string): readonly string[] | undefined {
+  endGrant(id: string): boolean {
     const grant = this.#grants.end(id);
-    if (!grant) return undefined;
+    if (!grant) return false;
     for (const [approval, unspent] of this.#unspent) if (unspent.grant === id) this.#unspent.delete(approval);
+    this.#options.onGrantEnded?.({ id, sessions: [...grant.sessions] });
     this.#options.onChange();
-    return [...grant.sessions];
+    return true;
   }
 
   setAudience(windows: number): void {

@@ -167,9 +167,10 @@ describe('ending a grant', () => {
     const b = bench();
     const id = await grant(b, question({ shape: 's1' }), { what: 'shape', howLong: '1h' });
     const outcome = await b.queue.ask(question({ shape: 's1', session: 'ses_2' }), never);
-    assert.deepEqual(b.queue.endGrant(id), ['ses_1', 'ses_2']);
+    assert.equal(b.queue.endGrant(id), true);
+    assert.deepEqual(b.cut, [['ses_1', 'ses_2']]);
     assert.equal(b.queue.spend(outcome.approval), false);
-    assert.equal(b.queue.endGrant(id), undefined);
+    assert.equal(b.queue.endGrant(id), false);
     assert.equal(await covered(b, question({ shape: 's1' })), false);
   });
 

@@ -50,6 +50,8 @@ export interface Bench {
   readonly clock: HandClock;
   readonly queue: ApprovalQueue;
   changes: number;
+  /** Sessions to be cut, one list a grant that a person ended. */
+  readonly cut: (readonly string[])[];
 }
 
 /** A queue with one window attached. */
@@ -59,12 +61,14 @@ export function bench(): Bench {
   const result: Bench = {
     clock,
     changes: 0,
+    cut: [],
     queue: createApprovals({
       clock,
       newId: () => `app_${++ids}`,
       onChange: () => {
         result.changes++;
       },
+      onGrantEnded: ({ sessions }) => result.cut.push(sessions),
       setTimer: clock.setTimer,
     }),
   };
