@@ -20,6 +20,15 @@ export function stateFolder(machine: Machine): string {
   return `${env.XDG_STATE_HOME || `${home}/.local/state`}/countersign`;
 }
 
+/** The user's own policy file: in the configuration folder, or in `COUNTERSIGN_HOME` where that replaces it. */
+export function userPolicyFile(machine: Machine): string {
+  const { env, home, platform } = machine;
+  const slash = platform === 'win32' ? '\\' : '/';
+  if (env.COUNTERSIGN_HOME) return `${env.COUNTERSIGN_HOME}${slash}countersign.yaml`;
+  if (platform === 'win32') return `${env.APPDATA || `${home}\\AppData\\Roaming`}\\Countersign\\countersign.yaml`;
+  return `${env.XDG_CONFIG_HOME || `${home}/.config`}/countersign/countersign.yaml`;
+}
+
 /** The file in the state folder that the running proxy wrote, mode 0600. It holds no secret. */
 export const PROXY_FILE = 'proxy.json';
 /** Largest proxy file that is read, in bytes. */

@@ -1,0 +1,171 @@
+/** The Approvals view. The one place of the extension where an answer leaves for the proxy: a person's act in the view. */
+import * as vscode from 'vscode';
+import { z } from 'zod';
+import { ANSWER_RESULTS, type AnswerResult } from '../../contract/approval.ts';
+import { METHODS } from '../../contract/control.ts';
+import { assertNever } from '../../contract/problem.ts';
+import { FromApprovals, type ToApprovals } from '../../contract/webview.ts';
+import { VIEWS } from '../ids.ts';
+import type { Model } from '../model.ts';
+import { runPanelAction } from '../panelActions.ts';
+import { showPanel } from '../panelPage.ts';
+import type { ProxyLink } from '../proxyLink/link.ts';
+import { linkView } from '../proxyLink/linkState.ts';
+import { badgeText } from './attention.ts';
+
+const AnswerReply = z.object({ result: z.enum(ANSWER_RESULTS) });
+const EndReply = z.object({ ended: z.boolean() });
+
+export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposable {
+  readonly #extensionUri: vscode.Uri;
+  readonly #link: ProxyLink;
+  readonly #model: Model;
+  readonly #log: vscode.LogOutputChannel;
+  readonly #subscription: vscode.Disposable;
+  readonly #visibility = new vscode.EventEmitter<void>();
+  #view: vscode.WebviewView | undefined;
+  /** The page listens. Before that a message would be lost. */
+  #ready = false;
+  #reveal: string | undefined;
+
+  readonly onDidChangeVisibility = this.#visibility.event;
+
+  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
+    this.#extensionUri = extensionUri;
+    this.#link = link;
+    this.#model = model;
+    this.#log = log;
+    this.#subscription = model.onDidChange(() => this.#publish());
+  }
+
+  get visible(): boolean {
+    return this.#view?.visible ?? false;
+  }
+
+  /** Whether the editor has made the view: only then does it carry a badge. */
+  get resolved(): boolean {
+    return this.#view !== undefined;
+  }
+
+  resolveWebviewView(view: vscode.WebviewView): void {
+    this.#view = view;
+    this.#ready = false;
+    const subscriptions = [
+      view.webview.onDidReceiveMessage((raw: unknown) => {
+        this.#receive(raw).catch((error: unknown) => this.#log.error(error instanceof Error ? error : String(error)));
+      }),
+      view.onDidChangeVisibility(() => {
+        // A hidden page is thrown away: it says `ready` again when it is back.
+        if (!view.visible) this.#ready = false;
+        this.#visibility.fire();
+      }),
+    ];
+    view.onDidDispose(() => {
+      for (const subscription of subscriptions) subscription.dispose();
+      if (this.#view === view) this.#view = undefined;
+      this.#ready = false;
+      this.#visibility.fire();
+    });
+    showPanel(view.webview, this.#extensionUri, 'approvals', vscode.l10n.t('Approvals'));
+    this.#visibility.fire();
+    this.#publish();
+  }
+
+  /** Shows the view, by default without taking the focus from what the person does. */
+  async show(options: { focus: boolean; ask?: string }): Promise<void> {
+    if (options.ask !== undefined) this.#reveal = options.ask;
+    await vscode.commands.executeCommand(`${VIEWS.approvals}.focus`, { preserveFocus: !options.focus });
+    this.#publish();
+  }
+
+  dispose(): void {
+    this.#subscription.dispose();
+    this.#visibility.dispose();
+  }
+
+  #publish(): void {
+    const view = this.#view;
+    if (view === undefined) return;
+    const count = this.#model.waiting.length;
+    view.badge = count === 0 ? undefined : { value: count, tooltip: badgeText(count, vscode.l10n.t) };
+    if (!this.#ready) return;
+    const { snapshot } = this.#model;
+    this.#post({
+      type: 'snapshot',
+      link: linkView(this.#model.link, vscode.l10n.t),
+      ...(snapshot && { me: snapshot.person }),
+      pending: snapshot?.pending ?? [],
+      decided: snapshot?.decided ?? [],
+      grants: snapshot?.grants ?? [],
+      ...(snapshot?.halted !== undefined && { halted: snapshot.halted }),
+      policyProblems: snapshot?.policy.problems.length ?? 0,
+      now: Date.now(),
+    });
+    if (this.#reveal !== undefined) this.#post({ type: 'reveal', id: this.#reveal });
+    this.#reveal = undefined;
+  }
+
+  #post(message: ToApprovals): void {
+    void this.#view?.webview.postMessage(message);
+  }
+
+  async #receive(raw: unknown): Promise<void> {
+    const decoded = FromApprovals.safeParse(raw);
+    if (!decoded.success) {
+      this.#log.warn('the approvals view sent something that is not a message of ours; ignored');
+      return;
+    }
+    const message = decoded.data;
+    switch (message.type) {
+      case 'ready':
+        this.#ready = true;
+        this.#publish();
+        return;
+      case 'answer':
+        await this.#answer(message.answer);
+        return;
+      case 'endGrant':
+        await this.#link.request(METHODS.endGrant, { id: message.id }, EndReply);
+        return;
+      case 'open':
+      case 'copy':
+      case 'openRule':
+      case 'run':
+        await runPanelAction(message, this.#model);
+        return;
+      default:
+        assertNever(message);
+    }
+  }
+
+  async #answer(answer: Extract<FromApprovals, { type: 'answer' }>['answer']): Promise<void> {
+    try {
+      const { result } = await this.#link.request(METHODS.answer, answer, AnswerReply);
+      const sentence = this.#explain(result);
+      this.#post({ type: 'answered', id: answer.id, result, ...(sentence !== undefined && { sentence }) });
+    } catch (error) {
+      this.#log.error(error instanceof Error ? error : String(error));
+      this.#post({
+        type: 'answered',
+        id: answer.id,
+        result: 'failed',
+        sentence: vscode.l10n.t('Your answer did not reach the proxy. If the request is still here, answer again; without an answer it is denied.'),
+      });
+    }
+  }
+
+  #explain(result: AnswerResult): string | undefined {
+    switch (result) {
+      case 'accepted':
+        return undefined;
+      case 'already-decided':
+        return vscode.l10n.t('This request was already decided, in another window or by its deadline.');
+      case 'stale':
+        return vscode.l10n.t('The request changed since it was shown. Look at it again before you answer.');
+      case 'unknown':
+        return vscode.l10n.t('This request is no longer waiting.');
+      case 'not-allowed':
+        return vscode.l10n.t('The policy does not let you answer this request, or not with this scope.');
+    }
+  }
+}

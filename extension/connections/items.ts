@@ -1,0 +1,79 @@
+/** Connections as tree items: what is protected, how it stands and how to reach it. Pure. */
+import type { ConnectionView } from '../../contract/control.ts';
+import { ITEM } from '../ids.ts';
+import type { Translate } from '../translate.ts';
+
+export type ConnectionNode =
+  | {
+      readonly kind: 'connection';
+      readonly id: string;
+      readonly label: string;
+      readonly description: string;
+      readonly tooltip: readonly string[];
+      readonly icon: { readonly name: string; readonly color: string | undefined };
+      readonly context: string;
+      readonly connection: ConnectionView;
+      readonly children: readonly ConnectionNode[];
+    }
+  | { readonly kind: 'fact'; readonly id: string; readonly label: string; readonly description: string; readonly icon: string };
+
+const PROTOCOL_NAMES: Readonly<Record<string, string>> = { postgres: 'PostgreSQL', mcp: 'MCP' };
+
+export function connectionTree(connections: readonly ConnectionView[], t: Translate): ConnectionNode[] {
+  return connections.map((connection) => {
+    const state = stateText(connection, t);
+    return {
+      kind: 'connection',
+      id: `connection:${connection.name}`,
+      label: connection.name,
+      description: [PROTOCOL_NAMES[connection.protocol] ?? connection.protocol, connection.via === 'local' ? t('this machine') : t('gateway'), state].join(
+        ' · ',
+      ),
+      tooltip: [
+        `${connection.name} — ${state}`,
+        ...(connection.problem === undefined ? [] : [connection.problem]),
+        ...(connection.address === undefined ? [] : [connection.address]),
+        connection.credential,
+      ],
+      icon: icon(connection),
+      context: connection.state === 'needs-secret' ? ITEM.needsSecret : ITEM.connection,
+      connection,
+      children: facts(connection, t),
+    };
+  });
+}
+
+function stateText(connection: ConnectionView, t: Translate): string {
+  switch (connection.state) {
+    case 'ready':
+      return t('ready');
+    case 'starting':
+      return t('starting');
+    case 'needs-secret':
+      return t('needs a secret');
+    case 'failed':
+      return t('failed');
+  }
+}
+
+function icon(connection: ConnectionView): { name: string; color: string | undefined } {
+  switch (connection.state) {
+    case 'ready':
+      return { name: connection.protocol === 'mcp' ? 'plug' : 'database', color: 'testing.iconPassed' };
+    case 'starting':
+      return { name: 'loading~spin', color: undefined };
+    case 'needs-secret':
+      return { name: 'key', color: 'charts.yellow' };
+    case 'failed':
+      return { name: 'error', color: 'testing.iconFailed' };
+  }
+}
+
+function facts(connection: ConnectionView, t: Translate): ConnectionNode[] {
+  const rows: [string, string, string, string][] = [];
+  if (connection.problem !== undefined) rows.push(['problem', connection.problem, '', 'warning']);
+  if (connection.address !== undefined) rows.push(['address', connection.address, t('address'), 'link']);
+  rows.push(['credential', connection.credential, t('login'), 'key']);
+  for (const [what, mask] of Object.entries(connection.sensitive)) rows.push([`mask:${what}`, what, t('masked: {0}', mask), 'eye-closed']);
+  return rows.map(([id, label, description, name]) => ({ kind: 'fact', id: `fact:${connection.name}:${id}`, label, description, icon: name }));
+}

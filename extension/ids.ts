@@ -1,0 +1,60 @@
+/** Every id that the manifest and the code must agree on. `test/extension/manifest.test.ts` holds them together. */
+
+export const COMMANDS = {
+  showApprovals: 'countersign.approvals.show',
+  filterSessions: 'countersign.sessions.filter',
+  clearFilter: 'countersign.sessions.clearFilter',
+  refreshSessions: 'countersign.sessions.refresh',
+  moreSessions: 'countersign.sessions.more',
+  openOperation: 'countersign.session.open',
+  copyAddress: 'countersign.connections.copyAddress',
+  enterSecret: 'countersign.connections.enterSecret',
+  forgetSecret: 'countersign.connections.forgetSecret',
+  importSecrets: 'countersign.secrets.importFile',
+  openPolicy: 'countersign.policy.open',
+  start: 'countersign.proxy.start',
+  stop: 'countersign.proxy.stop',
+  restart: 'countersign.proxy.restart',
+  takeOver: 'countersign.proxy.takeOver',
+  verify: 'countersign.record.verify',
+  showLog: 'countersign.log.show',
+  doctor: 'countersign.doctor.run',
+  walkthrough: 'countersign.walkthrough.open',
+  toolApproval: 'countersign.agent.reviewToolApproval',
+} as const;
+export type CommandName = keyof typeof COMMANDS;
+export type CommandId = (typeof COMMANDS)[CommandName];
+
+export const CONTAINER = 'countersign';
+export const VIEWS = { approvals: 'countersign.approvals', sessions: 'countersign.sessions', connections: 'countersign.connections' } as const;
+/** Type of the editor-tab panel for one operation. */
+export const OPERATION_PANEL = 'countersign.operation';
+export const STATUS_ITEM = 'countersign.status';
+export const MCP_PROVIDER = 'countersign';
+export const WALKTHROUGH = 'countersign.start';
+export const DOCTOR_SCHEME = 'countersign-doctor';
+
+/** `setContext` keys, for `when` and `enablement`. */
+export const CONTEXT = {
+  on: 'countersign.on',
+  off: 'countersign.off',
+  mayTakeOver: 'countersign.mayTakeOver',
+  connected: 'countersign.hasConnections',
+  filtered: 'countersign.filtered',
+  recorded: 'countersign.hasOperations',
+  decided: 'countersign.hasDecided',
+  toolApproval: 'countersign.canReviewToolApproval',
+} as const;
+
+export const SETTINGS = {
+  reveal: 'countersign.approvals.reveal',
+  notify: 'countersign.approvals.notify',
+  terminal: 'countersign.terminal.environment',
+  mcp: 'countersign.mcp.register',
+} as const;
+
+/** `contextValue` of tree items. */
+export const ITEM = { operation: 'operation', connection: 'connection', needsSecret: 'connection.needsSecret' } as const;
+
+/** Keys in the editor's secret storage. */
+export const SECRET_KEYS = { start: 'countersign.start', power: 'countersign.power', stored: 'countersign.secret.' } as const;

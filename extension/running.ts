@@ -1,0 +1,66 @@
+/** Everything that need not be there when `activate` returns: views, the link, and what hangs on them. */
+import * as vscode from 'vscode';
+import { Access } from './agents/access.ts';
+import { CursorServers, cursorMcp } from './agents/cursorMcp.ts';
+import { registerMcpServers } from './agents/mcpProvider.ts';
+import { TerminalEnvironment } from './agents/terminal.ts';
+import { watchToolApproval } from './agents/toolApproval.ts';
+import { Notices } from './approvals/notices.ts';
+import { ApprovalsView } from './approvals/view.ts';
+import { ConnectionsTree } from './connections/tree.ts';
+import { Disposables } from './disposables.ts';
+import { type DoctorDeps, DoctorPage } from './doctor/doctor.ts';
+import { VIEWS } from './ids.ts';
+import type { Model } from './model.ts';
+import { PolicyFiles } from './policy/policyFiles.ts';
+import type { ProxyLink } from './proxyLink/link.ts';
+import { importFromEnvironment } from './secrets/importSecrets.ts';
+import { SecretStore } from './secrets/store.ts';
+import { OperationPanels } from './sessions/operationPanels.ts';
+import { SessionsTree } from './sessions/tree.ts';
+import { WorkspaceFolders } from './workspaceFolders.ts';
+
+export interface Base {
+  readonly context: vscode.ExtensionContext;
+  readonly log: vscode.LogOutputChannel;
+  readonly link: ProxyLink;
+  readonly model: Model;
+  readonly version: string;
+  readonly activationMs: number;
+}
+
+export interface Running extends Base {
+  readonly approvals: ApprovalsView;
+  readonly sessions: SessionsTree;
+  readonly operations: OperationPanels;
+  readonly secrets: SecretStore;
+  readonly access: Access;
+  readonly doctorPage: DoctorPage;
+  readonly doctor: DoctorDeps;
+}
+
+export async function startRunning(base: Base, owner: Disposables): Promise<Running> {
+  const { context, log, link, model } = base;
+  const secrets = owner.add(new SecretStore(context, link, log));
+  const approvals = owner.add(new ApprovalsView(context.extensionUri, link, model, log));
+  owner.add(vscode.window.registerWebviewViewProvider(VIEWS.approvals, approvals));
+  owner.add(new Notices(model, approvals));
+  const sessions = owner.add(new SessionsTree(link, model, log));
+  const operations = owner.add(new OperationPanels(context.extensionUri, link, model, log, sessions.onDidRecord));
+  owner.add(new ConnectionsTree(model, approvals));
+  const access = owner.add(new Access(link, model, log));
+  const terminal = owner.add(new TerminalEnvironment(context.environmentVariableCollection, access));
+  const mcp = registerMcpServers(access);
+  if (mcp) owner.add(mcp);
+  const cursor = cursorMcp(vscode);
+  if (cursor) owner.add(new CursorServers(cursor, access, log));
+  owner.add(new PolicyFiles(link, model));
+  owner.add(new WorkspaceFolders(link, log));
+  const doctorPage = owner.add(new DoctorPage());
+  const doctor: DoctorDeps = { link, model, access, terminal, secrets, version: base.version, activationMs: base.activationMs };
+
+  await importFromEnvironment(secrets, log);
+  await link.open();
+  await watchToolApproval();
+  return { ...base, approvals, sessions, operations, secrets, access, doctorPage, doctor };
+}

@@ -1,0 +1,150 @@
+/** Operations in editor tabs: request, response, decision, timing, and what the agent saw. One tab an operation. */
+import * as vscode from 'vscode';
+import { METHODS, OperationDetail } from '../../contract/control.ts';
+import { MAX_ID_LENGTH } from '../../contract/ids.ts';
+import { assertNever } from '../../contract/problem.ts';
+import { FromOperation, type ToOperation } from '../../contract/webview.ts';
+import { COMMANDS, OPERATION_PANEL } from '../ids.ts';
+import type { Model } from '../model.ts';
+import { runPanelAction } from '../panelActions.ts';
+import { showPanel } from '../panelPage.ts';
+import type { ProxyLink } from '../proxyLink/link.ts';
+
+const Reply = OperationDetail.nullable();
+
+export class OperationPanels implements vscode.Disposable {
+  readonly #extensionUri: vscode.Uri;
+  readonly #link: ProxyLink;
+  readonly #model: Model;
+  readonly #log: vscode.LogOutputChannel;
+  readonly #open = new Map<string, OperationTab>();
+  readonly #subscription: vscode.Disposable;
+
+  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, log: vscode.LogOutputChannel, onDidRecord: vscode.Event<void>) {
+    this.#extensionUri = extensionUri;
+    this.#link = link;
+    this.#model = model;
+    this.#log = log;
+    this.#subscription = onDidRecord(() => {
+      for (const tab of this.#open.values()) tab.refreshIfUnfinished();
+    });
+  }
+
+  /** Takes what a command got: anybody can call one with anything. */
+  open(operation: unknown): void {
+    const id = typeof operation === 'object' && operation !== null && 'operation' in operation ? operation.operation : operation;
+    if (typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH) this.#show(id);
+  }
+
+  #show(operation: string): void {
+    const open = this.#open.get(operation);
+    if (open) {
+      open.panel.reveal();
+      return;
+    }
+    const panel = vscode.window.createWebviewPanel(OPERATION_PANEL, vscode.l10n.t('Operation'), { viewColumn: vscode.ViewColumn.Active, preserveFocus: false });
+    panel.iconPath = vscode.Uri.joinPath(this.#extensionUri, 'media', 'icon.svg');
+    const tab = new OperationTab(operation, panel, this.#link, this.#model, this.#log);
+    this.#open.set(operation, tab);
+    panel.onDidDispose(() => {
+      tab.dispose();
+      this.#open.delete(operation);
+    });
+    showPanel(panel.webview, this.#extensionUri, 'operation', vscode.l10n.t('Operation'));
+  }
+
+  dispose(): void {
+    this.#subscription.dispose();
+    for (const tab of this.#open.values()) tab.panel.dispose();
+  }
+}
+
+class OperationTab {
+  readonly panel: vscode.WebviewPanel;
+  readonly #operation: string;
+  readonly #link: ProxyLink;
+  readonly #model: Model;
+  readonly #log: vscode.LogOutputChannel;
+  readonly #subscriptions: vscode.Disposable[];
+  #detail: OperationDetail | undefined;
+  #closed = false;
+
+  constructor(operation: string, panel: vscode.WebviewPanel, link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
+    this.#operation = operation;
+    this.panel = panel;
+    this.#link = link;
+    this.#model = model;
+    this.#log = log;
+    this.#subscriptions = [panel.webview.onDidReceiveMessage((raw: unknown) => this.#run(this.#receive(raw))), link.onDidAttach(() => this.#run(this.#load()))];
+  }
+
+  refreshIfUnfinished(): void {
+    if (this.#detail !== undefined && this.#detail.summary.outcome === undefined) this.#run(this.#load());
+  }
+
+  dispose(): void {
+    this.#closed = true;
+    for (const subscription of this.#subscriptions) subscription.dispose();
+  }
+
+  #run(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#log.error(error instanceof Error ? error : String(error)));
+  }
+
+  async #load(): Promise<void> {
+    let detail: OperationDetail | null;
+    try {
+      detail = await this.#link.request(METHODS.operation, { operation: this.#operation }, Reply);
+    } catch (error) {
+      this.#log.warn(`operation ${this.#operation}: ${String(error)}`);
+      this.#post({
+        type: 'missing',
+        operation: this.#operation,
+        sentence: vscode.l10n.t('Countersign could not get this operation from its proxy. It is asked again when the connection is back.'),
+      });
+      return;
+    }
+    if (this.#closed) return;
+    if (detail === null) {
+      this.#post({
+        type: 'missing',
+        operation: this.#operation,
+        sentence: vscode.l10n.t('This operation is not in the record. It may have been removed with its session.'),
+      });
+      return;
+    }
+    this.#detail = detail;
+    this.panel.title = detail.summary.headline.slice(0, 60);
+    this.#post({ type: 'operation', detail });
+  }
+
+  #post(message: ToOperation): void {
+    if (!this.#closed) void this.panel.webview.postMessage(message);
+  }
+
+  async #receive(raw: unknown): Promise<void> {
+    const decoded = FromOperation.safeParse(raw);
+    if (!decoded.success) {
+      this.#log.warn('an operation tab sent something that is not a message of ours; ignored');
+      return;
+    }
+    const message = decoded.data;
+    switch (message.type) {
+      case 'ready':
+        await this.#load();
+        return;
+      case 'verify':
+        await vscode.commands.executeCommand(COMMANDS.verify, message.session);
+        await this.#load();
+        return;
+      case 'open':
+      case 'copy':
+      case 'openRule':
+      case 'run':
+        await runPanelAction(message, this.#model);
+        return;
+      default:
+        assertNever(message);
+    }
+  }
+}
