@@ -1,0 +1,378 @@
+import '../parts/announcer.ts';
+import './askCard.ts';
+import './quietLists.ts';
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+import { repeat } from 'lit/directives/repeat.js';
+import { waitsForMe } from '../../contract/approvers.ts';
+import { NARROWEST } from '../../contract/scopes.ts';
+import type { ApprovalsSnapshot, FromApprovals, ToApprovals } from '../../contract/webview.ts';
+import { type Announcer } from '../parts/announcer.ts';
+import { guardKeys } from '../parts/guardKeys.ts';
+import type { Host } from '../parts/host.ts';
+import { icon } from '../parts/icon.ts';
+import { agentName, headlineOf } from '../parts/names.ts';
+import { safeText } from '../parts/safeText.ts';
+import { say } from '../parts/strings.ts';
+import { clockTime, SOON_MS, timeLeft } from '../parts/timeLeft.ts';
+import { plainLine } from '../parts/untrustedText.ts';
+import type { AskCard, CardWish } from './askCard.ts';
+import { banners } from './banners.ts';
+import { decidedWord } from './decided.ts';
+import { readNotes, rememberNote } from './notes.ts';
+import { panelStyles } from './panelStyles.ts';
+import { arrivals, type Entry, type Group, groupsOf, identical, isOpen, nextDeparture, reconcile, settle, withPhase } from './queue.ts';
+
+/** The Approvals view: what waits, what was decided, what stands. */
+export class ApprovalsPanel extends LitElement {
+  static override properties = {
+    snapshot: { state: true },
+    entries: { state: true },
+    expanded: { state: true },
+    ending: { state: true },
+    notes: { state: true },
+    held: { state: true },
+    now: { state: true },
+  };
+  declare snapshot: ApprovalsSnapshot | undefined;
+  declare entries: readonly Entry[];
+  /** Keys of the entries shown whole. */
+  declare expanded: ReadonlySet<string>;
+  /** Grants being ended. */
+  declare ending: ReadonlySet<string>;
+  declare notes: readonly string[];
+  /** The pointer or the focus is in the list: nothing in it moves. */
+  declare held: boolean;
+  declare now: number;
+  readonly #host: Host<FromApprovals, ToApprovals>;
+  /** The extension's clock minus this page's, in milliseconds: deadlines are set by the former. */
+  #skew = 0;
+  #pointerIn = false;
+  #warned = new Set<string>();
+  #stop: (() => void)[] = [];
+
+  static override styles = panelStyles;
+
+  constructor(host: Host<FromApprovals, ToApprovals>) {
+    super();
+    this.#host = host;
+    this.entries = [];
+    this.expanded = new Set();
+    this.ending = new Set();
+    this.notes = readNotes(host.kept);
+    this.held = false;
+    this.now = Date.now();
+    guardKeys(this);
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    const ticking = setInterval(() => this.#tick(), 1000);
+    const hold = (): void => this.#hold();
+    const leave = (): void => {
+      this.#pointerIn = false;
+      this.#hold();
+    };
+    document.addEventListener('pointerleave', leave);
+    document.addEventListener('visibilitychange', leave);
+    window.addEventListener('blur', hold);
+    window.addEventListener('focus', hold);
+    this.#stop = [
+      this.#host.listen((message) => this.#take(message)),
+      () => clearInterval(ticking),
+      () => document.removeEventListener('pointerleave', leave),
+      () => document.removeEventListener('visibilitychange', leave),
+      () => window.removeEventListener('blur', hold),
+      () => window.removeEventListener('focus', hold),
+    ];
+    this.#host.post({ type: 'ready' });
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    for (const stop of this.#stop.splice(0)) stop();
+  }
+
+  protected override willUpdate(changed: PropertyValues<this>): void {
+    if (changed.has('entries') || changed.has('held')) this.#expandFirst();
+  }
+
+  protected override render(): TemplateResult {
+    const { snapshot } = this;
+    if (!snapshot) return html`<cs-announcer></cs-announcer><p class="loading quiet">${say('panel.loading')}</p>`;
+    const mine = this.entries.filter((e) => this.#isMine(e));
+    const others = this.entries.filter((e) => !this.#isMine(e));
+    const waiting = mine.filter(isOpen).length;
+    return html`
+      <cs-announcer></cs-announcer>
+      <main aria-label=${say('panel.approvals')}>
+        ${banners(snapshot, (command) => this.#host.post({ type: 'run', command }))}
+        ${this.entries.length === 0 ? this.#empty(snapshot) : nothing}
+        ${waiting > 0 ? html`<p class="count quiet">${say('ask.waiting', { n: waiting })}</p>` : nothing}
+        <div
+          class="lists"
+          @pointerenter=${() => this.#point(true)}
+          @pointerleave=${() => this.#point(false)}
+          @focusin=${() => this.#hold()}
+          @focusout=${() => queueMicrotask(() => this.#hold())}
+        >
+          ${mine.length > 0 ? this.#list(mine) : nothing}
+          ${others.length > 0 ? html`<h2 class="section">${say('ask.others')}</h2>${this.#list(others)}` : nothing}
+        </div>
+        <cs-grants
+          .grants=${snapshot.grants}
+          .ending=${this.ending}
+          @end=${(e: CustomEvent<string>) => {
+            this.ending = new Set([...this.ending, e.detail]);
+            this.#host.post({ type: 'endGrant', id: e.detail });
+          }}
+        ></cs-grants>
+        <cs-decided .decided=${snapshot.decided} @open=${(e: CustomEvent<string>) => this.#host.post({ type: 'open', operation: e.detail })}></cs-decided>
+      </main>
+    `;
+  }
+
+  #empty({ link }: ApprovalsSnapshot): TemplateResult | typeof nothing {
+    if (link.state !== 'on') return nothing;
+    return html`<div class="empty">${icon('shield')}<p><strong>${say('empty.title')}</strong></p><p class="quiet">${say('empty.text')}</p></div>`;
+  }
+
+  #list(entries: readonly Entry[]): TemplateResult {
+    return html`<ol class="list">
+      ${repeat(
+        groupsOf(entries),
+        (g) => g.key,
+        (g) => html`<li>${this.#group(g)}</li>`,
+      )}
+    </ol>`;
+  }
+
+  #group({ entries }: Group): TemplateResult {
+    const shown = entries.filter((e, i) => i === 0 || e.quiet || this.expanded.has(e.key));
+    const folded = entries.filter((e) => !shown.includes(e));
+    const open = entries.filter((e) => e.phase.kind === 'open' && this.#isMine(e));
+    return html`${repeat(
+      shown,
+      (e) => e.key,
+      (e) => this.#entry(e),
+    )}
+    ${
+      folded.length === 0
+        ? nothing
+        : html`<details class="more">
+            <summary>${icon('chevron')}<span>${say('group.more', { n: folded.length })}</span></summary>
+            <div class="rows">
+              ${repeat(
+                folded,
+                (e) => e.key,
+                (e) => this.#row(e),
+              )}
+              ${open.length > 1 && this.snapshot?.link.state === 'on' ? this.#groupActions(open) : nothing}
+            </div>
+          </details>`
+    }`;
+  }
+
+  #groupActions(open: readonly Entry[]): TemplateResult {
+    // Who has read one of identical asks has read all; alike ones are read one by one, and can be denied together.
+    const same = identical(open);
+    return html`<div class="together">
+      ${same ? html`<span class="quiet">${say('group.identical')}</span>` : nothing}
+      <div class="buttons">
+        ${same ? html`<cs-armed-button @press=${() => this.#answerAll(open, 'approve')}>${say('group.approveAll', { n: open.length })}</cs-armed-button>` : nothing}
+        <cs-armed-button secondary @press=${() => this.#answerAll(open, 'deny')}>${say('group.denyAll', { n: open.length })}</cs-armed-button>
+      </div>
+    </div>`;
+  }
+
+  #entry(entry: Entry): TemplateResult {
+    if (entry.quiet) return this.#quietLine(entry);
+    if (!this.expanded.has(entry.key)) return this.#row(entry);
+    return html`<cs-ask-card
+      .entry=${entry}
+      .now=${this.now}
+      .linked=${this.snapshot?.link.state === 'on'}
+      .mine=${this.#isMine(entry)}
+      .held=${this.held}
+      .notes=${this.notes}
+      .othersLine=${say('ask.othersLine', { who: entry.ask.verdict.approvers.join(', '), time: clockTime(entry.ask.askedAt) })}
+      .nextLabel=${this.#nextLabel(entry)}
+      @wish=${(e: CustomEvent<CardWish>) => this.#wish(entry, e.detail)}
+    ></cs-ask-card>`;
+  }
+
+  #row(entry: Entry): TemplateResult {
+    const { ask } = entry;
+    const left = timeLeft(ask.askedAt, ask.deadline, this.now);
+    return html`<button class="row" @click=${() => void this.#reveal(entry.key)} aria-expanded="false">
+      ${icon('chevron', 'small')}<span class="headline"><span class="quiet">${safeText(agentName(ask.actor.agent))} →</span> ${safeText(ask.facts.headline)}</span>
+      <span class="time ${left.state}">${left.text}</span>
+    </button>`;
+  }
+
+  #quietLine(entry: Entry): TemplateResult {
+    const { phase, ask } = entry;
+    const good = phase.kind === 'decided' ? phase.decided.answer === 'approved' : phase.kind === 'answered' && phase.answer === 'approve';
+    const word =
+      phase.kind === 'decided'
+        ? decidedWord(phase.decided)
+        : phase.kind === 'gone'
+          ? say(`result.${phase.why}`)
+          : good
+            ? say('decided.approved')
+            : say('decided.denied');
+    return html`<p class="quietLine quiet">${icon(good ? 'check' : 'deny', 'small')}<span>${safeText(ask.facts.headline)} · ${safeText(word)}</span></p>`;
+  }
+
+  #nextLabel(entry: Entry): string | undefined {
+    if (isOpen(entry)) return undefined;
+    return this.entries.some((e) => e !== entry && e.phase.kind === 'open' && this.#isMine(e)) ? say('do.next') : say('do.close');
+  }
+
+  #isMine({ ask }: Entry): boolean {
+    const me = this.snapshot?.me;
+    return me === undefined || waitsForMe(ask, me);
+  }
+
+  #wish(entry: Entry, wish: CardWish): void {
+    switch (wish.wish) {
+      case 'answer':
+        this.#host.post({ type: 'answer', answer: wish.answer });
+        if (wish.answer.answer === 'deny' && wish.answer.note !== undefined) this.#remember(wish.answer.note);
+        this.entries = withPhase(this.entries, wish.answer.id, { kind: 'sending', answer: wish.answer.answer }, this.now, wish.answer.digest);
+        void this.#focusResult(entry.key);
+        return;
+      case 'again':
+        this.entries = withPhase(this.entries, entry.ask.id, { kind: 'open' }, this.now, entry.ask.digest);
+        return;
+      case 'next':
+        void this.#next();
+        return;
+      case 'open':
+        this.#host.post({ type: 'open', operation: entry.ask.operation });
+        return;
+      case 'openRule':
+        this.#host.post({ type: 'openRule', file: wish.file, line: wish.line });
+    }
+  }
+
+  #answerAll(entries: readonly Entry[], answer: 'approve' | 'deny'): void {
+    for (const { key, ask } of entries) {
+      const { id, digest } = ask;
+      this.#wish(entries.find((e) => e.key === key) ?? (entries[0] as Entry), {
+        wish: 'answer',
+        answer: answer === 'approve' ? { answer, id, digest, scope: NARROWEST } : { answer, id, digest },
+      });
+    }
+  }
+
+  #remember(note: string): void {
+    this.notes = rememberNote(this.notes, note);
+    this.#host.keep({ notes: this.notes });
+  }
+
+  #take(message: ToApprovals): void {
+    switch (message.type) {
+      case 'snapshot': {
+        if (message.now !== undefined) this.#skew = message.now - Date.now();
+        this.now = Date.now() + this.#skew;
+        const before = this.entries;
+        this.snapshot = message;
+        this.ending = new Set([...this.ending].filter((id) => message.grants.some((g) => g.id === id)));
+        this.entries = reconcile(before, message, this.now, this.held);
+        const fresh = arrivals(
+          before,
+          this.entries.filter((e) => this.#isMine(e)),
+        );
+        if (fresh) this.#say(say(fresh.n === 1 ? 'ask.new' : 'ask.several', { n: fresh.n, headline: plainLine(fresh.headline) }), 'urgent');
+        return;
+      }
+      case 'answered': {
+        const entry = this.entries.find((e) => e.ask.id === message.id);
+        const answer = entry?.phase.kind === 'sending' || entry?.phase.kind === 'answered' ? entry.phase.answer : undefined;
+        if (!entry || answer === undefined) return;
+        const { result, sentence } = message;
+        this.entries = withPhase(this.entries, message.id, { kind: 'answered', answer, result, ...(sentence !== undefined && { sentence }) }, this.now);
+        if (!this.held) this.entries = settle(this.entries, this.now, false);
+        const words = result === 'accepted' ? say(answer === 'approve' ? 'result.approved' : 'result.denied') : (sentence ?? say(`result.${result}`));
+        this.#say(words);
+        return;
+      }
+      case 'reveal': {
+        const entry = this.entries.find((e) => e.ask.id === message.id);
+        if (entry) void this.#reveal(entry.key);
+      }
+    }
+  }
+
+  /** When nothing open is shown whole, the first that waits for this person is; never while that would move something held. */
+  #expandFirst(): void {
+    const open = this.entries.filter((e) => this.#isMine(e) && isOpen(e));
+    const [first] = open;
+    if (!first || open.some((e) => this.expanded.has(e.key)) || (this.held && this.expanded.size > 0)) return;
+    this.expanded = new Set([...this.expanded].filter((k) => this.entries.some((e) => e.key === k)).concat(first.key));
+  }
+
+  /** The person is done with what is on screen: settled cards fold, and the next ask comes to where they look. */
+  async #next(): Promise<void> {
+    this.entries = settle(this.entries, this.now, false);
+    const next = this.entries.find((e) => e.phase.kind === 'open' && this.#isMine(e));
+    if (next) await this.#reveal(next.key);
+    else {
+      await this.updateComplete;
+      this.#hold();
+    }
+  }
+
+  async #reveal(key: string): Promise<void> {
+    this.expanded = new Set([...this.expanded, key]);
+    await this.updateComplete;
+    const card = this.#card(key);
+    await card?.updateComplete;
+    card?.scrollIntoView({ block: 'nearest' });
+    card?.focusHeadline();
+  }
+
+  async #focusResult(key: string): Promise<void> {
+    const card = this.#card(key);
+    const hadFocus = card?.matches(':focus-within') ?? false;
+    await this.updateComplete;
+    await card?.updateComplete;
+    // The button that had the focus is gone: without this, the keyboard would start again at the top of the page.
+    if (hadFocus) card?.shadowRoot?.querySelector<HTMLElement>('.result')?.focus();
+  }
+
+  #card(key: string): AskCard | undefined {
+    return [...(this.shadowRoot?.querySelectorAll<AskCard>('cs-ask-card') ?? [])].find((c) => c.entry.key === key);
+  }
+
+  #tick(): void {
+    this.now = Date.now() + this.#skew;
+    for (const { key, ask, phase } of this.entries) {
+      const left = ask.deadline - this.now;
+      if (phase.kind !== 'open' || left > SOON_MS || left <= 0 || this.#warned.has(key)) continue;
+      this.#warned.add(key);
+      this.#say(say('ask.minuteLeft', { headline: plainLine(headlineOf(ask.actor.agent, ask.facts)) }));
+    }
+    const due = nextDeparture(this.entries);
+    if (due !== undefined && due <= this.now && !this.held) this.entries = settle(this.entries, this.now, false);
+  }
+
+  #point(inside: boolean): void {
+    this.#pointerIn = inside;
+    this.#hold();
+  }
+
+  #hold(): void {
+    const lists = this.shadowRoot?.querySelector('.lists');
+    const focused = document.hasFocus() && (lists?.matches(':focus-within') ?? false);
+    const held = this.#pointerIn || focused;
+    if (held === this.held) return;
+    this.held = held;
+    if (!held) this.entries = settle(this.entries, this.now, false);
+  }
+
+  #say(text: string, how: 'polite' | 'urgent' = 'polite'): void {
+    this.shadowRoot?.querySelector<Announcer>('cs-announcer')?.say(text, how);
+  }
+}
+customElements.define('cs-approvals', ApprovalsPanel);
