@@ -1,5 +1,5 @@
 /** The recorder of the proxy: a chained file a session, and the audit over all of them. */
-import { chmod, mkdir, open, stat } from 'node:fs/promises';
+import { chmod, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Problem } from '../../contract/problem.ts';
 import type { EntryBody } from '../../contract/recording.ts';
@@ -7,10 +7,11 @@ import type { Answer } from '../../contract/response.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
 import { type AuditBody, AuditView } from './audit.ts';
 import { canonical } from './canonical.ts';
-import { ChainFile, FOLDER_MODE } from './chainFile.ts';
+import { ChainFile, FOLDER_MODE, GENESIS } from './chainFile.ts';
 import { readChain } from './chainReader.ts';
 import { loadSigningKey, type SigningKey, writeCheckpoint } from './checkpoint.ts';
 import { Halting } from './halting.ts';
+import { AUDIT_FILE, LOCK_FILE, makeFolder, SESSIONS_FOLDER, syncFolder } from './layout.ts';
 import { takeOwnership } from './ownership.ts';
 import { RawAnswers } from './rawAnswers.ts';
 import type { Recorder, SessionHeader, SessionRecording } from './recorder.ts';
@@ -18,9 +19,6 @@ import { cutTorn, recoverSession, sessionFiles, unsealed } from './recovery.ts';
 import { LocalSession } from './sessionRecording.ts';
 import { SharedRun } from './sharedRun.ts';
 
-export const AUDIT_FILE = 'audit.jsonl';
-export const SESSIONS_FOLDER = 'sessions';
-const LOCK_FILE = 'recorder.lock';
 /** How often open sessions are marked in the audit and a checkpoint is signed, in milliseconds. */
 const MARK_MS = 30_000;
 /** How long a checkpoint waits for more sessions to close, in milliseconds. */
@@ -104,7 +102,7 @@ class FileRecorder implements LocalRecorder {
 
   async start(): Promise<void> {
     try {
-      await mkdir(this.#sessions, { recursive: true, mode: FOLDER_MODE });
+      await makeFolder(this.#sessions);
       if (process.platform !== 'win32') await chmod(this.directory, FOLDER_MODE);
       this.#lock = takeOwnership(join(this.directory, LOCK_FILE));
       this.#key = await loadSigningKey(this.directory);
@@ -200,7 +198,7 @@ class FileRecorder implements LocalRecorder {
     });
     const reading = there ? await readChain(path, { session: undefined, onLine: (text, seq) => view.take(text, seq) }) : undefined;
     if (reading && reading.torn > 0) await cutTorn(path, reading);
-    const audit = await ChainFile.resume(path, this.#halting, undefined, reading ?? { entries: 0, head: '0'.repeat(64), bytes: 0 });
+    const audit = await ChainFile.resume(path, this.#halting, undefined, reading ?? { entries: 0, head: GENESIS, bytes: 0 });
     this.#halting.watch(audit);
     this.#audit = audit;
     this.#appendAudit(audit, { type: 'recorder.started', key: key.fingerprint });
@@ -226,7 +224,7 @@ class FileRecorder implements LocalRecorder {
   }
 
   async #makeFolder(path: string): Promise<SharedRun> {
-    await mkdir(path, { recursive: true, mode: FOLDER_MODE });
+    await makeFolder(path);
     await syncFolder(this.#sessions);
     return new SharedRun(() => syncFolder(path));
   }
@@ -286,15 +284,4 @@ function rfc3339(at: number): string {
     lastText = new Date(at).toISOString();
   }
   return lastText;
-}
-
-/** Puts a folder's names on disk. Windows does this with the file itself and cannot open folders. */
-async function syncFolder(path: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

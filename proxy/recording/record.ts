@@ -1,0 +1,124 @@
+/** The whole record as the proxy uses it: writing, finding, reading again. */
+import type { OperationDetail, OperationPage, OperationQuery, OperationSummary, VerifyReport } from '../../contract/control.ts';
+import { Entry, type EntryBody } from '../../contract/recording.ts';
+import { OperationIndex } from './index.ts';
+import { createRecorder, type LocalRecorder, type RecorderOptions } from './localRecorder.ts';
+import { verifyRecord } from './verify.ts';
+
+export interface RecordOptions extends Omit<RecorderOptions, 'onEntry'> {
+  /** Called when there is more to show: at most a few times a second. */
+  readonly onChange?: () => void;
+}
+
+export interface LocalRecord extends LocalRecorder {
+  /** Raised whenever `operations` would answer otherwise. */
+  readonly revision: () => number;
+  operations(query: OperationQuery): Promise<OperationPage>;
+  operation(id: string): Promise<OperationDetail | null>;
+  verify(session: string | undefined): Promise<VerifyReport>;
+}
+
+/** Never rejects: where the folder cannot be used, the record comes up halted and says why. */
+export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
+  const { directory, clock, log } = options;
+  let revision = 0;
+  const index = new OperationIndex({
+    directory,
+    clock,
+    log,
+    onChange: () => {
+      revision++;
+      options.onChange?.();
+    },
+  });
+  const recorder = await createRecorder({ ...options, onEntry: ({ session, file }) => index.note(session, file) });
+  // Another proxy's index, or a folder that cannot be written, is left alone.
+  if (recorder.halted === undefined) await index.start();
+
+  return {
+    directory,
+    get halted() {
+      return recorder.halted;
+    },
+    get fingerprint() {
+      return recorder.fingerprint;
+    },
+    open: (header) => recorder.open(header),
+    keepRaw: (operation, raw) => recorder.keepRaw(operation, raw),
+    raw: (operation) => recorder.raw(operation),
+    flush: () => recorder.flush(),
+    revision: () => revision,
+    operations: (query) => index.operations(query),
+    operation: async (id) => {
+      if (recorder.halted === undefined) await recorder.flush();
+      const found = await index.find(id);
+      return found ? readOperation(directory, found.session, found.summary, recorder.raw(id)) : null;
+    },
+    verify: async (session) => {
+      if (recorder.halted === undefined) await recorder.flush();
+      const { ok, sessions, entries, problems } = await verifyRecord(directory, session === undefined ? {} : { session });
+      return { ok, sessions, entries, problems };
+    },
+    stop: async (reason) => {
+      await recorder.stop(reason);
+      index.stop();
+    },
+  };
+}
+
+type Of<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
+
+/** Reads the session's file again, whole, and checks it on the way. Null where the operation is not in it. */
+export async function readOperation(
+  directory: string,
+  session: string,
+  summary: OperationSummary,
+  raw?: OperationDetail['raw'],
+): Promise<OperationDetail | null> {
+  const mine = `"operation":${JSON.stringify(summary.operation)}`;
+  let intent: Of<'operation.intent'> | undefined;
+  let approval: Of<'operation.approval'> | undefined;
+  let outcome: Of<'operation.outcome'> | undefined;
+  const verified = await verifyRecord(directory, {
+    session,
+    onLine: (text) => {
+      if (!text.includes(mine)) return;
+      const body = entryOf(text)?.body;
+      if (body === undefined || !('operation' in body) || body.operation !== summary.operation) return;
+      if (body.type === 'operation.intent') intent ??= body;
+      // Asked again after a change of policy: the last answer is the one that counted.
+      else if (body.type === 'operation.approval') approval = body;
+      else outcome ??= body;
+    },
+  });
+  if (!intent) return null;
+  const problem = verified.problems[0];
+  return {
+    summary,
+    payload: intent.payload,
+    params: intent.params ?? [],
+    facts: intent.facts,
+    verdict: intent.verdict,
+    ...(approval && {
+      approval: {
+        answer: approval.answer,
+        why: approval.why,
+        ...(approval.by && { by: approval.by }),
+        ...(approval.note !== undefined && { note: approval.note }),
+        waitedMs: approval.waitedMs,
+      },
+    }),
+    ...(outcome?.error && { error: outcome.error }),
+    ...(outcome?.answer && { answer: outcome.answer }),
+    ...(raw && { raw }),
+    verified: { ok: verified.ok, entries: verified.reading?.entries ?? 0, head: verified.reading?.head ?? '', ...(problem !== undefined && { problem }) },
+  };
+}
+
+function entryOf(text: string): Entry | undefined {
+  try {
+    return Entry.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Reads the whole record again and says what does not hold. Safe beside a recorder that is writing: the checkpoint is
+ * read before the audit and the audit before the files, so what is read later can only have grown.
+ */
+import { join } from 'node:path';
+import type { VerifyReport } from '../../contract/control.ts';
+import { type AuditedSession, AuditView } from './audit.ts';
+import { type ChainReading, type OnLine, readChain } from './chainReader.ts';
+import { type CheckpointReading, readCheckpoint } from './checkpoint.ts';
+import { AUDIT_FILE, SESSIONS_FOLDER } from './layout.ts';
+import { sessionFiles } from './recovery.ts';
+
+/** Problems that are told; more say no more. */
+const MAX_PROBLEMS = 200;
+
+export interface VerifyOptions {
+  /** One session alone; the audit is read whole all the same. */
+  readonly session?: string;
+  /** Each line of that session, as it is read. */
+  readonly onLine?: OnLine;
+  /** An audit position noted down earlier, elsewhere: the record must still contain it. */
+  readonly since?: { readonly entries: number; readonly head: string };
+}
+
+export interface Verification extends VerifyReport {
+  /** The audit's own place: note it down elsewhere, and a later rewriting of everything is seen too. */
+  readonly audit: { readonly entries: number; readonly head: string };
+  /** Fingerprint of the key that signed the last checkpoint. */
+  readonly key: string | undefined;
+  /** The one session that was asked for. */
+  readonly reading: ChainReading | undefined;
+}
+
+/** @param directory the recorder's. @throws errors of the file system other than that something is missing. */
+export async function verifyRecord(directory: string, options: VerifyOptions = {}): Promise<Verification> {
+  const problems: string[] = [];
+  const sessionsFolder = join(directory, SESSIONS_FOLDER);
+  const files = await orMissing(sessionFiles(sessionsFolder));
+  const checkpoint = await readCheckpoint(directory);
+  const { view, reading: audit, seen } = await readAudit(directory, checkpoint, options.since);
+
+  if (!audit) {
+    if (files && files.size > 0) problems.push(`The audit, ${AUDIT_FILE}, is missing: whether sessions were removed cannot be told.`);
+    else if (checkpoint.state !== 'none') problems.push('The whole record was removed: there is a checkpoint and nothing that it covers.');
+  } else if (audit.problem !== undefined) problems.push(`The audit does not hold: ${audit.problem}.`);
+  problems.push(...view.problems, ...checkpointProblems(checkpoint, view, audit, seen), ...sinceProblems(options.since, audit, seen));
+
+  let entries = 0;
+  let read = 0;
+  let last: ChainReading | undefined;
+  const check = async (session: string, known: AuditedSession | undefined, file: string): Promise<void> => {
+    read++;
+    const { reading, problem } = await checkSession(sessionsFolder, session, known, file, options.session === undefined ? undefined : options.onLine);
+    entries += reading?.entries ?? 0;
+    last = reading;
+    if (problem !== undefined) problems.push(`Session ${session}: ${problem}.`);
+  };
+  for (const [session, known] of view.sessions) {
+    if (options.session === undefined || options.session === session) await check(session, known, known.file);
+  }
+  const strays = [...(files ?? [])].filter(([session]) => !view.sessions.has(session) && (options.session ?? session) === session);
+  // A session's file comes before its line in the audit: one that was opened just now is no finding.
+  const now = strays.length > 0 ? (await readAudit(directory, { state: 'none' }, undefined)).view : view;
+  for (const [session, file] of strays) {
+    await check(session, undefined, file);
+    if (!now.sessions.has(session)) problems.push(`Session ${session}: the audit does not know it: it was added by another program, or the audit was cut.`);
+  }
+  if (options.session !== undefined && read === 0) problems.push(`Session ${options.session}: there is no record of it.`);
+
+  return {
+    ok: problems.length === 0,
+    sessions: read,
+    entries,
+    problems: problems.slice(0, MAX_PROBLEMS),
+    audit: { entries: audit?.entries ?? 0, head: audit?.head ?? '' },
+    key: checkpoint.state === 'good' ? checkpoint.checkpoint.key : undefined,
+    reading: options.session === undefined ? undefined : last,
+  };
+}
+
+interface AuditReading {
+  readonly view: AuditView;
+  readonly reading: ChainReading | undefined;
+  /** Hashes at the places that were asked for. */
+  readonly seen: ReadonlyMap<number, string>;
+}
+
+async function readAudit(directory: string, checkpoint: CheckpointReading, since: VerifyOptions['since']): Promise<AuditReading> {
+  const view = new AuditView();
+  const seen = new Map<number, string>();
+  const places = new Set([checkpoint.state === 'good' ? checkpoint.checkpoint.entries : -1, since?.entries ?? -1]);
+  const reading = await orMissing(
+    readChain(join(directory, AUDIT_FILE), {
+      session: undefined,
+      onLine: (text, seq, _offset, head) => {
+        view.take(text, seq);
+        if (places.has(seq + 1)) seen.set(seq + 1, head);
+      },
+    }),
+  );
+  return { view, reading, seen };
+}
+
+function checkpointProblems(checkpoint: CheckpointReading, view: AuditView, audit: ChainReading | undefined, seen: ReadonlyMap<number, string>): string[] {
+  switch (checkpoint.state) {
+    case 'none':
+      return audit && audit.entries > 1 ? ['The signed checkpoint is missing: it was removed, or the recorder stopped in its first moment.'] : [];
+    case 'bad':
+      return [`The signed checkpoint does not hold: ${checkpoint.why}.`];
+    case 'good': {
+      const { entries, head, key } = checkpoint.checkpoint;
+      if (!audit) return [];
+      if (audit.entries < entries) return [`The end of the audit was removed: it has ${audit.entries} entries, and a checkpoint was signed over ${entries}.`];
+      if (seen.get(entries) !== head) return ['The audit was rewritten: it does not contain what the last checkpoint was signed over.'];
+      return view.key === key ? [] : ['The checkpoint’s key is not the one that the audit names.'];
+    }
+  }
+}
+
+function sinceProblems(since: VerifyOptions['since'], audit: ChainReading | undefined, seen: ReadonlyMap<number, string>): string[] {
+  if (!since || since.entries === 0) return [];
+  if ((audit?.entries ?? 0) < since.entries) return [`The record was rolled back: the audit has ${audit?.entries ?? 0} entries, and had ${since.entries}.`];
+  return seen.get(since.entries) === since.head ? [] : ['The record was rewritten: the audit does not contain the place that you noted down.'];
+}
+
+async function checkSession(
+  folder: string,
+  session: string,
+  known: AuditedSession | undefined,
+  file: string,
+  onLine: OnLine | undefined,
+): Promise<{ readonly reading: ChainReading | undefined; readonly problem?: string }> {
+  const mark = known?.mark;
+  const closed = known?.closed;
+  let atMark: string | undefined;
+  let atClose: string | undefined;
+  const reading = await orMissing(
+    readChain(join(folder, file), {
+      session,
+      onLine: (text, seq, offset, head) => {
+        if (mark?.entries === seq + 1) atMark = head;
+        if (closed?.entries === seq + 1) atClose = head;
+        onLine?.(text, seq, offset, head);
+      },
+    }),
+  );
+  return { reading, ...problemOf() };
+
+  function problemOf(): { problem?: string } {
+    if (!reading) return { problem: 'its file was removed' };
+    if (reading.problem !== undefined) return { problem: reading.problem };
+    if (mark && reading.entries < mark.entries) return { problem: `its end was removed: it has ${reading.entries} entries, and had ${mark.entries}` };
+    if (mark && mark.entries > 0 && atMark !== mark.head) return { problem: 'it was rewritten: it does not contain what the audit noted while it was open' };
+    if (!closed) return {};
+    if (reading.entries < closed.entries) return { problem: `its end was removed: it has ${reading.entries} entries, and closed with ${closed.entries}` };
+    if (reading.entries > closed.entries || reading.torn > 0) return { problem: 'something was added after it was closed' };
+    if (closed.entries > 0 && atClose !== closed.head) return { problem: 'it was rewritten: its last entry is not the one that the audit closed it with' };
+    return closed.problem === undefined ? {} : { problem: `when it was recovered, ${closed.problem}` };
+  }
+}
+
+async function orMissing<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw cause;
+  }
+}
