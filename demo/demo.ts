@@ -26,8 +26,8 @@ export interface DemoOptions {
   readonly desktop?: string;
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
-  /** Further arguments for code-server. */
-  readonly args?: readonly string[];
+  /** Leave the extension uninstalled, and let the page's address name the one to load from its sources. */
+  readonly development?: boolean;
   /** Further lines for the policy file, below the demo's own rules. */
   readonly rules?: string;
 }
@@ -128,7 +128,7 @@ export class Demo {
   }
 
   async #startInBrowser(kept: Kept, env: Readonly<Record<string, string>>): Promise<void> {
-    const { folder, vsix, say, settings, args } = this.options;
+    const { folder, vsix, say, settings, development } = this.options;
     say('Starting the editor…');
     const root = join(folder, 'editor');
     const stamp = join(root, 'vsix.sha256');
@@ -139,9 +139,10 @@ export class Demo {
       folder: this.workspace,
       port: kept.editorPort,
       env,
-      vsix: installed ? [] : [vsix],
+      vsix: installed || development ? [] : [vsix],
       ...(settings && { settings }),
-      ...(args && { args }),
+      // Without it a built workbench ignores `extensionDevelopmentPath` in the address.
+      ...(development && { args: ['--vscode-option', 'enable-smoke-test-driver'] }),
     });
     mkdirSync(join(this.#workbench.data, 'User'), { recursive: true });
     this.model.install(this.#workbench.data);

@@ -47,7 +47,7 @@ async function main(): Promise<number> {
     return stopping;
   };
   const stopped = new Promise<void>((done) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop().then(done));
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop().finally(done));
   });
   try {
     await demo.start();

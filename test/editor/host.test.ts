@@ -1,0 +1,77 @@
+/** Runs the mocha suite of `test/editor/host/` inside a real extension host, and reports each of its tests here. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { build } from 'esbuild';
+import { Demo } from '../../demo/demo.ts';
+import { type Browser, openBrowser } from '../../demo/workbench.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const VSIX = process.env['COUNTERSIGN_VSIX'] ?? join(ROOT, 'out', 'countersign.vsix');
+/** Longest that the whole suite may take, in milliseconds. */
+const SUITE_MS = 240_000;
+
+interface Result {
+  readonly title: string;
+  readonly state: 'passed' | 'failed' | 'pending';
+  readonly error?: string;
+}
+
+describe('in a real extension host', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-host-'));
+  const report = join(folder, 'report.json');
+  const demo = new Demo({ folder, vsix: VSIX, say: () => {}, development: true, env: { COUNTERSIGN_TEST_REPORT: report } });
+  let browser: Browser | undefined;
+  let results: readonly Result[] = [];
+
+  before(async () => {
+    const suite = join(ROOT, 'out', 'test-host', 'index.cjs');
+    await build({
+      entryPoints: [join(ROOT, 'test', 'editor', 'host', 'index.ts')],
+      outfile: suite,
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      external: ['vscode', 'mocha'],
+      logLevel: 'error',
+    });
+    await demo.start();
+    browser = await openBrowser();
+    const { page } = browser;
+    const lines: string[] = [];
+    const exited = new Promise<number>((done) => void page.exposeFunction('codeAutomationExit', (code: number) => done(code)));
+    await page.exposeFunction('codeAutomationLog', (_level: string, args: unknown[]) => void lines.push(args.join(' ')));
+    const remote = (path: string) => `vscode-remote://${new URL(demo.workbench.origin).host}${path}`;
+    const payload = [
+      ['extensionDevelopmentPath', remote(ROOT)],
+      ['extensionTestsPath', remote(suite)],
+      ['skipWelcome', 'true'],
+    ];
+    await page.goto(demo.workbench.url({ payload: JSON.stringify(payload) }));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`the suite did not end in time\n${lines.slice(-40).join('\n')}`)), SUITE_MS);
+    });
+    try {
+      await Promise.race([exited, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+    results = (JSON.parse(readFileSync(report, 'utf8')) as { results: Result[] }).results;
+  });
+
+  after(async () => {
+    await browser?.close();
+    await demo.stop();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+
+  it('the whole suite holds', async (t) => {
+    assert.ok(results.length > 0, 'no test ran');
+    for (const result of results) {
+      await t.test(result.title, { skip: result.state === 'pending' }, () => assert.equal(result.state, 'passed', result.error));
+    }
+  });
+});
