@@ -93,6 +93,7 @@ function open(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     const failed = (cause: unknown): void => {
+      clearTimeout(timer);
       socket.destroy();
       reject(new Problem('no-proxy', 'No proxy answers on the control socket. Open an editor window with Countersign, which starts it.', { cause }));
     };

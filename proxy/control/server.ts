@@ -21,8 +21,6 @@ export interface ControlServerOptions {
   readonly secret: Secret;
   readonly log: Log;
   readonly host: WindowHost;
-  /** Called whenever a window has come or gone, with how many there are. */
-  readonly windowsChanged: (windows: number) => void;
 }
 
 export class ControlServer {
@@ -102,13 +100,11 @@ export class ControlServer {
     }
     const window = new ControlWindow(socket, this.#options.host, this.#options.log, () => {
       this.#options.log.info('control.window-opened', { windows: this.windows });
-      this.#options.windowsChanged(this.windows);
     });
     this.#windows.add(window);
     socket.once('close', () => {
       this.#windows.delete(window);
       this.#options.log.info('control.window-closed', { windows: this.windows });
-      this.#options.windowsChanged(this.windows);
     });
     return window.listen();
   }

@@ -7,9 +7,13 @@ export class LiveSessions implements NonNullable<Engine['sessions']> {
   readonly #log: Log;
   readonly #changed: () => void;
 
-  constructor(log: Log, changed: () => void) {
+  readonly #ended: (session: string) => void;
+
+  /** @param ended called with the id of each session that has ended. */
+  constructor(log: Log, changed: () => void, ended: (session: string) => void) {
     this.#log = log;
     this.#changed = changed;
+    this.#ended = ended;
   }
 
   get size(): number {
@@ -23,6 +27,7 @@ export class LiveSessions implements NonNullable<Engine['sessions']> {
 
   closed(session: Session): void {
     this.#open.delete(session.id);
+    this.#ended(session.id);
     this.#changed();
   }
 

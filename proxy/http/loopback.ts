@@ -4,11 +4,10 @@ import type { Socket } from 'node:net';
 import express, { type ErrorRequestHandler, type RequestHandler, Router } from 'express';
 import type { Log } from '../pipeline/engine.ts';
 import type { Clients } from '../protocols/protocol.ts';
-import { bearerOf, type Rejection, rejection } from './guard.ts';
+import { MAX_BODY_BYTES, readJson } from './body.ts';
+import { bearerOf, rejection } from './guard.ts';
 
 export const LOOPBACK = '127.0.0.1';
-/** Largest request body, in bytes. */
-export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 const MAX_CONNECTIONS = 256;
@@ -84,13 +83,21 @@ export class LoopbackServer {
   /** Rejects with the system's error where the port cannot be had. */
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ host: LOOPBACK, port: this.#options.port, exclusive: true }, () => {
-        this.#server.off('error', reject);
-        this.#server.on('error', (cause) => this.#options.log.error('http.failed', { cause }));
-        resolve();
-      });
+      const settle = (cause?: Error): void => {
+        this.#server.off('error', settle);
+        this.#server.off('listening', settle);
+        if (cause) return reject(cause);
+        this.#server.on('error', (later) => this.#options.log.error('http.failed', { cause: later }));
+        return resolve();
+      };
+      this.#server.once('error', settle);
+      this.#server.once('listening', settle);
+      this.#server.listen({ host: LOOPBACK, port: this.#options.port, exclusive: true });
     });
+  }
+
+  get port(): number {
+    return this.#options.port;
   }
 
   get listening(): boolean {
@@ -116,7 +123,7 @@ export class LoopbackServer {
     app.disable('x-powered-by');
     app.disable('etag');
     app.set('query parser', 'simple');
-    app.use(secureHeaders, this.#authenticate, express.json({ limit: MAX_BODY_BYTES, type: 'application/json', strict: true }), this.#route);
+    app.use(secureHeaders, this.#authenticate, jsonBody, this.#route);
     app.use(((_request, response) => void response.status(404).json({ error: 'Nothing is here.' })) satisfies RequestHandler);
     app.use(this.#failed);
     return app;
@@ -147,18 +154,30 @@ export class LoopbackServer {
 
   /** Nothing of an error's inside reaches the client. */
   readonly #failed: ErrorRequestHandler = (error: unknown, request, response, _next) => {
+    // Express's own complaints about a request (a path that is not well encoded) carry the status they mean.
     const status = (error as { status?: unknown } | undefined)?.status;
-    if (status === 413) return refuseLarge(request, response);
     const malformed = typeof status === 'number' && status >= 400 && status < 500;
-    if (!malformed) this.#options.log.error('http.request-failed', { path: request.path, cause: error });
-    if (response.headersSent) {
-      response.destroy();
-      return undefined;
-    }
-    response.status(malformed ? 400 : 500).json({ error: malformed ? 'The request is malformed.' : 'The proxy failed. Its log says more.' });
-    return undefined;
+    if (!malformed) this.#options.log.error('http.request-failed', { cause: error });
+    if (response.headersSent) response.destroy();
+    else response.status(malformed ? 400 : 500).json({ error: malformed ? 'The request is malformed.' : 'The proxy failed. Its log says more.' });
   };
 }
+
+/** `request.body` is the parsed JSON of a POST, and undefined otherwise. */
+const jsonBody: RequestHandler = async (request, response, next) => {
+  if (request.method !== 'POST') return next();
+  const body = await readJson(request).catch(() => undefined);
+  if (!body) return void response.destroy();
+  if ('refused' in body) return refuse(request, response, { status: body.refused, message: BODY_REFUSED[body.refused] });
+  request.body = body.json;
+  return next();
+};
+
+const BODY_REFUSED = {
+  400: 'The request body is not JSON.',
+  413: `A request body may have at most ${MAX_BODY_BYTES} bytes.`,
+  415: 'A request body must be application/json, not compressed.',
+} as const;
 
 const secureHeaders: RequestHandler = (_request, response, next) => {
   setSecureHeaders(response);
@@ -173,16 +192,8 @@ function setSecureHeaders(response: ServerResponse): void {
   response.setHeader('X-Content-Type-Options', 'nosniff');
 }
 
-function refuseLarge(request: IncomingMessage, response: ServerResponse): void {
-  send(request, response, 413, `A request body may have at most ${MAX_BODY_BYTES} bytes.`);
-}
-
-function refuse(request: IncomingMessage, response: ServerResponse, { status, message }: Rejection): void {
-  send(request, response, status, message);
-}
-
 /** Answers and hangs up: what else the client sends is not read. */
-function send(request: IncomingMessage, response: ServerResponse, status: number, message: string): void {
+function refuse(request: IncomingMessage, response: ServerResponse, { status, message }: { readonly status: number; readonly message: string }): void {
   const body = JSON.stringify({ error: message });
   setSecureHeaders(response);
   response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), Connection: 'close' });

@@ -1,0 +1,45 @@
+/** The parts a proxy is put together from, as its host uses them; `assemble.ts` makes the real ones. */
+import type { OperationDetail, OperationPage, OperationQuery, PolicyView, VerifyReport, Workspace } from '../../contract/control.ts';
+import type { ApprovalQueue } from '../approval/queue.ts';
+import type { LanguageService } from '../control/language.ts';
+import type { SessionMasking } from '../masking/masking.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Protocol } from '../protocols/protocol.ts';
+import type { Recorder } from '../recording/recorder.ts';
+
+/** The policy in force and what is wrong with its files. */
+export interface PolicyPart {
+  readonly current: () => Policy;
+  readonly view: () => PolicyView;
+  /** The policy files of a window's folders; an empty list when it has gone. */
+  readonly workspace: (window: string, workspace: Workspace) => void | Promise<void>;
+  stop(): void | Promise<void>;
+}
+
+/** The record, and questions to it. */
+export interface RecordPart extends Recorder {
+  readonly revision: () => number;
+  operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
+  operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;
+  verify(session: string | undefined): Promise<VerifyReport>;
+  stop(reason: string): Promise<void>;
+}
+
+export interface Parts {
+  readonly policy: PolicyPart;
+  readonly record: RecordPart;
+  readonly approvals: ApprovalQueue;
+  readonly masking: (connection: string) => SessionMasking;
+  readonly protocols: readonly Protocol[];
+  readonly language: LanguageService;
+}
+
+/** What the host tells the parts' makers to call. */
+export interface PartEvents {
+  /** Something that a snapshot shows has changed. */
+  readonly changed: () => void;
+  readonly policyChanged: () => void;
+  /** A person ended a grant that these sessions used. */
+  readonly grantEnded: (sessions: readonly string[]) => void;
+  readonly halted: (sentence: string) => void;
+}

@@ -1,0 +1,95 @@
+/** What a window is shown of connections, and how its clients reach them. */
+import type { ConnectionView, SurfaceAccess } from '../../contract/control.ts';
+import type { Secrets } from '../credential/secrets.ts';
+import type { ClientLogins } from '../identity/clients.ts';
+import type { ConnectionConfig } from '../policy/policy.ts';
+import { type Serving, secretRefs } from './serving.ts';
+
+/** Version of the MCP definitions handed to an editor: raised when what a server offers changes by an update. */
+const MCP_VERSION = '1';
+/** Path of our own MCP server; a relayed connection is found below it. */
+export const OWN_MCP_PATH = 'mcp';
+
+export function connectionViews(serving: Serving, secrets: Secrets): ConnectionView[] {
+  return serving.all.map(({ config, served, state }) => ({
+    name: config.name,
+    protocol: config.protocol,
+    via: config.via,
+    state: state.state,
+    ...(state.state === 'needs-secret' && { secret: state.secret }),
+    ...('problem' in state && { problem: (missingSecret(config, secrets) ?? state.problem).slice(0, 1000) }),
+    ...(served && { address: served.address }),
+    credential: credentialInWords(config),
+    sensitive: Object.fromEntries(config.sensitive),
+  }));
+}
+
+/** Why a connection has no login, told from the side of the secret: it knows best what is wrong with a file. */
+function missingSecret(config: ConnectionConfig, secrets: Secrets): string | undefined {
+  for (const ref of secretRefs(config)) {
+    const found = secrets.resolve(ref);
+    if ('missing' in found) return found.missing;
+  }
+  return undefined;
+}
+
+function credentialInWords(config: ConnectionConfig): string {
+  const [ref] = secretRefs(config);
+  switch (ref?.from) {
+    case undefined:
+      return 'no login';
+    case 'secret':
+      return 'static login, kept by the editor';
+    case 'env':
+      return `static login, from the variable ${ref.name}`.slice(0, 200);
+    case 'file':
+      return 'static login, from a private file';
+  }
+}
+
+export interface AccessOptions {
+  readonly serving: Serving;
+  readonly clients: ClientLogins;
+  /** Port of the loopback server; undefined while it does not listen: a token must not go to whoever else does. */
+  readonly httpPort: number | undefined;
+}
+
+/** Everything a window's terminals and MCP clients need. Only what listens is named. */
+export function surfaceAccess(window: string, { serving, clients, httpPort }: AccessOptions): SurfaceAccess {
+  const environment: Record<string, string> = {};
+  const { user, password } = clients.issueLogin(window);
+  for (const { config, served } of serving.all) {
+    const at = served?.environment;
+    if (!at) continue;
+    const url = new URL(`postgres://${at.host}:${at.port}`);
+    url.username = user;
+    url.password = password.reveal();
+    url.pathname = `/${encodeURIComponent(at.database)}`;
+    environment[`COUNTERSIGN_DSN_${config.name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`] = url.href;
+    if (environment.PGHOST !== undefined) continue;
+    environment.PGHOST = at.host;
+    environment.PGPORT = String(at.port);
+    environment.PGDATABASE = at.database;
+    environment.PGUSER = user;
+    environment.PGPASSWORD = password.reveal();
+    // Clients that know it refuse to send the password in the clear to whoever might listen in our place.
+    environment.PGREQUIREAUTH = 'scram-sha-256';
+  }
+  if (httpPort === undefined) return { environment, mcp: [] };
+  const headers = { Authorization: `Bearer ${clients.issueBearer(window).reveal()}` };
+  const base = `http://127.0.0.1:${httpPort}/${OWN_MCP_PATH}`;
+  const relayed = serving.all.filter(({ config, served }) => config.protocol === 'mcp' && served);
+  return {
+    environment,
+    mcp: [
+      { name: 'countersign', label: 'Countersign', url: base, headers, version: MCP_VERSION },
+      ...relayed.map(({ config: { name } }) => ({
+        name,
+        label: `${name} (through Countersign)`,
+        url: `${base}/${encodeURIComponent(name)}`,
+        headers,
+        version: MCP_VERSION,
+      })),
+    ],
+  };
+}

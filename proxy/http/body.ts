@@ -1,0 +1,35 @@
+/** Reads a JSON body once, up to a cap. */
+import type { IncomingMessage } from 'node:http';
+
+/** Largest request body, in bytes. */
+export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+
+export type Body = { readonly json: unknown } | { readonly refused: 400 | 413 | 415 };
+
+/** Resolves when the body is there, or as soon as it cannot be taken. Rejects where the client goes away in the middle. */
+export function readJson(request: IncomingMessage): Promise<Body> {
+  // A compressed body can be small on the way and huge once unpacked; no client of ours sends one.
+  if (request.headers['content-encoding'] !== undefined) return Promise.resolve({ refused: 415 });
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return Promise.resolve({ refused: 413 });
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= MAX_BODY_BYTES) return void chunks.push(chunk);
+      request.pause();
+      return resolve({ refused: 413 });
+    });
+    request.once('end', () => resolve(parse(Buffer.concat(chunks))));
+    request.once('error', reject);
+    request.once('close', () => reject(new Error('the client went away')));
+  });
+}
+
+function parse(bytes: Buffer): Body {
+  try {
+    return { json: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) };
+  } catch {
+    return { refused: 400 };
+  }
+}

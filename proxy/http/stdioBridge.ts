@@ -1,0 +1,169 @@
+/** `proxy mcp <name>`: carries MCP between a client that only speaks stdio and the loopback server. Decides nothing. */
+import type { Readable, Writable } from 'node:stream';
+import { z } from 'zod';
+
+/** Longest message either way, in bytes. */
+const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+const NAME = /^[\w~-][\w.~-]{0,199}$/;
+
+const Message = z.looseObject({ jsonrpc: z.literal('2.0'), id: z.union([z.string(), z.number()]).optional(), method: z.string().optional() });
+type Message = z.infer<typeof Message>;
+
+export interface Bridge {
+  readonly endpoint: string;
+  readonly token: string;
+  readonly input: Readable;
+  readonly output: Writable;
+}
+
+/** Runs the bridge on this process's stdio. Where to and with which token come from the environment, never from arguments. */
+export async function runBridge(name: string, env: Readonly<Record<string, string | undefined>> = process.env): Promise<void> {
+  const base = env.COUNTERSIGN_MCP_URL;
+  const token = env.COUNTERSIGN_MCP_TOKEN;
+  if (!base || !token || !NAME.test(name) || !/^http:\/\/127\.0\.0\.1:\d{1,5}\/mcp$/.test(base)) {
+    process.exitCode = 1;
+    process.stderr.write(
+      'Countersign could not be reached: COUNTERSIGN_MCP_URL and COUNTERSIGN_MCP_TOKEN are not set. Open a terminal in an editor with Countersign.\n',
+    );
+    return;
+  }
+  await carry({ endpoint: name === 'countersign' ? base : `${base}/${name}`, token, input: process.stdin, output: process.stdout });
+}
+
+/** Resolves when the input has ended and every request has been answered. */
+export async function carry(bridge: Bridge): Promise<void> {
+  const state: BridgeState = { session: undefined, version: undefined };
+  const running = new Set<Promise<void>>();
+  // A connection's first exchange tells the session and the version that all later ones carry, so it goes alone.
+  for await (const line of lines(bridge.input)) {
+    const message = parse(line);
+    if (!message) {
+      write(bridge.output, { jsonrpc: '2.0', id: null, error: { code: -32_700, message: 'The message is not JSON-RPC.' } });
+      continue;
+    }
+    const sent = post(bridge, state, message).finally(() => running.delete(sent));
+    running.add(sent);
+    if (message.method === 'initialize' || message.id === undefined) await sent;
+  }
+  await Promise.all(running);
+}
+
+interface BridgeState {
+  session: string | undefined;
+  version: string | undefined;
+}
+
+async function post({ endpoint, token, output }: Bridge, state: BridgeState, message: Message): Promise<void> {
+  try {
+    const response = await fetch(endpoint, {
+      method: 'POST',
+      redirect: 'error',
+      headers: {
+        Authorization: `Bearer ${token}`,
+        'Content-Type': 'application/json',
+        Accept: 'application/json, text/event-stream',
+        ...(state.session !== undefined && { 'Mcp-Session-Id': state.session }),
+        ...(state.version !== undefined && { 'MCP-Protocol-Version': state.version }),
+        ...modernHeaders(message),
+      },
+      body: JSON.stringify(message),
+    });
+    state.session ??= response.headers.get('mcp-session-id') ?? undefined;
+    const type = response.headers.get('content-type') ?? '';
+    if (type.startsWith('text/event-stream') && response.body) {
+      for await (const data of events(response.body)) deliver(data);
+    } else if (type.startsWith('application/json')) {
+      const text = await response.text();
+      if (response.ok || parse(text)) deliver(text);
+      else answer(`Countersign answered ${response.status}: ${text.slice(0, 300)}`);
+    } else if (!response.ok) answer(`Countersign answered ${response.status}.`);
+  } catch {
+    answer('Countersign does not answer. Open an editor window with it, then try again.');
+  }
+
+  function deliver(text: string): void {
+    const received = parse(text);
+    if (!received) return;
+    if (message.method === 'initialize') {
+      const version = z.object({ result: z.object({ protocolVersion: z.string().max(40) }) }).safeParse(received);
+      if (version.success) state.version = version.data.result.protocolVersion;
+    }
+    write(output, received);
+  }
+
+  function answer(sentence: string): void {
+    if (message.id !== undefined && message.method !== undefined)
+      write(output, { jsonrpc: '2.0', id: message.id, error: { code: -32_000, message: sentence } });
+  }
+}
+
+/** Headers that the stateless protocol (2026-07-28) wants repeated from the body. */
+function modernHeaders(message: Message): Record<string, string> {
+  const params = z
+    .object({
+      name: z.string().optional(),
+      uri: z.string().optional(),
+      _meta: z.looseObject({ 'io.modelcontextprotocol/protocolVersion': z.string().max(40) }),
+    })
+    .safeParse(message.params);
+  if (!params.success || message.method === undefined) return {};
+  const name = params.data.name ?? params.data.uri;
+  return {
+    'MCP-Protocol-Version': params.data._meta['io.modelcontextprotocol/protocolVersion'],
+    'Mcp-Method': message.method,
+    ...(name !== undefined && /^[\x20-\x7e]*$/.test(name) && { 'Mcp-Name': name }),
+  };
+}
+
+function parse(text: string): Message | undefined {
+  try {
+    const parsed = Message.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function write(output: Writable, message: unknown): void {
+  output.write(`${JSON.stringify(message)}\n`);
+}
+
+async function* lines(input: AsyncIterable<Buffer | string | Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let held = '';
+  for await (const chunk of input) {
+    held += typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true });
+    for (let end = held.indexOf('\n'); end >= 0; end = held.indexOf('\n')) {
+      const line = held.slice(0, end).trim();
+      held = held.slice(end + 1);
+      if (line !== '') yield line;
+    }
+    if (held.length > MAX_MESSAGE_BYTES) throw new Error('a message is too long');
+  }
+  if (held.trim() !== '') yield held.trim();
+}
+
+/** The data of each server-sent event. */
+async function* events(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  let data: string[] = [];
+  for await (const line of rawLines(body)) {
+    if (line === '') {
+      if (data.length > 0) yield data.join('\n');
+      data = [];
+    } else if (line.startsWith('data:')) data.push(line.slice(line[5] === ' ' ? 6 : 5));
+  }
+  if (data.length > 0) yield data.join('\n');
+}
+
+async function* rawLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let held = '';
+  for await (const chunk of body) {
+    held += decoder.decode(chunk, { stream: true });
+    const parts = held.split(/\r\n|\n|\r(?!$)/);
+    held = parts.pop() ?? '';
+    if (held.length > 4 * MAX_MESSAGE_BYTES) throw new Error('an event is too long');
+    yield* parts;
+  }
+  if (held !== '') yield held;
+}
