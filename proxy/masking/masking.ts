@@ -2,11 +2,14 @@
 import type { Answer, Finding } from '../../contract/response.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
 
+export { shapeOf } from './forms.ts';
+export { createSessionMasking } from './sessionMasking.ts';
+
 /** Text in which every detected value has been replaced. The brand is what the recorder and the agent's side require. */
 declare const masked: unique symbol;
 export type MaskedText = string & { readonly [masked]: true };
 
-/** A finding while the text is still in hand; `at` are offsets (UTF-16) in the masked text. */
+/** A finding while the text is still in hand; `at` are offsets (UTF-16) in `text`, also where it is a piece of a stream. */
 export interface Scrubbed {
   readonly text: MaskedText;
   readonly findings: readonly Finding[];

@@ -1,0 +1,148 @@
+import { type Detector, type Found, isAlnum } from './detector.ts';
+
+const MAX_KEY = 48;
+const MAX_VALUE = 1024;
+/** How far a value may stand after its `:` or `=`: blanks, quotes and the backslashes before them. */
+const MAX_GAP = 16;
+
+/** A name whose value is a secret whatever it looks like. */
+const PASSWORD = /pass(?:word|wd|phrase|code)|(?:^|[_.-])p(?:ass|wd)$|pwd$/;
+/** A name whose value is one when it looks like it: long, letters and digits. */
+const KEYED =
+  /secret|token$|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|credential|^sig$|session[_-]?id|auth[_-]?key|authorization$/;
+/** Names that contain such a word and mean something else. */
+const HARMLESS =
+  /(?:hint|policy|length|age|expir\w*|reset|change[ds]?(?:[_-]at)?|updated\w*|at|count|type|name|field|url|uri|id|enabled|required|min|max|score|strength)$/;
+/** What stands where a value is to be filled in. */
+const PLACEHOLDER =
+  /^(?:null|nil|none|true|false|undefined|string|required|optional|changeme|redacted|\*+|x+|\.+|<[^>]*>|\$\{?[\w.:-]*\}?|\{\{.*|%\w+%?|process\.env.*|os\.environ.*|env\(.*|secret:\S*|vault:\S*|\[secret\]|\$\d+|:\w+|\?)$/i;
+/** What a mask leaves: never masked again, so that masking twice is masking once. */
+const MASKED = /‹[\w.-]+(?:·\w+)?›|•{3}/u;
+
+/** Passwords and secrets by the name they are given: `password=…`, `"apiKey": "…"`, `Authorization: Bearer …`, `scheme://user:…@host`. */
+export const secret: Detector = {
+  id: 'secret',
+  title: 'Password or secret',
+  longest: MAX_GAP + 64 + MAX_VALUE,
+  anchors: { chars: ':=', words: ['bearer ', 'basic ', "password '", "identified by '"] },
+  scan(text, anchor, found) {
+    const char = text.charAt(anchor);
+    if (char === ':' && text.startsWith('//', anchor + 1)) return userinfo(text, anchor + 3, found);
+    if (char === ':' || char === '=') return assignment(text, anchor, found);
+    const lead = /^(?:bearer|basic) {1,4}|^(?:password|identified by) '/i.exec(text.slice(anchor, anchor + 20));
+    if (!lead) return false;
+    const from = anchor + lead[0].length;
+    if (lead[0].endsWith("'")) return quoted(text, from, "'", found);
+    let end = from;
+    while (end - from < MAX_VALUE && /[A-Za-z0-9+/=_.~-]/.test(text.charAt(end))) end++;
+    if (end - from >= 12 && looksRandom(text.slice(from, end))) found(from, end);
+    return end < text.length;
+  },
+  maybe(text, anchor) {
+    const char = text.charAt(anchor);
+    if (char !== ':' && char !== '=') return true;
+    return text.startsWith('//', anchor + 1) || kindOf(keyBefore(text, anchor)) !== undefined;
+  },
+};
+
+type Kind = 'password' | 'keyed';
+
+/** Names come again in every row: what was said about one is kept, up to so many. */
+const MAX_REMEMBERED = 2000;
+const remembered = new Map<string, Kind | undefined>();
+
+function kindOf(key: string): Kind | undefined {
+  if (key.length < 3) return undefined;
+  const known = remembered.get(key);
+  if (known !== undefined || remembered.has(key)) return known;
+  const kind = judge(key);
+  if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+  remembered.set(key, kind);
+  return kind;
+}
+
+function judge(key: string): Kind | undefined {
+  const name = key.toLowerCase();
+  if (PASSWORD.test(name)) return HARMLESS.test(name) ? undefined : 'password';
+  return KEYED.test(name) && !HARMLESS.test(name) ? 'keyed' : undefined;
+}
+
+/** The name that ends right before `anchor`, through quotes, blanks and escaped quotes. */
+function keyBefore(text: string, anchor: number): string {
+  let end = anchor;
+  while (end > 0 && anchor - end < MAX_GAP && isBetween(text.charCodeAt(end - 1))) end--;
+  let start = end;
+  while (start > 0 && end - start < MAX_KEY && isNameChar(text.charCodeAt(start - 1))) start--;
+  return text.slice(start, end);
+}
+
+/** Blank, quote, backslash or closing bracket. */
+function isBetween(code: number): boolean {
+  return code === 34 || code === 39 || code === 32 || code === 92 || code === 9 || code === 10 || code === 13 || code === 41 || code === 93 || code === 96;
+}
+
+/** Letter, digit, `_`, `-` or `.`. */
+function isNameChar(code: number): boolean {
+  return isAlnum(code) || code === 95 || code === 45 || code === 46;
+}
+
+function assignment(text: string, anchor: number, found: Found): boolean {
+  const kind = kindOf(keyBefore(text, anchor));
+  if (kind === undefined) return true;
+  let from = anchor + 1;
+  while (from - anchor <= MAX_GAP && /[\s=:>]/.test(text.charAt(from))) from++;
+  while (from - anchor <= MAX_GAP && text.charAt(from) === '\\') from++;
+  const quote = text.charAt(from);
+  if (quote === '"' || quote === "'" || quote === '`') return quoted(text, from + 1, quote, found, kind);
+  const scheme = /^(?:bearer|basic|token) +/i.exec(text.slice(from, from + 16));
+  if (scheme) from += scheme[0].length;
+  let end = from;
+  while (end - from < MAX_VALUE && /[^\s"'`,;&<>()[\]{}\\|]/.test(text.charAt(end))) end++;
+  report(text, from, end, found, kind);
+  return end < text.length;
+}
+
+function quoted(text: string, from: number, quote: string, found: Found, kind: Kind = 'password'): boolean {
+  let end = from;
+  while (end - from < MAX_VALUE && end < text.length && text.charAt(end) !== quote && text.charAt(end) !== '\n') {
+    // An escaped quote inside a plain string goes on; in escaped JSON it is the end.
+    if (text.charAt(end) === '\\') {
+      const escapedOpening = text.charAt(from - 2) === '\\';
+      if (escapedOpening && text.charAt(end + 1) === quote) break;
+      end++;
+    }
+    end++;
+  }
+  report(text, from, Math.min(end, text.length), found, kind);
+  return end < text.length;
+}
+
+function report(text: string, from: number, end: number, found: Found, kind: Kind): void {
+  const value = text.slice(from, end);
+  if (PLACEHOLDER.test(value) || MASKED.test(value)) return;
+  if (kind === 'password' ? value.length >= 4 : value.length >= 12 && looksRandom(value)) found(from, end);
+}
+
+/** Letters and digits mixed, or long: no ordinary word. */
+function looksRandom(value: string): boolean {
+  return !/\s/.test(value) && ((/\d/.test(value) && /[A-Za-z]/.test(value)) || value.length >= 32);
+}
+
+/** `user:password@` of a URL. */
+function userinfo(text: string, from: number, found: Found): boolean {
+  const limit = from + 320;
+  let colon = -1;
+  for (let i = from; i < limit; i++) {
+    const char = text.charAt(i);
+    if (char === '' || /[\s/?#"'<>]/.test(char)) return char !== '';
+    if (char === ':' && colon < 0) colon = i;
+    if (char === '@') {
+      if (colon >= 0 && i > colon + 1 && colon - from < 80) {
+        const value = text.slice(colon + 1, i);
+        if (!PLACEHOLDER.test(value) && !MASKED.test(value)) found(colon + 1, i);
+      }
+      return true;
+    }
+  }
+  return true;
+}

@@ -1,0 +1,33 @@
+import { type Detector, isAlnum, isDigit, startsWord } from './detector.ts';
+
+/** Area 001–899 without 666, group and serial not zero (SSA, since randomisation in 2011). */
+function valid(area: string, group: string, serial: string): boolean {
+  return area !== '000' && area !== '666' && !area.startsWith('9') && group !== '00' && serial !== '0000';
+}
+
+/** What says that an unhyphenated number is one: `ssn`, `social security number`, right before it. */
+const CONTEXT = /(?:ssn|social[ _-]?sec(?:urity)?)[ _-]?(?:number|num|no|nr|#)?[.\\]*["']?\s*(?:is|[:=#>])?\s*[\\]*["']?$/i;
+const CONTEXT_WINDOW = 48;
+
+export const usSsn: Detector = {
+  id: 'us-ssn',
+  title: 'US social security number',
+  longest: 13,
+  anchors: { digits: 9 },
+  scan(text, anchor, found) {
+    const match = /^(\d{3})([- ]?)(\d{2})\2(\d{4})(?![0-9A-Za-z])/.exec(text.slice(anchor, anchor + 12));
+    if (!match || !startsWord(text, anchor)) return false;
+    const [all, area = '', separator, group = '', serial = ''] = match;
+    const end = anchor + all.length;
+    // A piece of a longer number: 1-123-45-6789, 123-45-6789-0
+    if (/(?:^|[\s"':=,([{])\d{1,2}-$/.test(text.slice(Math.max(0, anchor - 4), anchor))) return false;
+    if (/[-.]/.test(text.charAt(end)) && isAlnum(text.charCodeAt(end + 1))) return false;
+    if (!valid(area, group, serial)) return false;
+    if (separator === '-' || CONTEXT.test(text.slice(Math.max(0, anchor - CONTEXT_WINDOW), anchor))) found(anchor, end);
+    return false;
+  },
+  maybe(text, anchor) {
+    // Three digits and a separator, or nine in a row.
+    return !isDigit(text.charCodeAt(anchor + 3)) || isDigit(text.charCodeAt(anchor + 8));
+  },
+};

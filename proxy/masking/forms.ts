@@ -1,0 +1,86 @@
+/** What stands in place of a value. None of it is ever detected again. */
+import { createHmac } from 'node:crypto';
+import { assertNever } from '../../contract/problem.ts';
+import type { MaskKind } from '../../contract/verdict.ts';
+
+/** Distinct values that a session numbers; beyond it a value is redacted instead. */
+export const MAX_TOKENS = 100_000;
+/** Longest outline of a value, in characters. */
+const MAX_SHAPE = 64;
+/** A value must be this many times as long as what a partial mask shows of it. */
+const SHOWN_FRACTION = 3;
+
+/** The value's outline: letters and digits as dots, and of the rest only what tells its form. */
+export function shapeOf(value: string): string {
+  const shape = value.slice(0, MAX_SHAPE - 1).replace(/[^@.,:;/+() _-]/gsu, '•');
+  return value.length >= MAX_SHAPE ? `${shape}…` : shape;
+}
+
+/** Makes the replacements of one session: the same value gets the same token for as long as the session lives. */
+export class MaskForms {
+  readonly #key: Uint8Array;
+  /** Keyed digest of the value under its name → number; holds no value. */
+  readonly #tokens = new Map<string, number>();
+  readonly #counts = new Map<string, number>();
+
+  constructor(key: Uint8Array) {
+    this.#key = key;
+  }
+
+  make(value: string, kind: MaskKind, label: string): string {
+    switch (kind) {
+      case 'redact':
+        return '‹redacted›';
+      case 'partial':
+        return partial(value);
+      case 'hash':
+        return `‹${nameOf(label)}·${this.#digest(value).slice(0, 6)}›`;
+      case 'token':
+        return this.#token(value, nameOf(label));
+      default:
+        return assertNever(kind);
+    }
+  }
+
+  #digest(value: string): string {
+    // Lone surrogates are kept apart: UTF-8 would make them all the same.
+    return createHmac('sha256', this.#key).update(Buffer.from(value, 'utf16le')).digest('hex');
+  }
+
+  #token(value: string, name: string): string {
+    const key = `${name}\0${this.#digest(value).slice(0, 32)}`;
+    let number = this.#tokens.get(key);
+    if (number === undefined) {
+      if (this.#tokens.size >= MAX_TOKENS) return '‹redacted›';
+      number = (this.#counts.get(name) ?? 0) + 1;
+      this.#counts.set(name, number);
+      this.#tokens.set(key, number);
+    }
+    return `‹${name}·${number}›`;
+  }
+}
+
+/** The last part of `customers.email`, in characters that a mask may hold. */
+function nameOf(label: string): string {
+  const name = label
+    .slice(label.lastIndexOf('.') + 1)
+    .replace(/[^A-Za-z0-9_-]/g, '_')
+    .slice(0, 40);
+  return name === '' ? 'value' : name;
+}
+
+const DOTS = '•••';
+
+function partial(value: string): string {
+  const mail = /^([^@\s•‹›])[^@\s]*@([A-Za-z0-9.-]{1,255})$/.exec(value);
+  if (mail && value.indexOf('@') >= 2) return `${mail[1]}${DOTS}@${mail[2]}`;
+  if (mail) return `${DOTS}@${mail[2]}`;
+  const digits = value.replace(/\D/g, '');
+  const written = value.replace(/[\s().+/-]/g, '').length;
+  if (digits.length === written && digits.length >= 12) return `••••${digits.slice(-4)}`;
+  if (digits.length === written && digits.length >= 6) return `••••${digits.slice(-2)}`;
+  const show = Math.min(4, Math.floor(value.length / SHOWN_FRACTION / 2));
+  const end = value.slice(-show);
+  // Only letters and digits are shown, and only where enough stays hidden; half a surrogate pair is none.
+  return show >= 2 && /^[A-Za-z0-9]+$/.test(end) ? `••••${end}` : '••••';
+}

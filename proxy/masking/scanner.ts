@@ -1,0 +1,260 @@
+/**
+ * One walk over a text that finds every anchor, asks the detectors there, and settles what overlaps. Exact over streams:
+ * what is said about a character depends on a bounded stretch of text around it, and `hold` says from where on more text
+ * could still change the answer.
+ */
+import { ANCHOR_AHEAD, type Detector, isAlnum, isDigit, LOOK_BACK, MAX_BEFORE, MAX_LEAD, startsWord } from './detectors/detector.ts';
+
+export interface Hit {
+  readonly start: number;
+  readonly end: number;
+  readonly detector: Detector;
+  /** Mixed up with another span, or what is left of one: redacted whatever policy says. */
+  readonly remainder: boolean;
+}
+
+export interface Scan {
+  /** Not overlapping, in order. */
+  readonly hits: readonly Hit[];
+  /** Everything before this offset is settled. */
+  readonly hold: number;
+  /** Spans that begin before `hold` and end after it: what found them may be out of reach in the next scan. */
+  readonly crossing: readonly Hit[];
+}
+
+/** How much text before the first unsettled character must stay in hand for the next scan. */
+export const CONTEXT = LOOK_BACK + MAX_LEAD;
+
+const CHAR = 1;
+const LITERAL = 2;
+const DIGITS = 4;
+const LETTER = 8;
+const ESCAPE = 16;
+/** Longest escape that may end right before a word (`\u000a`), in characters after its first. */
+const MAX_ESCAPE = 6;
+/** Longest run that is masked because it is stuck to a value, in characters. */
+const MAX_GLUED = 256;
+/** Separators that a number may hold between two digits, counted in Latin-1 characters of UTF-8 as well. */
+const MAX_GAP = 6;
+
+/** Returns true to stop. */
+type Visit = (detector: Detector, anchor: number) => boolean;
+
+interface Literal {
+  readonly text: string;
+  readonly anyCase: boolean;
+  readonly detector: Detector;
+}
+
+export class Scanner {
+  readonly #action = new Uint8Array(128);
+  readonly #chars: (readonly Detector[] | undefined)[] = Array.from({ length: 128 });
+  readonly #literals = new Map<number, Literal[]>();
+  readonly #second = new Uint8Array(128 * 128);
+  readonly #digits: Detector[] = [];
+  readonly #minDigits: number;
+  readonly #rank: ReadonlyMap<Detector, number>;
+
+  constructor(detectors: readonly Detector[]) {
+    this.#rank = new Map(detectors.map((d, i) => [d, i]));
+    for (let c = 65; c < 91; c++) {
+      this.#mark(c, LETTER);
+      this.#mark(c + 32, LETTER);
+    }
+    for (let c = 48; c < 58; c++) this.#mark(c, DIGITS);
+    this.#mark(92, ESCAPE);
+    this.#mark(37, ESCAPE);
+    let least = Number.POSITIVE_INFINITY;
+    for (const detector of detectors) {
+      const { chars = '', literals = [], words = [], digits } = detector.anchors;
+      for (const char of chars) {
+        const code = char.charCodeAt(0);
+        this.#mark(code, CHAR);
+        this.#chars[code] = [...(this.#chars[code] ?? []), detector];
+      }
+      for (const text of literals) this.#addLiteral({ text, anyCase: false, detector });
+      for (const text of words) this.#addLiteral({ text: text.toLowerCase(), anyCase: true, detector });
+      if (digits !== undefined) {
+        this.#digits.push(detector);
+        least = Math.min(least, digits);
+      }
+    }
+    this.#minDigits = least;
+  }
+
+  #mark(code: number, action: number): void {
+    this.#action[code] = (this.#action[code] ?? 0) | action;
+  }
+
+  #addLiteral(literal: Literal): void {
+    const [first = '', second = ''] = literal.text;
+    const cases = (c: string) => (literal.anyCase ? new Set([c.toLowerCase(), c.toUpperCase()]) : new Set([c]));
+    for (const a of cases(first)) {
+      for (const b of cases(second)) {
+        const key = a.charCodeAt(0) * 128 + b.charCodeAt(0);
+        this.#mark(a.charCodeAt(0), LITERAL);
+        this.#second[key] = 1;
+        this.#literals.set(key, [...(this.#literals.get(key) ?? []), literal]);
+      }
+    }
+  }
+
+  /** Calls `visit` for each detector at each of its anchors in `[from, to)`, in order, until it returns true. */
+  anchors(text: string, from: number, to: number, visit: Visit): boolean {
+    const action = this.#action;
+    const second = this.#second;
+    let inWord = from > 0 && isAlnum(text.charCodeAt(from - 1));
+    // A letter may begin a word although a letter stands before it, if that one belongs to an escape.
+    let escape = from;
+    for (let i = from; i < to; i++) {
+      const code = text.charCodeAt(i);
+      const act = code < 128 ? (action[code] ?? 0) : 0;
+      if ((act & LETTER) !== 0) {
+        if (inWord && i - escape > MAX_ESCAPE) continue;
+        inWord = true;
+        const next = text.charCodeAt(i + 1);
+        if (next < 128 && second[code * 128 + next] === 1 && this.#visitLiterals(text, i, code, next, visit)) return true;
+        continue;
+      }
+      if ((act & DIGITS) !== 0) {
+        if (this.#visitNumber(text, i, visit)) return true;
+        inWord = true;
+        continue;
+      }
+      inWord = false;
+      if (act === 0) continue;
+      if ((act & ESCAPE) !== 0) escape = i;
+      if ((act & CHAR) !== 0 && this.#visitChar(text, i, code, visit)) return true;
+      if ((act & LITERAL) !== 0 && this.#visitLiterals(text, i, code, text.charCodeAt(i + 1), visit)) return true;
+    }
+    return false;
+  }
+
+  #visitChar(text: string, i: number, code: number, visit: Visit): boolean {
+    for (const detector of this.#chars[code] ?? []) {
+      if (detector.maybe && !detector.maybe(text, i)) continue;
+      if (visit(detector, i)) return true;
+    }
+    return false;
+  }
+
+  #visitLiterals(text: string, i: number, code: number, next: number, visit: Visit): boolean {
+    if (isAlnum(code) && !startsWord(text, i)) return false;
+    let last: Detector | undefined;
+    for (const literal of this.#literals.get(code * 128 + next) ?? []) {
+      if (literal.detector === last) continue;
+      if (literal.detector.maybe && !literal.detector.maybe(text, i)) continue;
+      const here = literal.anyCase ? text.slice(i, i + literal.text.length).toLowerCase() === literal.text : text.startsWith(literal.text, i);
+      if (!here) continue;
+      last = literal.detector;
+      if (visit(literal.detector, i)) return true;
+    }
+    return false;
+  }
+
+  #visitNumber(text: string, i: number, visit: Visit): boolean {
+    if (isDigit(text.charCodeAt(i - 1)) && !startsWord(text, i)) return false;
+    let count = 1;
+    let gap = 0;
+    // Enough for the longest minimum with gaps between all digits would be more than ANCHOR_AHEAD: beyond it, count as long.
+    const limit = i + ANCHOR_AHEAD;
+    let j = i + 1;
+    for (; j < limit && count < 20; j++) {
+      const code = text.charCodeAt(j);
+      if (isDigit(code)) {
+        count++;
+        gap = 0;
+      } else if (gap < MAX_GAP && (code > 127 || code === 32 || code === 45 || code === 46 || code === 40 || code === 41 || code === 47)) gap++;
+      else break;
+    }
+    if (j === limit) count = 20;
+    if (count < this.#minDigits) return false;
+    for (const detector of this.#digits) {
+      if (count < (detector.anchors.digits ?? 0) || (detector.maybe && !detector.maybe(text, i))) continue;
+      if (visit(detector, i)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * @param from where the text that has not been settled begins; what stands before it is context
+   * @param final no more text will come
+   * @param crossing from the scan before, with offsets in this text
+   */
+  scan(text: string, from: number, final: boolean, crossing: readonly Hit[] = []): Scan {
+    const found: Hit[] = [...crossing];
+    let detector: Detector | undefined;
+    const push = (start: number, end: number) => {
+      if (detector && end > from) found.push({ start, end, detector, remainder: false });
+    };
+    const to = final ? text.length : Math.max(0, text.length - ANCHOR_AHEAD);
+    let hold = final ? text.length : Math.max(from, to - MAX_BEFORE);
+    this.anchors(text, Math.max(0, from - MAX_LEAD), to, (candidate, anchor) => {
+      detector = candidate;
+      const decided = candidate.scan(text, anchor, push);
+      if (!final && !decided && anchor + candidate.longest > text.length) hold = Math.min(hold, Math.max(from, anchor - MAX_BEFORE));
+      return false;
+    });
+    if (found.length > 1) found.sort((a, b) => a.start - b.start || this.#order(a) - this.#order(b));
+    const { hits, settled } = settle(text, found, from, hold, final);
+    return { hits, hold: settled, crossing: found.filter((hit) => hit.start < settled && hit.end > settled) };
+  }
+
+  /** True where a scan could find something. Certain when false, also for UTF-8 read as Latin-1. */
+  suspicious(text: string): boolean {
+    return this.anchors(text, 0, text.length, () => true);
+  }
+
+  #order(hit: Hit): number {
+    return this.#rank.get(hit.detector) ?? 0;
+  }
+}
+
+/**
+ * Leftmost first; what another span has taken the beginning of is masked from there on, so that nothing found gets through.
+ * That other span may have gone out already: then the rest begins at `from`.
+ */
+function settle(text: string, found: readonly Hit[], from: number, hold: number, final: boolean): { readonly hits: readonly Hit[]; readonly settled: number } {
+  const hits: Hit[] = [];
+  let done = from;
+  for (const [i, hit] of found.entries()) {
+    if (hit.end <= done) continue;
+    const start = Math.max(hit.start, done);
+    const glued = gluedEnd(text, hit.end);
+    // A span is settled once all that it may overlap is: before that, nothing from its start on goes out.
+    const open = !final && (hit.end > hold || (glued === text.length && glued - hit.end < MAX_GLUED));
+    if (open || hit.start >= hold) return { hits, settled: Math.max(done, Math.min(hold, hit.start)) };
+    const remainder = start !== hit.start || overlapped(found, i);
+    hits.push(remainder ? { ...hit, start, remainder } : hit);
+    if (glued > hit.end) hits.push({ ...hit, start: hit.end, end: glued, remainder: true });
+    done = glued;
+  }
+  return { hits, settled: Math.max(hold, done) };
+}
+
+/** Whether another span begins inside this one, or begins with it and goes on: what a mask shows of one may be the other. */
+function overlapped(found: readonly Hit[], index: number): boolean {
+  const hit = found[index];
+  if (!hit) return false;
+  for (let i = index + 1; i < found.length; i++) {
+    const other = found[i];
+    if (!other || other.start >= hit.end) return false;
+    if (other.start > hit.start || other.end > hit.end) return true;
+  }
+  return false;
+}
+
+/**
+ * What is stuck to the end of a value without a break goes with it: it is part of it, or another value whose beginning
+ * cannot be told. So a mask is always followed by a break, and uncovers nothing when it is scanned again.
+ */
+function gluedEnd(text: string, from: number): number {
+  const limit = Math.min(text.length, from + MAX_GLUED);
+  let end = from;
+  while (end < limit) {
+    const code = text.charCodeAt(end);
+    if (!isAlnum(code) && code !== 95 && !(code === 45 && (end + 1 === text.length || isAlnum(text.charCodeAt(end + 1))))) break;
+    end++;
+  }
+  return end;
+}

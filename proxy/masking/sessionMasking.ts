@@ -1,0 +1,110 @@
+import type { Finding } from '../../contract/response.ts';
+import type { MaskKind } from '../../contract/verdict.ts';
+import type { MaskPlan } from '../policy/policy.ts';
+import { DETECTORS } from './detectors/index.ts';
+import { MaskForms, shapeOf } from './forms.ts';
+import type { MaskedText, MaskStream, Scrubbed, SessionMasking } from './masking.ts';
+import { CONTEXT, type Hit, Scanner } from './scanner.ts';
+
+/** @param options.hashKey the installation's key for `hash` masks, 32 bytes: hashes agree between sessions, and cannot be guessed back */
+export function createSessionMasking(options: { readonly plan: MaskPlan; readonly hashKey: Uint8Array }): SessionMasking {
+  const { plan } = options;
+  const kinds = new Map<string, MaskKind>();
+  for (const { id } of DETECTORS) {
+    const kind = plan.detectors.get(id) ?? plan.otherwise;
+    if (kind !== 'off') kinds.set(id, kind);
+  }
+  const scanner = scannerFor(DETECTORS.filter(({ id }) => kinds.has(id)).map(({ id }) => id));
+  const forms = new MaskForms(options.hashKey);
+
+  /** Writes `text` from `from` to `to` with the hits in it replaced. */
+  const replace = (text: string, from: number, to: number, hits: readonly Hit[]): Scrubbed => {
+    const findings: Finding[] = [];
+    let out = '';
+    let done = from;
+    for (const hit of hits) {
+      const { id } = hit.detector;
+      const value = text.slice(hit.start, hit.end);
+      const mask: MaskKind = hit.remainder ? 'redact' : (kinds.get(id) ?? plan.otherwise);
+      out += text.slice(done, hit.start);
+      const replacement = forms.make(value, mask, id);
+      findings.push({ label: id, by: id, mask, at: [out.length, out.length + replacement.length], shape: shapeOf(value) });
+      out += replacement;
+      done = hit.end;
+    }
+    return { text: (out + text.slice(done, to)) as MaskedText, findings };
+  };
+
+  return {
+    mask: (value, kind, label) => forms.make(value, kind, label) as MaskedText,
+    scrub(text) {
+      const { hits } = scanner.scan(text, 0, true);
+      return hits.length === 0 ? { text: text as MaskedText, findings: [] } : replace(text, 0, text.length, hits);
+    },
+    stream: () => new Stream(scanner, replace),
+    suspicious(bytes) {
+      return scanner.suspicious(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'));
+    },
+  };
+}
+
+/** One scanner for each set of detectors: it has no state, and sessions are many. */
+const scanners = new Map<string, Scanner>();
+function scannerFor(ids: readonly string[]): Scanner {
+  const key = ids.join();
+  let scanner = scanners.get(key);
+  if (!scanner) {
+    scanner = new Scanner(DETECTORS.filter(({ id }) => ids.includes(id)));
+    scanners.set(key, scanner);
+  }
+  return scanner;
+}
+
+/**
+ * Holds back what more text could change: a hundred characters or so, and more (at most a detector's longest span) only
+ * while something like a key goes on.
+ */
+class Stream implements MaskStream {
+  readonly #scanner: Scanner;
+  readonly #replace: (text: string, from: number, to: number, hits: readonly Hit[]) => Scrubbed;
+  /** Text that has gone out already but is still looked back at, then text that has not. */
+  #text = '';
+  #done = 0;
+  #crossing: readonly Hit[] = [];
+
+  constructor(scanner: Scanner, replace: (text: string, from: number, to: number, hits: readonly Hit[]) => Scrubbed) {
+    this.#scanner = scanner;
+    this.#replace = replace;
+  }
+
+  push(chunk: string): Scrubbed {
+    this.#text += chunk;
+    return this.#take(false);
+  }
+
+  end(): Scrubbed {
+    const scrubbed = this.#take(true);
+    this.#text = '';
+    this.#done = 0;
+    this.#crossing = [];
+    return scrubbed;
+  }
+
+  #take(final: boolean): Scrubbed {
+    const text = this.#text;
+    const { hits, hold, crossing } = this.#scanner.scan(text, this.#done, final, this.#crossing);
+    let to = hold;
+    // Never between the halves of a surrogate pair: each piece must encode by itself.
+    if (!final && to > this.#done && isHighSurrogate(text.charCodeAt(to - 1)) && hits.at(-1)?.end !== to) to--;
+    const scrubbed = this.#replace(text, this.#done, to, hits);
+    const keep = Math.max(0, to - CONTEXT);
+    this.#text = text.slice(keep);
+    this.#done = to - keep;
+    this.#crossing = crossing.map((hit) => ({ ...hit, start: hit.start - keep, end: hit.end - keep }));
+    return scrubbed;
+  }
+}
+
+function isHighSurrogate(code: number): boolean {
+  return code >= 0xd800 && code <= 0xdbff;
+}
