@@ -192,6 +192,7 @@ export class ApprovalsPanel extends LitElement {
       .now=${this.now}
       .linked=${this.snapshot?.link.state === 'on'}
       .mine=${this.#isMine(entry)}
+      .me=${this.snapshot?.me}
       .held=${this.held}
       .notes=${this.notes}
       .othersLine=${say('ask.othersLine', { who: entry.ask.verdict.approvers.join(', '), time: clockTime(entry.ask.askedAt) })}

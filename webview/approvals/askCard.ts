@@ -4,6 +4,7 @@ import './armedButton.ts';
 import './denyForm.ts';
 import './scopePicker.ts';
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+import type { Person } from '../../contract/actor.ts';
 import type { ApprovalAnswer, Scope } from '../../contract/approval.ts';
 import { NARROWEST } from '../../contract/scopes.ts';
 import { icon } from '../parts/icon.ts';
@@ -38,6 +39,7 @@ export class AskCard extends LitElement {
     now: { attribute: false },
     linked: { attribute: false },
     mine: { attribute: false },
+    me: { attribute: false },
     held: { attribute: false },
     othersLine: { attribute: false },
     notes: { attribute: false },
@@ -52,6 +54,8 @@ export class AskCard extends LitElement {
   declare now: number;
   declare linked: boolean;
   declare mine: boolean;
+  /** Who looks at the card. */
+  declare me: Person | undefined;
   /** Pointer or focus is in the list: nothing here may change its height by itself. */
   declare held: boolean;
   declare othersLine: string;
@@ -123,7 +127,7 @@ export class AskCard extends LitElement {
           facts.sensitive.length > 0
             ? html`<span class="fact strong">${icon('hidden', 'small')} ${safeText(say('ask.sensitive', { columns: listed(facts.sensitive, 4) }))}</span>`
             : nothing
-        }<span class="fact quiet">${safeText(say('ask.for', { who: personName(actor.person) }))}</span>${named === undefined ? nothing : html`<span class="fact quiet">${safeText(say('ask.calls', { name: named }))}</span>`}
+        }${this.me !== undefined && isSame(this.me, actor.person) ? nothing : html`<span class="fact">${safeText(say('ask.for', { who: personName(actor.person) }))}</span>`}${named === undefined ? nothing : html`<span class="fact quiet">${safeText(say('ask.calls', { name: named }))}</span>`}
       </p>
       <cs-payload
         .text=${ask.payload}
@@ -241,6 +245,10 @@ export class AskCard extends LitElement {
   }
 }
 customElements.define('cs-ask-card', AskCard);
+
+function isSame(a: Person, b: Person): boolean {
+  return a.issuer === b.issuer && a.subject === b.subject;
+}
 
 function listed(names: readonly string[], most: number): string {
   const rest = names.length - most;

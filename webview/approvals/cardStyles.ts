@@ -79,11 +79,10 @@ export const cardStyles = [
     .fact .icon {
       vertical-align: -2px;
     }
-    .fact + .fact::before {
+    .fact:not(:last-child)::after {
       content: '·';
       padding: 0 5px;
       color: var(--quiet);
-      font-weight: normal;
     }
     .fact.strong {
       color: var(--soon);
@@ -146,6 +145,11 @@ export const cardStyles = [
       padding: 1px 0;
       font-family: var(--code-font);
       font-size: var(--code-size);
+    }
+    .dry .cell {
+      display: inline-block;
+      max-width: 100%;
+      vertical-align: top;
     }
     .dry .cell + .cell,
     .dry .kind + .cell {

@@ -28,12 +28,11 @@ export function scopeChoices(ask: PendingApproval, chosen: Scope): ScopeChoices 
     label: say(`scope.howLong.${value}`),
     allowed: allowed.some((s) => s.what === chosen.what && s.howLong === value),
   }));
-  const broader = whats.some((w) => !w.allowed) || howLongs.some((h) => !h.allowed && h.value !== 'once');
   return {
     whats,
     howLongs,
     several: ask.scopes.some((s) => s.what !== NARROWEST.what || s.howLong !== NARROWEST.howLong),
-    ...(broader && { locked: whyLocked(ask) }),
+    ...(whats.some((w) => !w.allowed) && { locked: whyLocked(ask) }),
   };
 }
 

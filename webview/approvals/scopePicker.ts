@@ -32,12 +32,27 @@ export class ScopePicker extends LitElement {
         align-items: center;
         gap: 4px 6px;
       }
-      select {
+      .select {
+        position: relative;
         flex: 1 1 90px;
         min-width: 0;
-        max-width: 220px;
+        max-width: 240px;
+      }
+      .select:has([name='what']) {
+        flex-grow: 1.35;
+      }
+      .select .icon {
+        position: absolute;
+        right: 5px;
+        top: 5px;
+        pointer-events: none;
+      }
+      select {
+        appearance: none;
+        width: 100%;
         height: 24px;
-        padding: 0 4px;
+        padding: 0 20px 0 6px;
+        cursor: pointer;
         font: inherit;
         text-overflow: ellipsis;
         color: var(--vscode-dropdown-foreground, var(--vscode-foreground));
@@ -99,7 +114,7 @@ export class ScopePicker extends LitElement {
     choices: readonly Choice<Value>[],
     scopeWith: (value: Value) => Scope,
   ): TemplateResult {
-    return html`<select
+    return html`<span class="select"><select
       name=${name}
       aria-label=${label}
       @change=${(e: Event) => {
@@ -113,7 +128,7 @@ export class ScopePicker extends LitElement {
         ({ value, label, allowed }) =>
           html`<option value=${value} ?disabled=${!allowed} .selected=${this.scope[name] === value}>${allowed ? label : say('scope.locked', { choice: label })}</option>`,
       )}
-    </select>`;
+    </select>${icon('down', 'small')}</span>`;
   }
 }
 customElements.define('cs-scope-picker', ScopePicker);

@@ -73,9 +73,8 @@ export const answerStyles = css`
     text-align: start;
     vertical-align: top;
     max-width: 420px;
-    overflow-wrap: anywhere;
+    overflow-wrap: break-word;
     white-space: pre-wrap;
-    min-width: 6ch;
   }
   thead th {
     position: sticky;
@@ -87,7 +86,7 @@ export const answerStyles = css`
     border-bottom: 1px solid var(--rule);
   }
   th.n {
-    min-width: 0;
+    padding-right: 4px;
     font-weight: normal;
     text-align: end;
     color: var(--vscode-editorLineNumber-foreground, var(--quiet));
@@ -138,6 +137,13 @@ export const answerStyles = css`
   td > ins {
     display: block;
     width: fit-content;
+    line-height: 1.45;
+  }
+  td > ins {
+    margin-top: 2px;
+  }
+  .outline {
+    color: var(--quiet);
   }
   .text {
     margin: 0;

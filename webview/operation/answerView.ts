@@ -99,8 +99,8 @@ export class AnswerView extends LitElement {
   #cell({ value, findings, before }: TableCell): TemplateResult {
     const now = value === null ? html`<em class="quiet">${say('dry.null')}</em>` : this.#parts(chipParts(value, findings));
     if (!before || !this.compare) return now;
-    return html`<del class=${before.exact ? '' : 'outline'}><span class="unseen">${say('op.before')} </span>${before.text === null ? say('dry.null') : safeText(before.text)}</del>
-      <ins><span class="unseen">${say('op.after')} </span>${now}</ins>`;
+    const was = html`<del class=${before.exact ? '' : 'outline'}><span class="unseen">${say('op.before')} </span>${before.text === null ? say('dry.null') : safeText(before.text)}</del>`;
+    return html`${was}<ins><span class="unseen">${say('op.after')} </span>${now}</ins>`;
   }
 
   #text(answer: TextAnswer): TemplateResult {

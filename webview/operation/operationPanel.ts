@@ -120,7 +120,7 @@ export class OperationPanel extends LitElement {
   #response({ answer, raw, error, summary, approval }: OperationDetail): TemplateResult {
     const denied = summary.outcome === 'denied' || summary.decision === 'deny' || approval?.answer === 'denied';
     return html`<section aria-label=${say('op.response')}>
-      ${error === undefined ? nothing : html`<div class="error"><p>${icon('error', 'bad')} <strong>${say('op.error')}</strong> <code>${safeText(error.code)}</code></p><p>${safeText(error.message, { lines: true })}</p></div>`}
+      ${error === undefined ? nothing : html`<div class="error"><p>${icon('error', 'bad')} <strong>${say('op.error')}</strong> <code>${safeText(error.code)}</code></p><p class="message">${safeText(error.message, { lines: true })}</p></div>`}
       ${
         answer === undefined
           ? html`<p class="quiet">${denied ? safeText(say('op.notForwarded', { connection: summary.connection })) : summary.outcome === undefined ? say('op.outcome.open') : say('op.noAnswer')}</p>`

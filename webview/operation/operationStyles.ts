@@ -30,9 +30,11 @@ export const operationStyles = [
       margin-top: 2px;
       color: var(--quiet);
     }
-    .facts > span + span::before {
+    .facts > span:not(:last-child)::after {
       content: '·';
       padding: 0 6px;
+      font-weight: normal;
+      color: var(--quiet);
     }
     .standing {
       color: var(--vscode-foreground);
@@ -89,13 +91,9 @@ export const operationStyles = [
       border: 1px solid var(--vscode-inputValidation-errorBorder, var(--edge));
       border-radius: 3px;
       overflow-wrap: anywhere;
-      white-space: pre-line;
     }
-    .error p {
+    .error .message {
       white-space: pre-wrap;
-    }
-    .error {
-      white-space: normal;
     }
     dl {
       margin-top: 10px;

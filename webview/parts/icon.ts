@@ -12,6 +12,7 @@ const ICONS = {
   database: 0xeace,
   deny: 0xeabd,
   disconnected: 0xead0,
+  down: 0xeab4,
   error: 0xea87,
   history: 0xea82,
   hidden: 0xeae7,

@@ -20,9 +20,9 @@ export interface Payload {
 }
 
 /** A longer request is folded until the person opens it, in lines. Two more than this are not worth folding. */
-export const FOLD_LINES = 40;
+export const FOLD_LINES = 24;
 /** What counts as a line for folding where there are no line breaks, in characters. */
-const WIDE_LINE = 80;
+const WIDE_LINE = 60;
 /** Most of a request that a panel shows, in characters; the rest is said to be there. */
 export const MAX_SHOWN = 262_144;
 

@@ -83,6 +83,8 @@ export class PayloadView extends LitElement {
         font-family: var(--code-font);
         font-size: var(--code-size);
         overflow-wrap: anywhere;
+      }
+      .params li span:last-child {
         white-space: pre-wrap;
       }
       .params li {

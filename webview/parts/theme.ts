@@ -136,6 +136,10 @@ export const shared = css`
   details[open] > summary > .icon {
     transform: rotate(90deg);
   }
+  /* The library falls back to a filled grey where a high-contrast theme says "no background". */
+  :host-context(.vscode-high-contrast) vscode-button[secondary]::part(base) {
+    background: var(--vscode-button-secondaryBackground, transparent);
+  }
   @media (prefers-reduced-motion: reduce) {
     * {
       transition: none !important;
