@@ -57,7 +57,7 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
     const words = (facts: Facts, context: DecisionContext): string[] => get(facts, context).filter((word) => word !== undefined);
     clauses.push({
       key,
-      wanted: list(patterns).join(' or '),
+      wanted: joined(list(patterns)),
       test: (facts, context) => words(facts, context).some(test),
       has: (facts, context) => joined(words(facts, context)),
     });
@@ -74,7 +74,7 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
     const test: TextTest = (text) => tests.some((matches) => matches(text));
     clauses.push({
       key,
-      wanted: list(patterns).join(' or '),
+      wanted: joined(list(patterns)),
       test: (facts) => {
         const items = get(facts);
         if (!items || items.length === 0) return false;

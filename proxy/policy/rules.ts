@@ -117,7 +117,10 @@ function compileRule(yaml: YamlText, path: Path, rule: RuleShape, ref: RuleRef, 
   const allows = rule.verdict === 'allow';
   const { matcher, errors } = compileMatch(rule.match, allows);
   for (const { path: at, message } of errors) error(['match', ...at], message);
-  if (!rule.match && rule.when === undefined) error([], 'This rule matches everything. Give it `match:` or `when:`, or use `defaults`.');
+  // A pattern that was refused leaves no clause, but was meant to be one.
+  if (matcher.clauses.length === 0 && errors.length === 0 && (rule.match || rule.when === undefined)) {
+    error(rule.match ? ['match'] : [], 'This rule matches everything. Say under `match:` what it speaks of, give it `when:`, or use `defaults`.');
+  }
 
   let condition: Condition | undefined;
   if (rule.when !== undefined) {

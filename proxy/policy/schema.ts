@@ -9,6 +9,9 @@ export const MAX_CONNECTIONS = 200;
 export const MAX_SENSITIVE = 2000;
 const MAX_WORDS = 50;
 
+/** The detectors there are (a test holds this against masking/detectors/index.ts, which is too heavy to load for a schema). */
+export const DETECTOR_IDS = ['private-key', 'jwt', 'api-key', 'card', 'iban', 'us-ssn', 'phone', 'email', 'secret'] as const;
+
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 const RULE_ID = /^[a-z][a-z0-9-]{0,99}$/;
 /** `column` inside `table` or `schema.table`; quoted names may hold anything but a dot. */
@@ -55,7 +58,7 @@ export const Defaults = z
     ...effects,
     mask: mask.optional().describe('Mask for a value that a detector finds and `detectors` does not name.'),
     detectors: z
-      .record(z.string().regex(/^[a-z][a-z0-9-]{0,59}$/, 'A detector is a lower-case word such as `email` or `private-key`.'), z.enum([...MASK_KINDS, 'off']))
+      .partialRecord(z.enum(DETECTOR_IDS), z.enum([...MASK_KINDS, 'off']))
       .optional()
       .describe('Mask for what each detector finds; `off` switches one off.'),
   })
@@ -144,23 +147,21 @@ const McpMatch = z
   })
   .describe('Facts that only MCP has.');
 
-export const Match = z
-  .strictObject({
-    connection: words.optional().describe('Names or patterns of connections.'),
-    protocol: orList(z.enum(['postgres', 'mcp'])).optional(),
-    effect: orList(z.enum(EFFECTS)).optional().describe('What it does.'),
-    verb: words.optional().describe('The protocol’s own word: `UPDATE`, `tools/call`.'),
-    target: words.optional().describe('Tables, tools or other targets: `orders`, `billing.*`. Any of them to ask or deny; all of them to allow.'),
-    bulk: z.boolean().optional().describe('Whether it changes every row, or a number that nothing bounds.'),
-    sensitive: z.union([z.boolean(), words]).optional().describe('Sensitive columns it touches: any (`true`), none (`false`), or patterns.'),
-    agent: words.optional().describe(`What acts: ${AGENT_KINDS.join(', ')}, or its name. It is what the client says of itself, so it cannot allow.`),
-    person: words.optional().describe('Who: subject, or name.'),
-    group: words.optional().describe('A group the person is in.'),
-    surface: words.optional().describe('Where it came in: `terminal`, `mcp`.'),
-    sql: SqlMatch.optional(),
-    mcp: McpMatch.optional(),
-  })
-  .refine((match) => Object.keys(match).length > 0, 'This matches everything. Say what to match, or use `defaults`.');
+export const Match = z.strictObject({
+  connection: words.optional().describe('Names or patterns of connections.'),
+  protocol: orList(z.enum(['postgres', 'mcp'])).optional(),
+  effect: orList(z.enum(EFFECTS)).optional().describe('What it does.'),
+  verb: words.optional().describe('The protocol’s own word: `UPDATE`, `tools/call`.'),
+  target: words.optional().describe('Tables, tools or other targets: `orders`, `billing.*`. Any of them to ask or deny; all of them to allow.'),
+  bulk: z.boolean().optional().describe('Whether it changes every row, or a number that nothing bounds.'),
+  sensitive: z.union([z.boolean(), words]).optional().describe('Sensitive columns it touches: any (`true`), none (`false`), or patterns.'),
+  agent: words.optional().describe(`What acts: ${AGENT_KINDS.join(', ')}, or its name. It is what the client says of itself, so it cannot allow.`),
+  person: words.optional().describe('Who: subject, or name.'),
+  group: words.optional().describe('A group the person is in.'),
+  surface: words.optional().describe('Where it came in: `terminal`, `mcp`.'),
+  sql: SqlMatch.optional(),
+  mcp: McpMatch.optional(),
+});
 
 export const Rule = z
   .strictObject({

@@ -32,6 +32,9 @@ export function schemasAt(path: Path): JsonSchema[] {
 export function keysAt(path: Path): Map<string, JsonSchema> {
   const keys = new Map<string, JsonSchema>();
   for (const schema of schemasAt(path)) {
+    if (isSchema(schema.propertyNames) && Array.isArray(schema.propertyNames.enum) && isSchema(schema.additionalProperties)) {
+      for (const key of schema.propertyNames.enum) keys.set(String(key), schema.additionalProperties);
+    }
     if (!isSchema(schema.properties)) continue;
     for (const [key, property] of Object.entries(schema.properties)) if (isSchema(property) && !keys.has(key)) keys.set(key, property);
   }

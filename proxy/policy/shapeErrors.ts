@@ -23,7 +23,7 @@ function one(yaml: YamlText, base: Path, issue: Issue): Found[] {
       if (issue.input === undefined && valueAt(yaml.value, path) === undefined) return here(`${name} is missing.${missingHint(path)}`);
       return here(`${name} must be ${kindName(issue.expected)}.${expectedHint(path)}`);
     case 'invalid_value':
-      if (path.length === 1 && path[0] === 'version') {
+      if (path.length === 1 && path[0] === 'version' && valueAt(yaml.value, path) !== undefined) {
         return here('This proxy reads version 1 of the policy language. Begin the file with `version: 1`, or use a newer Countersign.');
       }
       if (valueAt(yaml.value, path) === undefined) return here(`${name} is missing.${missingHint(path)}`);
@@ -35,8 +35,12 @@ function one(yaml: YamlText, base: Path, issue: Issue): Found[] {
       return here(issue.origin === 'number' ? `${name} must be at least ${issue.minimum}.` : `${name} cannot be empty.`);
     case 'too_big':
       return here(issue.origin === 'number' ? `${name} must be at most ${issue.maximum}.` : `${name} is too long: at most ${issue.maximum}.`);
-    case 'invalid_key':
+    case 'invalid_key': {
+      const known = [...keysAt(path.slice(0, -1)).keys()];
+      if (known.length > 0)
+        return [found(yaml.file, yaml.atKey(path), `\`${String(path.at(-1))}\` is not known here.${suggestKey(String(path.at(-1)), known)}`)];
       return [found(yaml.file, yaml.atKey(path), `\`${String(path.at(-1))}\` cannot stand here. ${issue.issues[0]?.message ?? ''}`)];
+    }
     case 'invalid_union':
       return union(yaml, base, path, issue.errors);
     case 'invalid_element':

@@ -1,0 +1,9 @@
+/** Every command there is. */
+import type { Command } from './command.ts';
+import { policyBuiltin } from './policy/builtin.ts';
+import { policyCheck } from './policy/check.ts';
+import { policyExplain } from './policy/explain.ts';
+import { policySchema } from './policy/schema.ts';
+import { policyTest } from './policy/test.ts';
+
+export const COMMANDS: readonly Command[] = [policyCheck, policyExplain, policyTest, policySchema, policyBuiltin];
