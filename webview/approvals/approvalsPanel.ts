@@ -98,13 +98,15 @@ export class ApprovalsPanel extends LitElement {
 
   protected override render(): TemplateResult {
     const { snapshot } = this;
-    if (!snapshot) return html`<cs-announcer></cs-announcer><p class="loading quiet">${say('panel.loading')}</p>`;
+    // The announcer stays the same element throughout: a live region speaks only of what changes in it.
+    return html`<cs-announcer></cs-announcer>${snapshot ? this.#content(snapshot) : html`<p class="loading quiet">${say('panel.loading')}</p>`}`;
+  }
+
+  #content(snapshot: ApprovalsSnapshot): TemplateResult {
     const mine = this.entries.filter((e) => this.#isMine(e));
     const others = this.entries.filter((e) => !this.#isMine(e));
     const waiting = mine.filter(isOpen).length;
-    return html`
-      <cs-announcer></cs-announcer>
-      <main aria-label=${say('panel.approvals')}>
+    return html`<main aria-label=${say('panel.approvals')}>
         ${banners(snapshot, (command) => this.#host.post({ type: 'run', command }))}
         ${this.entries.length === 0 ? this.#empty(snapshot) : nothing}
         ${waiting > 0 ? html`<p class="count quiet">${say('ask.waiting', { n: waiting })}</p>` : nothing}

@@ -1,5 +1,5 @@
 import '@vscode-elements/elements/dist/vscode-button/index.js';
-import { css, html, LitElement, type TemplateResult } from 'lit';
+import { css, html, LitElement, nothing, type TemplateResult } from 'lit';
 import { shared } from '../parts/theme.ts';
 import { Arming } from './arming.ts';
 
@@ -72,7 +72,7 @@ export class ArmedButton extends LitElement {
   protected override render(): TemplateResult {
     return html`<vscode-button
       ?secondary=${this.secondary}
-      aria-label=${this.label}
+      aria-label=${this.label === '' ? nothing : this.label}
       class=${this.ready ? '' : 'waiting'}
       @pointerdown=${() => {
         this.#look();

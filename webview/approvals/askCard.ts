@@ -101,7 +101,6 @@ export class AskCard extends LitElement {
   protected override updated(changed: PropertyValues<this>): void {
     this.#drawBar();
     if (changed.has('entry')) void this.#lookWhetherWhole();
-    if (changed.has('denying') && this.denying) this.shadowRoot?.querySelector<HTMLElement>('cs-deny-form')?.focus();
   }
 
   protected override render(): TemplateResult {

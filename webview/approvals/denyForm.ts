@@ -60,8 +60,10 @@ export class DenyForm extends LitElement {
     this.notes = [];
   }
 
-  override focus(): void {
-    this.#field?.focus();
+  /** The person has just asked for it, so that they can type at once. */
+  protected override firstUpdated(): void {
+    const field = this.#field;
+    void field?.updateComplete.then(() => field.focus());
   }
 
   protected override render(): TemplateResult {

@@ -61,7 +61,7 @@ export class ScopePicker extends LitElement {
         border-radius: 3px;
       }
       select:focus {
-        outline: 1px solid var(--vscode-focusBorder);
+        outline: 1px solid var(--vscode-focusBorder, currentColor);
         outline-offset: -1px;
       }
       option {

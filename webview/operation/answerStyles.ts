@@ -38,7 +38,7 @@ export const answerStyles = css`
     font: 14px/14px codicon;
   }
   .compare input:focus {
-    outline: 1px solid var(--vscode-focusBorder);
+    outline: 1px solid var(--vscode-focusBorder, currentColor);
     outline-offset: -1px;
   }
   .stored {

@@ -90,7 +90,7 @@ export const shared = css`
     outline: none;
   }
   :focus-visible {
-    outline: 1px solid var(--vscode-focusBorder);
+    outline: 1px solid var(--vscode-focusBorder, currentColor);
     outline-offset: 1px;
   }
   .mark {

@@ -221,7 +221,7 @@ export function pieces(text: string, options: { readonly code?: boolean; readonl
       add(hidden[0], hidden[1], at + char.length, `${hidden[2]}, ${codePoint(code)}`);
       return;
     }
-    const alike = ALIKE_MARKS.get(char) ?? fullWidth(code) ?? (options.code ? ALIKE_MARKS_IN_CODE.get(char) : undefined);
+    const alike = ALIKE_MARKS.get(char) ?? (options.code ? (fullWidth(code) ?? ALIKE_MARKS_IN_CODE.get(char)) : undefined);
     if (alike !== undefined) add('lookalike', char, at + char.length, `${codePoint(code)}, looks like “${alike}”`);
     else add('plain', char, at + char.length);
   }
