@@ -11,8 +11,12 @@ import { RECORDING_VERSION } from '../../contract/recording.ts';
 export const GENESIS = '0'.repeat(64);
 /** How long a line may wait in memory for others to share its write, in milliseconds. */
 const GATHER_MS = 5;
-/** A batch of this many characters is written at once. */
-const BATCH_CHARS = 65_536;
+/** A batch of this many bytes is written at once. */
+const BATCH_BYTES = 262_144;
+/** A batch's buffer at first, and the largest that is kept for the next, in bytes. */
+const FIRST_BUFFER_BYTES = 8192;
+const KEPT_BUFFER_BYTES = 2 * BATCH_BYTES;
+const NEW_LINE = 10;
 /** Only the owner may read a record. */
 export const FILE_MODE = 0o600;
 export const FOLDER_MODE = 0o700;
@@ -20,7 +24,7 @@ export const FOLDER_MODE = 0o700;
 /** What all files of one recorder share: the bound on what is queued, and the end of everything. */
 export interface ChainHost {
   readonly halted: string | undefined;
-  /** Characters queued and not yet written, over all files. */
+  /** Bytes queued and not yet written, over all files. */
   queued: number;
   /** Halts the recorder, once; what is queued is given up. */
   halt(doing: string, cause: unknown): void;
@@ -49,8 +53,12 @@ export class ChainFile {
   #head: string;
   /** Bytes that the file must have: anything else means that somebody else writes to it. */
   #bytes: number;
-  #text = '';
-  #textEntries = 0;
+  /** The batch being gathered: lines as bytes, so that hashing and writing share one encoding. */
+  #batch: Buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
+  #batchBytes = 0;
+  #batchEntries = 0;
+  /** The buffer of the last batch, to be used again. */
+  #spare: Buffer | undefined;
   #written: number;
   #synced: number;
   #due = false;
@@ -90,13 +98,17 @@ export class ChainFile {
     if (this.#closed) throw new Error(`${this.path} is closed`);
     const seq = this.#entries;
     const line = `{"at":"${at}","body":${body},"prev":"${this.#head}","seq":${seq}${this.#tail}`;
-    this.#head = hash('sha256', line, 'hex');
+    const from = this.#batchBytes;
+    // UTF-8 takes at most three bytes for a UTF-16 unit.
+    this.#makeRoom(line.length * 3 + 1);
+    const end = from + this.#batch.write(line, from);
+    this.#head = hash('sha256', this.#batch.subarray(from, end), 'hex');
+    this.#batch[end] = NEW_LINE;
+    this.#batchBytes = end + 1;
+    this.#batchEntries++;
     this.#entries++;
-    this.#text += line;
-    this.#text += '\n';
-    this.#textEntries++;
-    this.#host.queued += line.length + 1;
-    if (this.#text.length >= BATCH_CHARS) this.#kick();
+    this.#host.queued += end + 1 - from;
+    if (this.#batchBytes >= BATCH_BYTES) this.#kick();
     else
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
@@ -130,9 +142,17 @@ export class ChainFile {
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) waiter.reject(this.#host.haltedProblem());
-    this.#host.queued -= this.#text.length;
-    this.#text = '';
+    this.#host.queued -= this.#batchBytes;
+    this.#batchBytes = 0;
     clearTimeout(this.#timer);
+  }
+
+  #makeRoom(bytes: number): void {
+    const needed = this.#batchBytes + bytes;
+    if (needed <= this.#batch.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#batch.length * 4));
+    this.#batch.copy(larger, 0, 0, this.#batchBytes);
+    this.#batch = larger;
   }
 
   #kick(): void {
@@ -146,7 +166,7 @@ export class ChainFile {
       while (this.#host.halted === undefined) {
         // A waiter whose lines are written goes first: a steady stream of appends must not starve it.
         if (this.#waiters.some((w) => w.entries <= this.#written)) await this.#datasync();
-        else if (this.#text !== '' && (this.#due || this.#waiters.length > 0)) await this.#write();
+        else if (this.#batchBytes > 0 && (this.#due || this.#waiters.length > 0)) await this.#write();
         else break;
       }
     } catch (cause) {
@@ -158,25 +178,27 @@ export class ChainFile {
   }
 
   async #write(): Promise<void> {
-    const text = this.#text;
-    const entries = this.#textEntries;
-    this.#text = '';
-    this.#textEntries = 0;
+    const buffer = this.#batch;
+    const bytes = this.#batchBytes;
+    const entries = this.#batchEntries;
+    this.#batch = this.#spare ?? Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
+    this.#spare = undefined;
+    this.#batchBytes = 0;
+    this.#batchEntries = 0;
     this.#due = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const bytes = Buffer.from(text);
-    let from = 0;
     try {
-      while (from < bytes.length) {
-        const { bytesWritten } = await this.#handle.write(bytes, from, bytes.length - from, null);
+      for (let from = 0; from < bytes; ) {
+        const { bytesWritten } = await this.#handle.write(buffer, from, bytes - from, null);
         if (bytesWritten === 0) throw new Error('nothing was written');
         from += bytesWritten;
       }
     } finally {
-      this.#host.queued -= text.length;
+      this.#host.queued -= bytes;
     }
-    this.#bytes += bytes.length;
+    if (buffer.length <= KEPT_BUFFER_BYTES) this.#spare = buffer;
+    this.#bytes += bytes;
     const { size, nlink } = fstatSync(this.#handle.fd);
     if (nlink === 0) throw Object.assign(new Error('the file was deleted while it was being written'), { code: 'ENOENT' });
     if (size !== this.#bytes) throw Object.assign(new Error('the file was changed by another program'), { code: 'ECHANGED' });

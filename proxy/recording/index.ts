@@ -11,7 +11,7 @@ import type { OperationPage, OperationQuery, OperationSummary } from '../../cont
 import type { Clock, Log } from '../pipeline/engine.ts';
 import { parseFilter } from './filter.ts';
 import { IndexWriter } from './indexWriter.ts';
-import { INDEX_FILE, SESSIONS_FOLDER } from './layout.ts';
+import { INDEX_FILE, makeFile, SESSIONS_FOLDER } from './layout.ts';
 import { selectOperations, summaryOf } from './operationRows.ts';
 import { sessionFiles } from './recovery.ts';
 
@@ -41,6 +41,7 @@ export class OperationIndex {
   /** Sessions whose files have more than the index: session → file. */
   readonly #behind = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
+  #comparing: Promise<void> | undefined;
   #stopped = false;
   #rebuilds = 0;
 
@@ -55,7 +56,8 @@ export class OperationIndex {
     } catch (cause) {
       this.#rebuild(cause);
     }
-    await this.#compare();
+    this.#comparing = this.#compare();
+    await this.#comparing;
   }
 
   /** A session has new entries: cheap, called for each. */
@@ -67,29 +69,16 @@ export class OperationIndex {
 
   /** Newest first. */
   async operations(query: OperationQuery): Promise<OperationPage> {
-    await this.#freshen();
-    const database = this.#database;
-    if (!database) return { operations: [], more: false };
-    try {
-      return selectOperations(database, parseFilter(query.filter, this.#options.clock.now()), query);
-    } catch (cause) {
-      this.#rebuild(cause);
-      return { operations: [], more: false };
-    }
+    const filter = parseFilter(query.filter, this.#options.clock.now());
+    return (await this.#ask((database) => selectOperations(database, filter, query))) ?? { operations: [], more: false };
   }
 
   /** Where an operation is recorded. */
   async find(operation: string): Promise<{ readonly session: string; readonly summary: OperationSummary } | undefined> {
-    await this.#freshen();
-    try {
-      const row = this.#database?.prepare('SELECT * FROM operations WHERE operation = ?').get(operation);
-      if (!row) return undefined;
-      const summary = summaryOf(row);
-      return { session: summary.session, summary };
-    } catch (cause) {
-      this.#rebuild(cause);
-      return undefined;
-    }
+    const row = await this.#ask((database) => database.prepare('SELECT * FROM operations WHERE operation = ?').get(operation));
+    if (!row) return undefined;
+    const summary = summaryOf(row);
+    return { session: summary.session, summary };
   }
 
   /** True when nothing is known to be missing. */
@@ -111,6 +100,7 @@ export class OperationIndex {
 
   #open(): void {
     const path = this.#options.inMemory ? ':memory:' : join(this.#options.directory, INDEX_FILE);
+    if (!this.#options.inMemory) makeFile(path);
     const database = new DatabaseSync(path, { timeout: 250 });
     this.#database = database;
     this.#writer = new IndexWriter(database, join(this.#options.directory, SESSIONS_FOLDER));
@@ -141,7 +131,7 @@ export class OperationIndex {
     try {
       if (!this.#options.inMemory) for (const end of ['', '-wal', '-shm']) rmSync(join(this.#options.directory, INDEX_FILE + end), { force: true });
       this.#open();
-      void this.#compare();
+      this.#comparing = this.#compare();
     } catch (again) {
       this.#close();
       this.#options.log.warn('index.failed', { cause: again });
@@ -190,7 +180,22 @@ export class OperationIndex {
     }
   }
 
+  /** Asks the index when it is as fresh as it gets; once more where it had to be built again. */
+  async #ask<T>(question: (database: DatabaseSync) => T): Promise<T | undefined> {
+    for (let tries = 0; tries < 2; tries++) {
+      await this.#freshen();
+      if (!this.#database) return undefined;
+      try {
+        return question(this.#database);
+      } catch (cause) {
+        this.#rebuild(cause);
+      }
+    }
+    return undefined;
+  }
+
   async #freshen(): Promise<void> {
+    await this.#comparing;
     const until = performance.now() + FRESH_MS;
     while (this.#behind.size > 0 && performance.now() < until && this.#slice()) {
       await new Promise((resolve) => {

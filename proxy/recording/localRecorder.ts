@@ -19,6 +19,8 @@ import { cutTorn, recoverSession, sessionFiles, unsealed } from './recovery.ts';
 import { LocalSession } from './sessionRecording.ts';
 import { SharedRun } from './sharedRun.ts';
 
+/** How long a closing session waits for operations that are still out, in milliseconds. */
+const CLOSE_GRACE_MS = 2_000;
 /** How often open sessions are marked in the audit and a checkpoint is signed, in milliseconds. */
 const MARK_MS = 30_000;
 /** How long a checkpoint waits for more sessions to close, in milliseconds. */
@@ -29,6 +31,10 @@ export interface RecorderOptions {
   readonly directory: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** How long a closing session waits for operations that are still out, in milliseconds. */
+  readonly closeGraceMs?: number;
+  /** How often open sessions are marked in the audit and a checkpoint is signed, in milliseconds. */
+  readonly markMs?: number;
   /** Called once, with a sentence for a person: every session must be cut. */
   readonly onHalt?: (sentence: string) => void;
   /** Called for each entry after it was queued: cheap work only. */
@@ -107,7 +113,7 @@ class FileRecorder implements LocalRecorder {
       this.#lock = takeOwnership(join(this.directory, LOCK_FILE));
       this.#key = await loadSigningKey(this.directory);
       await this.#openAudit(this.#key);
-      this.#marker = setInterval(() => void this.#mark(), MARK_MS).unref();
+      this.#marker = setInterval(() => void this.#mark(), this.#options.markMs ?? MARK_MS).unref();
     } catch (cause) {
       this.#halting.halt('starting', cause);
       this.#lock?.release();
@@ -132,6 +138,7 @@ class FileRecorder implements LocalRecorder {
         host: this.#halting,
         log: this.#options.log,
         now: () => this.#now(),
+        closeGraceMs: this.#options.closeGraceMs ?? CLOSE_GRACE_MS,
         noted: (seq, at, body) => this.#options.onEntry?.({ session: header.session, file, seq, at: Date.parse(at), body }),
         sealed: () => this.#seal(header.session, file, chain),
       });

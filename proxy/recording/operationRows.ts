@@ -59,7 +59,7 @@ const VERDICTS: ReadonlyMap<string, string> = new Map([
   ['allowed', "decision = 'allow'"],
   ['ask', "decision = 'ask'"],
   ['asked', "decision = 'ask'"],
-  ['deny', "decision = 'deny'"],
+  ['deny', "decision = 'deny' OR outcome = 'denied'"],
   ['denied', "decision = 'deny' OR outcome = 'denied'"],
   ['approved', "answer LIKE 'approved%'"],
 ]);

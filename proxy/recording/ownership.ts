@@ -1,9 +1,11 @@
 /** One recorder a folder. The lock is the operating system's, through SQLite, so a process that dies lets go of it. */
 import { DatabaseSync } from 'node:sqlite';
 import { Problem } from '../../contract/problem.ts';
+import { makeFile } from './layout.ts';
 
 /** @param path a file of its own, empty for ever. @throws Problem `recorder-in-use`. */
 export function takeOwnership(path: string): { release(): void } {
+  makeFile(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
     database.exec('BEGIN EXCLUSIVE');

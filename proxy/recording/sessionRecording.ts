@@ -12,8 +12,6 @@ const MAX_QUEUED_INTENTS = 32 * 1024 * 1024;
 const MAX_QUEUED = 2 * MAX_QUEUED_INTENTS;
 /** Largest entry, in characters of canonical JSON. */
 export const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
-/** How long a closing session waits for operations that are still out, in milliseconds. */
-const CLOSE_GRACE_MS = 2_000;
 
 export interface SessionParts {
   readonly id: string;
@@ -22,6 +20,8 @@ export interface SessionParts {
   readonly log: Log;
   /** RFC 3339. */
   readonly now: () => string;
+  /** How long closing waits for operations that are still out, in milliseconds. */
+  readonly closeGraceMs: number;
   readonly noted: (seq: number, at: string, body: EntryBody) => void;
   /** The file is whole and on disk: puts it into the audit. */
   readonly sealed: () => Promise<void>;
@@ -98,7 +98,7 @@ export class LocalSession implements SessionRecording {
 
   #outcomes(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, CLOSE_GRACE_MS);
+      const timer = setTimeout(resolve, this.#parts.closeGraceMs);
       this.#allIn = () => {
         clearTimeout(timer);
         resolve();
