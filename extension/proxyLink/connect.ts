@@ -13,6 +13,8 @@ export type Connected =
   | { readonly kind: 'stranger'; readonly why: string };
 
 const NONCE = /^[0-9a-f]{64}$/;
+/** Most that is kept of what comes along with a handshake line, in bytes. */
+const MAX_AHEAD = 65_536;
 
 export async function connect(path: string, secret: string, timeoutMs: number = HANDSHAKE_TIMEOUT_MS): Promise<Connected> {
   const socket = dial(path);
@@ -59,7 +61,8 @@ class Lines {
       socket.once('close', () => reject(Object.assign(new Error('closed'), { code: 'ECLOSED' })));
     });
     this.connected.catch(() => undefined);
-    socket.on('data', this.#onData);
+    // Not 'data': a socket that was set flowing and paused again does not start by itself for the next reader.
+    socket.on('readable', this.#onReadable);
     socket.on('close', this.#onClose);
     socket.on('error', this.#onClose);
     this.#timer = setTimeout(() => {
@@ -86,17 +89,17 @@ class Lines {
 
   stop(): void {
     clearTimeout(this.#timer);
-    this.#socket.off('data', this.#onData);
+    this.#socket.off('readable', this.#onReadable);
     this.#socket.off('close', this.#onClose);
-    this.#socket.pause();
     // The 'error' listener stays: a socket without one takes the extension host down with it.
     if (this.#buffer.length > 0) this.#socket.unshift(this.#buffer);
   }
 
-  readonly #onData = (chunk: Buffer): void => {
-    // One line is all that is owed; what comes beyond it stays in the kernel while we think.
-    this.#buffer = Buffer.concat([this.#buffer, chunk]);
-    if (this.#buffer.length > MAX_HANDSHAKE_LINE * 64) this.#finish('too much at once');
+  readonly #onReadable = (): void => {
+    for (let chunk = this.#socket.read() as Buffer | null; chunk !== null; chunk = this.#socket.read() as Buffer | null) {
+      this.#buffer = Buffer.concat([this.#buffer, chunk]);
+      if (this.#buffer.length > MAX_AHEAD) return this.#finish('too much at once');
+    }
     this.#wake?.();
   };
 

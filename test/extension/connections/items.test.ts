@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { connectionTree } from '../../../extension/connections/items.ts';
+import { english as t } from '../../../extension/translate.ts';
+import { connection } from '../sample.ts';
+
+describe('the connections tree', () => {
+  it('says what is protected, how it stands, where it is reached and what is masked', () => {
+    const [item] = connectionTree([connection()], t);
+    assert.ok(item?.kind === 'connection');
+    assert.equal(item.description, 'PostgreSQL · this machine · ready');
+    assert.deepEqual(
+      item.children.map((c) => [c.label, c.description]),
+      [
+        ['postgres://127.0.0.1:28100/orders', 'address'],
+        ['static login, kept by the editor', 'login'],
+        ['customers.email', 'masked: partial'],
+      ],
+    );
+  });
+
+  it('puts what is wrong first and offers to enter a missing secret', () => {
+    const [item] = connectionTree([connection({ state: 'needs-secret', secret: 'orders', problem: 'Enter the secret "orders".' })], t);
+    assert.ok(item?.kind === 'connection');
+    assert.equal(item.context, 'connection.needsSecret');
+    assert.equal(item.children[0]?.label, 'Enter the secret "orders".');
+  });
+
+  it('tells every state by its icon and in words', () => {
+    const items = (['ready', 'starting', 'needs-secret', 'failed'] as const).map((state) => connectionTree([connection({ state })], t)[0]);
+    assert.equal(new Set(items.map((i) => (i?.kind === 'connection' ? i.icon.name : ''))).size, 4);
+    assert.equal(new Set(items.map((i) => i?.description)).size, 4);
+  });
+});
