@@ -1,0 +1,30 @@
+import { type Actor, AGENT_KINDS, type Agent } from '../../../contract/actor.ts';
+import type { ClientIdentity } from '../protocol.ts';
+
+/** What a client says of itself when it connects. Unverified. */
+export interface ClientInfo {
+  readonly name: string;
+  readonly version?: string | undefined;
+  readonly title?: string | undefined;
+}
+
+const KINDS: readonly (readonly [RegExp, (typeof AGENT_KINDS)[number]])[] = [
+  [/cursor/i, 'cursor'],
+  [/claude[ _-]?code/i, 'claude-code'],
+  [/copilot/i, 'copilot'],
+  [/codex/i, 'codex'],
+  [/visual studio code|vscode|vs code/i, 'vscode-chat'],
+];
+
+/** The agent as the client names itself, else as its login tells. */
+function agentOf(info: ClientInfo | undefined, known: Agent): Agent {
+  const name = info?.name.trim().slice(0, 200);
+  if (!info || !name) return known;
+  const kind = KINDS.find(([pattern]) => pattern.test(name))?.[1] ?? known.kind;
+  return { kind, name, ...(info.version && { version: info.version.slice(0, 100) }) };
+}
+
+/** Who acts: the person of the login, and the agent that its client says it is. */
+export function actorOf(identity: ClientIdentity, info: ClientInfo | undefined): Actor {
+  return { person: identity.actor.person, agent: agentOf(info, identity.actor.agent) };
+}

@@ -1,0 +1,125 @@
+/** Streamable HTTP towards clients of both eras: sessions for those that open with `initialize`, single exchanges for the rest. */
+import { randomUUID } from 'node:crypto';
+import { NodeStreamableHTTPServerTransport, toNodeHandler, toWebRequest } from '@modelcontextprotocol/node';
+import { type AuthInfo, isLegacyRequest, type McpHandlerRequestOptions } from '@modelcontextprotocol/server';
+import type { Request, RequestHandler, Response } from 'express';
+import type { Log } from '../../pipeline/engine.ts';
+import type { ClientIdentity } from '../protocol.ts';
+
+/** Comment frames on an open stream, in milliseconds. */
+export const KEEP_ALIVE_MS = 10_000;
+/** Sessions of clients of the older era that are open at once; beyond it the one unused longest ends. */
+const MAX_SESSIONS = 200;
+/** A session that nothing was sent on for so long ends, in milliseconds. */
+const IDLE_MS = 12 * 60 * 60 * 1000;
+
+/** What travels with a request besides its bytes: who sent it, and whether they are still there. */
+export interface Bearer {
+  readonly identity: ClientIdentity;
+  /** Aborted when the client has closed the connection before its answer was complete. */
+  readonly closed: AbortSignal;
+}
+
+/** The bearer of a request, where `McpFront` put it. */
+export function bearerOf(info: AuthInfo | undefined): Bearer {
+  const bearer = info?.extra?.bearer;
+  if (bearer === undefined) throw new Error('a request without a bearer');
+  return bearer as Bearer;
+}
+
+export interface FrontOptions {
+  readonly log: Log;
+  /** Serves one exchange of the stateless era. */
+  readonly modern: (request: globalThis.Request, options?: McpHandlerRequestOptions) => Promise<globalThis.Response>;
+  /** Connects a server to a new session of the older era. */
+  readonly legacy: (identity: ClientIdentity, transport: NodeStreamableHTTPServerTransport) => Promise<{ close(): Promise<void> }>;
+}
+
+interface LegacySession {
+  readonly transport: NodeStreamableHTTPServerTransport;
+  readonly identity: ClientIdentity;
+  readonly server: { close(): Promise<void> };
+  idle: NodeJS.Timeout | undefined;
+}
+
+export class McpFront {
+  readonly #options: FrontOptions;
+  readonly #sessions = new Map<string, LegacySession>();
+  readonly #modern: ReturnType<typeof toNodeHandler>;
+
+  constructor(options: FrontOptions) {
+    this.#options = options;
+    this.#modern = toNodeHandler({ fetch: options.modern }, { onerror: (cause) => options.log.warn('mcp.exchange-failed', { cause }) });
+  }
+
+  readonly handle: RequestHandler = async (request, response) => {
+    const identity = response.locals.identity as ClientIdentity;
+    const body: unknown = request.body;
+    const closed = new AbortController();
+    response.once('close', () => {
+      if (!response.writableFinished) closed.abort();
+    });
+    const bearer: Bearer = { identity, closed: closed.signal };
+    const auth: AuthInfo = { token: '', clientId: identity.surface, scopes: [], extra: { bearer } };
+    const carrying = Object.assign(request, { auth });
+    if (await isLegacyRequest(await toWebRequest(request, body ?? ''), body ?? '')) await this.#legacy(carrying, response, identity, body);
+    else await this.#modern(carrying, response as never, body);
+  };
+
+  async #legacy(request: Request & { auth: AuthInfo }, response: Response, identity: ClientIdentity, body: unknown): Promise<void> {
+    const id = request.headers['mcp-session-id'];
+    if (typeof id === 'string') {
+      const session = this.#sessions.get(id);
+      // Another window's session does not exist for this one.
+      if (!session || session.identity.conversation !== identity.conversation) return refuse(response, 404, 'This session has ended. Initialize again.');
+      this.#touch(id, session);
+      return session.transport.handleRequest(request, response, body);
+    }
+    if (!isInitialize(body)) return refuse(response, 400, 'There is no session: send initialize first.');
+    const open: { server?: { close(): Promise<void> } } = {};
+    const transport: NodeStreamableHTTPServerTransport = new NodeStreamableHTTPServerTransport({
+      sessionIdGenerator: randomUUID,
+      keepAliveMs: KEEP_ALIVE_MS,
+      onsessioninitialized: (started) => {
+        if (open.server) this.#touch(started, { transport, identity, server: open.server, idle: undefined });
+      },
+      onsessionclosed: (ended) => this.#end(ended),
+    });
+    open.server = await this.#options.legacy(identity, transport);
+    await transport.handleRequest(request, response, body);
+    if (transport.sessionId === undefined) await open.server.close();
+    for (const oldest of this.#sessions.keys()) {
+      if (this.#sessions.size <= MAX_SESSIONS) break;
+      await this.#end(oldest);
+    }
+    return undefined;
+  }
+
+  #touch(id: string, session: LegacySession): void {
+    clearTimeout(session.idle);
+    session.idle = setTimeout(() => void this.#end(id), IDLE_MS);
+    session.idle.unref();
+    this.#sessions.delete(id);
+    this.#sessions.set(id, session);
+  }
+
+  async #end(id: string): Promise<void> {
+    const session = this.#sessions.get(id);
+    if (!session) return;
+    this.#sessions.delete(id);
+    clearTimeout(session.idle);
+    await session.server.close().catch((cause: unknown) => this.#options.log.warn('mcp.session-not-closed', { cause }));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#sessions.keys()].map((id) => this.#end(id)));
+  }
+}
+
+function isInitialize(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'method' in body && body.method === 'initialize';
+}
+
+function refuse(response: Response, status: number, message: string): void {
+  response.status(status).json({ jsonrpc: '2.0', id: null, error: { code: status === 404 ? -32_001 : -32_000, message } });
+}
