@@ -1,0 +1,139 @@
+/** The queries behind `loadCatalog`: PostgreSQL 12 and later, readable by any role. */
+import type { Attribute, CatalogRows, Relation, RelationKind, Routine } from './catalog.ts';
+
+type Query = (sql: string) => Promise<(string | null)[][]>;
+
+const RELATIONS = `
+select c.oid, n.nspname, c.relname, c.relkind, c.relhastriggers and exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal),
+  case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema') then pg_get_viewdef(c.oid) end
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind not in ('i', 'I')`;
+
+const ATTRIBUTES = `
+select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull,
+  case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end
+from pg_attribute a join pg_class c on c.oid = a.attrelid
+left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+where a.attnum > 0 and not a.attisdropped and c.relkind not in ('i', 'I', 't')
+order by a.attrelid, a.attnum`;
+
+const RULES = `
+select r.ev_class, r.ev_type, pg_get_ruledef(r.oid) from pg_rewrite r where r.ev_type in ('2', '3', '4')`;
+
+/** An aggregate is as volatile as the functions it is made of. */
+const ROUTINES = (version: number): string => `
+select p.oid, n.nspname, p.proname, p.prokind,
+  case when exists (select from pg_aggregate a join pg_proc f on f.oid in (a.aggtransfn, a.aggfinalfn, a.aggmtransfn, a.aggmfinalfn)
+    where a.aggfnoid = p.oid and f.provolatile = 'v') then 'v' else p.provolatile end,
+  l.lanname, p.prosecdef, p.proretset, coalesce(nullif(t.typrelid, 0), e.typrelid, 0), p.pronargs, p.pronargdefaults, p.provariadic <> 0,
+  array_to_json(p.proargmodes), array_to_json(p.proargnames),
+  case when n.nspname in ('pg_catalog', 'information_schema') or l.lanname <> 'sql' or p.prokind = 'a' then null
+    else ${version >= 140000 ? 'coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)' : 'p.prosrc'} end,
+  case when l.lanname = 'plpgsql' and p.prokind in ('f', 'p') then pg_get_functiondef(p.oid) end,
+  t.typtype = 'p' and t.typname in ('record', 'anyelement', 'anyarray', 'anycompatible', 'anycompatiblearray')
+from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
+join pg_type t on t.oid = p.prorettype left join pg_type e on e.oid = t.typelem and t.typlen = -1`;
+
+const OPERATORS = `
+select n.nspname, o.oprname, o.oprcode::oid from pg_operator o join pg_namespace n on n.oid = o.oprnamespace
+where n.nspname <> 'pg_catalog' and o.oprcode::oid <> 0`;
+
+const TYPES = `select n.nspname = 'pg_catalog', t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
+where t.typrelid = 0 or n.nspname <> 'pg_catalog'`;
+
+const RELATION_KINDS: Readonly<Record<string, RelationKind>> = {
+  r: 'table',
+  p: 'table',
+  v: 'view',
+  m: 'matview',
+  f: 'foreign',
+  S: 'sequence',
+  c: 'composite',
+  t: 'toast',
+};
+const VOLATILITIES: Readonly<Record<string, Routine['volatility']>> = { i: 'immutable', s: 'stable', v: 'volatile' };
+const ROUTINE_KINDS: Readonly<Record<string, Routine['kind']>> = { f: 'function', p: 'procedure', a: 'aggregate', w: 'window' };
+const RULE_EVENTS: Readonly<Record<string, 'insert' | 'update' | 'delete'>> = { '2': 'update', '3': 'insert', '4': 'delete' };
+
+export async function readCatalog(query: Query): Promise<CatalogRows> {
+  await query('begin isolation level repeatable read read only');
+  try {
+    // pg_get_viewdef leaves out the schema of what is visible: with only pg_catalog visible, every other name is qualified.
+    await query('set local search_path = pg_catalog');
+    const [who] = await query(`select session_user, current_setting('server_version_num')`);
+    const version = Number(who?.[1] ?? 0);
+    const attributes = Map.groupBy(await query(ATTRIBUTES), (row) => Number(row[0]));
+    const rules = Map.groupBy(await query(RULES), (row) => Number(row[0]));
+    const relations = (await query(RELATIONS)).map((row) => toRelation(row, attributes.get(Number(row[0])) ?? [], rules.get(Number(row[0])) ?? []));
+    const routines = (await query(ROUTINES(version))).map(toRoutine);
+    const types = await query(TYPES);
+    return {
+      user: who?.[0] ?? '',
+      serverVersion: version,
+      relations,
+      routines,
+      inheritance: (await query('select inhrelid, inhparent from pg_inherits')).map((row) => [Number(row[0]), Number(row[1])] as const),
+      operators: (await query(OPERATORS)).map((row) => ({ schema: row[0] ?? '', name: row[1] ?? '', routine: Number(row[2]) })),
+      types: new Set(types.filter((row) => row[0] !== 't').map((row) => row[1] ?? '')),
+      builtinTypes: new Set(types.filter((row) => row[0] === 't').map((row) => row[1] ?? '')),
+      schemas: new Set((await query('select nspname from pg_namespace')).map((row) => row[0] ?? '')),
+    };
+  } finally {
+    await query('rollback');
+  }
+}
+
+function toRelation(row: (string | null)[], attributes: (string | null)[][], rules: (string | null)[][]): Relation {
+  return {
+    oid: Number(row[0]),
+    schema: row[1] ?? '',
+    name: row[2] ?? '',
+    // A kind that a later server invents is treated as a view that nothing is known of.
+    kind: RELATION_KINDS[row[3] ?? ''] ?? 'view',
+    triggers: row[4] === 't',
+    columns: attributes.map(toAttribute),
+    ...(row[5] !== null && row[5] !== undefined && { definition: row[5] }),
+    rules: rules.flatMap((rule) => {
+      const event = RULE_EVENTS[rule[1] ?? ''];
+      return event ? [{ event, definition: rule[2] ?? '' }] : [];
+    }),
+  };
+}
+
+function toAttribute(row: (string | null)[]): Attribute {
+  return {
+    number: Number(row[1]),
+    name: row[2] ?? '',
+    type: Number(row[3]),
+    notNull: row[4] === 't',
+    ...(row[5] !== null && row[5] !== undefined && { generated: row[5] }),
+  };
+}
+
+function toRoutine(row: (string | null)[]): Routine {
+  const [oid, schema, name, kind, volatility, language, definer, returnsSet, returnsRow, nargs, defaults, variadic, modes, names, body, definition, shapeless] =
+    row;
+  const argModes = JSON.parse(modes ?? 'null') as string[] | null;
+  const argNames = (JSON.parse(names ?? 'null') as string[] | null) ?? [];
+  const outputs = argModes?.flatMap((mode, i) => (mode === 'o' || mode === 't' || mode === 'b' ? [argNames[i] || `column${i + 1}`] : []));
+  const inputs = argModes ? argNames.filter((_, i) => argModes[i] === 'i' || argModes[i] === 'b' || argModes[i] === 'v') : argNames;
+  const most = Number(nargs);
+  return {
+    oid: Number(oid),
+    schema: schema ?? '',
+    name: name ?? '',
+    kind: ROUTINE_KINDS[kind ?? ''] ?? 'function',
+    // Unheard-of volatility counts as the worst.
+    volatility: VOLATILITIES[volatility ?? ''] ?? 'volatile',
+    language: language ?? '',
+    definer: definer === 't',
+    returnsSet: returnsSet === 't',
+    shapeless: shapeless === 't',
+    returnsRow: Number(returnsRow),
+    arity: variadic === 't' ? [Math.max(0, most - 1 - Number(defaults)), Number.POSITIVE_INFINITY] : [most - Number(defaults), most],
+    inputs,
+    outputs: outputs && outputs.length > 0 ? outputs : undefined,
+    ...(body !== null && body !== undefined && { body }),
+    ...(definition !== null && definition !== undefined && { definition }),
+  };
+}
