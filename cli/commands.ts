@@ -5,5 +5,7 @@ import { policyCheck } from './policy/check.ts';
 import { policyExplain } from './policy/explain.ts';
 import { policySchema } from './policy/schema.ts';
 import { policyTest } from './policy/test.ts';
+import { sessions } from './sessions.ts';
+import { verify } from './verify.ts';
 
-export const COMMANDS: readonly Command[] = [policyCheck, policyExplain, policyTest, policySchema, policyBuiltin];
+export const COMMANDS: readonly Command[] = [policyCheck, policyExplain, policyTest, policySchema, policyBuiltin, sessions, verify];

@@ -86,6 +86,16 @@ export class OperationIndex {
     return this.#behind.size === 0;
   }
 
+  /** Reads all there is, without rest: for a command that does nothing else. */
+  async catchUp(): Promise<void> {
+    await this.#comparing;
+    while (this.#behind.size > 0 && this.#slice()) {
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+    }
+  }
+
   stop(): void {
     if (this.#stopped) return;
     // What is still to be read is read now, so that the next start has less to do; within the time of one question.

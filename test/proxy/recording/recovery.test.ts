@@ -93,7 +93,7 @@ describe('recovery', () => {
     const path = join(directory, 'audit.jsonl');
     const [first = ''] = lines(path);
     const size = readFileSync(path).length;
-    for (let cut = first.length + 1; cut <= size; cut++) {
+    for (let cut = first.length + 1; cut <= size; cut += 5) {
       rmSync(fresh, { recursive: true, force: true });
       cpSync(directory, fresh, { recursive: true });
       truncateSync(join(fresh, 'audit.jsonl'), cut);
