@@ -33,7 +33,7 @@ ${RECORD_HELP}
     // Built anew from the files, beside the proxy's own: reading the record changes nothing in it.
     const log = { info: () => undefined, error: () => undefined, warn: (event: string) => io.error(`The index failed (${event}).`) };
     const index = new OperationIndex({ directory, clock: { now: () => Date.now() }, log, inMemory: true });
-    await index.start();
+    index.start();
     await index.catchUp();
     const page = await index.operations({ filter: positionals.map(quoted).join(' '), limit });
     index.stop();

@@ -49,15 +49,14 @@ export class OperationIndex {
     this.#options = options;
   }
 
-  /** Opens or makes the index and finds out what it lacks; the catching up goes on afterwards. Never rejects. */
-  async start(): Promise<void> {
+  /** Opens or makes the index. What it lacks is found out and read afterwards. Never throws. */
+  start(): void {
     try {
       this.#open();
     } catch (cause) {
       this.#rebuild(cause);
     }
-    this.#comparing = this.#compare();
-    await this.#comparing;
+    this.#comparing ??= this.#compare();
   }
 
   /** A session has new entries: cheap, called for each. */

@@ -33,7 +33,7 @@ export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
   });
   const recorder = await createRecorder({ ...options, onEntry: ({ session, file }) => index.note(session, file) });
   // Another proxy's index, or a folder that cannot be written, is left alone.
-  if (recorder.halted === undefined) await index.start();
+  if (recorder.halted === undefined) index.start();
 
   return {
     directory,

@@ -260,7 +260,7 @@ describe('an index that is', () => {
     for (const name of readdirSync(copy)) if (name.startsWith('index.')) rmSync(join(copy, name));
     const before = readdirSync(copy);
     const index = new OperationIndex({ directory: copy, clock: { now: Date.now }, log: silent, inMemory: true });
-    await index.start();
+    index.start();
     assert.equal((await index.operations({ filter: '', limit: 10 })).operations.length, 5);
     index.stop();
     assert.deepEqual(readdirSync(copy), before);
