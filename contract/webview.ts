@@ -88,5 +88,3 @@ export const FromOperation = z.discriminatedUnion('type', [
   z.object({ type: z.literal('verify'), session: id }),
 ]);
 export type FromOperation = z.infer<typeof FromOperation>;
-
-export { waitsForMe } from './approvers.ts';

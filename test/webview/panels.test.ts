@@ -257,7 +257,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
     await withPanel('approvals', async (p) => {
       await p.send(shown({ pending: [pending()] }));
       await p.page.locator('select[name=what]').selectOption('shape');
-      await p.page.locator('.covers', { hasText: '“UPDATE orders” with other values on orders, until this session ends' }).waitFor();
+      await p.page.locator('.covers', { hasText: '“UPDATE orders” with other values on orders without asking, until this session ends' }).waitFor();
       await p.page.locator('select[name=howLong]').selectOption('1h');
       await armed(p);
       await approve(p).click();
@@ -456,6 +456,8 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
         await p.page.getByLabel('Compare with before masking').click();
         assert.match((await p.page.locator('td del').first().textContent()) ?? '', /ada\.lovelace@example\.org/);
         await namesOnControls(p);
+        await p.page.setViewportSize({ width: 420, height: 800 });
+        assert.ok((await p.page.evaluate(() => document.documentElement.scrollWidth)) <= 420);
       },
       { width: 900 },
     );

@@ -1,5 +1,5 @@
 /** How many of the notes used last are offered again. */
-export const KEPT_NOTES = 3;
+const KEPT_NOTES = 3;
 /** Longest note that is remembered; longer ones were written for one case, in characters. */
 const MAX_KEPT_LENGTH = 300;
 

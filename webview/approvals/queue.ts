@@ -31,7 +31,7 @@ export interface Entry {
 /** How long a settled ask stays as a quiet line, in milliseconds. */
 export const LINGER_MS = 12_000;
 
-export function keyOf(ask: PendingApproval): string {
+function keyOf(ask: PendingApproval): string {
   return `${ask.id}\n${ask.digest}`;
 }
 

@@ -1,5 +1,6 @@
 import type { PendingApproval, Scope } from '../../contract/approval.ts';
 import { NARROWEST, SCOPE_HOW_LONGS, SCOPE_WHATS } from '../../contract/scopes.ts';
+import { agentName } from '../parts/names.ts';
 import { say } from '../parts/strings.ts';
 import { clockTime } from '../parts/timeLeft.ts';
 
@@ -54,13 +55,14 @@ export function scopeSentence(ask: PendingApproval, scope: Scope, now: number): 
   const minutes = MINUTES[scope.howLong];
   const until = minutes === undefined ? say('scope.until.session') : say('scope.until.time', { time: clockTime(now + minutes * 60_000) });
   const { connection, facts } = ask;
+  const agent = agentName(ask.actor.agent);
   switch (scope.what) {
     case 'exact':
-      return say('scope.exact', { connection, until });
+      return say('scope.exact', { agent, connection, until });
     case 'shape':
-      return say('scope.shape', { headline: facts.headline, connection, until });
+      return say('scope.shape', { agent, headline: facts.headline, connection, until });
     case 'target':
-      return say('scope.target', { effect: facts.effect, targets: facts.targets.map((t) => t.name).join(', ') || facts.headline, connection, until });
+      return say('scope.target', { agent, effect: facts.effect, targets: facts.targets.map((t) => t.name).join(', ') || facts.headline, connection, until });
   }
 }
 

@@ -56,6 +56,7 @@ export const answerStyles = css`
     margin-bottom: 8px;
   }
   .scroll {
+    position: relative;
     overflow: auto;
     max-height: 70vh;
     border: 1px solid var(--edge);
@@ -136,7 +137,8 @@ export const answerStyles = css`
   td > del,
   td > ins {
     display: block;
-    width: fit-content;
+    width: max-content;
+    max-width: 400px;
     line-height: 1.45;
   }
   td > ins {
@@ -146,6 +148,7 @@ export const answerStyles = css`
     color: var(--quiet);
   }
   .text {
+    position: relative;
     margin: 0;
     padding: 8px 10px;
     max-height: 70vh;

@@ -8,7 +8,7 @@ export interface ChangedRow {
   readonly changes: readonly { readonly column: string; readonly before: string | null | undefined; readonly after: string | null | undefined }[];
 }
 
-export interface Cell {
+interface Cell {
   readonly column: string;
   readonly value: string | null;
 }

@@ -2,7 +2,7 @@
 import { type TokenKind, tokens } from './tokens.ts';
 import { countHidden, type HiddenKind, type Piece, pieces } from './untrustedText.ts';
 
-export interface Span {
+interface Span {
   readonly text: string;
   readonly token: TokenKind;
   readonly kind: Piece['kind'];

@@ -61,7 +61,7 @@ const SHELL: Rules = [
 ];
 
 /** Texts longer than this are not highlighted, in characters. */
-export const MAX_HIGHLIGHTED = 200_000;
+const MAX_HIGHLIGHTED = 200_000;
 
 export function tokens(text: string, language: string): Token[] {
   const rules = language === 'sql' ? SQL : language === 'json' ? JSON_RULES : language === 'shell' ? SHELL : undefined;

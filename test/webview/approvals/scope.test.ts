@@ -43,9 +43,12 @@ test('a locked choice explains itself', () => {
 
 test('the sentence says what will no longer be asked', () => {
   assert.equal(scopeSentence(pending(), NARROWEST, NOW), 'Covers this one request. The next one asks again.');
-  assert.match(scopeSentence(pending(), { what: 'shape', howLong: 'session' }, NOW), /“UPDATE orders” with other values on orders, until this session ends/);
+  assert.match(
+    scopeSentence(pending(), { what: 'shape', howLong: 'session' }, NOW),
+    /Claude Code run “UPDATE orders” with other values on orders without asking, until this session ends/,
+  );
   assert.match(
     scopeSentence(pending(), { what: 'target', howLong: '15m' }, NOW),
-    /any write of orders on orders, whatever its values and conditions, until .*\d/,
+    /any write of orders on orders without asking, whatever its values and conditions, in this conversation until .*\d/,
   );
 });
