@@ -29,6 +29,7 @@ export class ControlServer {
   readonly #windows = new Set<ControlWindow>();
   readonly #strangers = new Set<Socket>();
   #snapshotTimer: NodeJS.Timeout | undefined;
+  #closing = false;
   #stopped = false;
 
   constructor(options: ControlServerOptions) {
@@ -79,8 +80,15 @@ export class ControlServer {
     }, SNAPSHOT_DELAY_MS);
   }
 
+  /** Lets in no further window; those that are there stay. */
+  admitNobody(): void {
+    this.#closing = true;
+    for (const socket of this.#strangers) socket.destroy();
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#closing = true;
     clearTimeout(this.#snapshotTimer);
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#strangers) socket.destroy();
@@ -90,11 +98,11 @@ export class ControlServer {
 
   async #accept(socket: Socket): Promise<void> {
     socket.on('error', () => socket.destroy());
-    if (this.#stopped || this.#strangers.size >= MAX_STRANGERS || this.#windows.size >= MAX_WINDOWS) return void socket.destroy();
+    if (this.#closing || this.#strangers.size >= MAX_STRANGERS || this.#windows.size >= MAX_WINDOWS) return void socket.destroy();
     this.#strangers.add(socket);
     const admitted = await admit(socket, this.#options.secret).catch(() => false);
     this.#strangers.delete(socket);
-    if (!admitted || this.#stopped || this.#windows.size >= MAX_WINDOWS || socket.destroyed) {
+    if (!admitted || this.#closing || this.#windows.size >= MAX_WINDOWS || socket.destroyed) {
       if (!admitted) this.#options.log.warn('control.refused');
       return void socket.destroy();
     }

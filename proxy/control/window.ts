@@ -34,6 +34,8 @@ import { type LanguageService, serveLanguage } from './language.ts';
 /** LSP's code for a request that was understood and could not be done. */
 const REQUEST_FAILED = -32_803;
 const SERVER_NOT_INITIALIZED = -32_002;
+/** A proxy that was asked to leave answers first, in milliseconds. */
+const SHUTDOWN_DELAY_MS = 50;
 /** A window that takes in nothing is dropped when this many bytes wait for it. */
 const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
 
@@ -141,7 +143,8 @@ export class ControlWindow {
     this.#rpc.onNotification('exit', () => void this.#socket.end());
 
     // Open to every version: an older proxy must be able to make room for a newer one.
-    this.#method(METHODS.shutdown, Shutdown, ({ reason }) => (host.shutdown(reason), {}), { anyVersion: true });
+    const leave = (reason: string): void => void setTimeout(() => host.shutdown(reason), SHUTDOWN_DELAY_MS);
+    this.#method(METHODS.shutdown, Shutdown, ({ reason }) => (leave(reason), {}), { anyVersion: true });
 
     this.#method(METHODS.answer, ApprovalAnswer, async (answer) => ({ result: await host.answer(answer) }));
     this.#method(METHODS.endGrant, ById, async ({ id }) => ({ ended: await host.endGrant(id) }));

@@ -18,6 +18,7 @@ import { Secrets } from '../credential/secrets.ts';
 import { LoopbackServer } from '../http/loopback.ts';
 import { ClientLogins } from '../identity/clients.ts';
 import type { Clock, Engine, Log } from '../pipeline/engine.ts';
+import type { MaskPlan } from '../policy/policy.ts';
 import type { ProtocolHost } from '../protocols/protocol.ts';
 import { examine } from './doctor.ts';
 import { newId } from './installation.ts';
@@ -70,6 +71,8 @@ export class Host implements WindowHost {
   readonly #startedAt: number;
   /** Window → how many channels it has open: a reload opens the next before the last has closed. */
   readonly #windows = new Map<string, number>();
+  /** Connection → its masks as text, as of the policy that sessions began under. */
+  readonly #maskPlans = new Map<string, string>();
   #httpProblem: string | undefined;
   #httpTimer: NodeJS.Timeout | undefined;
   #halted: string | undefined;
@@ -158,8 +161,26 @@ export class Host implements WindowHost {
   policyChanged(): void {
     const { policy, approvals } = this.#parts;
     approvals.policyChanged(policy.current().version);
-    if (this.#halted === undefined && !this.#stopped) this.#serving.update(policy.current().connections);
+    if (this.#halted === undefined && !this.#stopped) {
+      this.#cutWhereMasksChanged();
+      this.#serving.update(policy.current().connections);
+    }
     this.changed();
+  }
+
+  /** A session masks as the policy said when it began: one that would mask differently now must begin again. */
+  #cutWhereMasksChanged(): void {
+    const policy = this.#parts.policy.current();
+    const connections = new Set([...this.#maskPlans.keys(), ...policy.connections.keys()]);
+    for (const connection of connections) {
+      const plan = policy.connections.has(connection) ? planText(policy.maskPlan(connection)) : undefined;
+      const before = this.#maskPlans.get(connection);
+      if (plan === undefined) this.#maskPlans.delete(connection);
+      else this.#maskPlans.set(connection, plan);
+      if (before !== undefined && before !== plan) {
+        void this.#sessions.end('What is masked on this connection has changed. Connect again.', this.#sessions.on(connection));
+      }
+    }
   }
 
   /** Nothing can be recorded any more: nothing is forwarded any more. */
@@ -302,4 +323,8 @@ export class Host implements WindowHost {
     }
     this.changed();
   }
+}
+
+function planText({ columns, detectors, otherwise }: MaskPlan): string {
+  return JSON.stringify([[...columns].sort(), [...detectors].sort(), otherwise]);
 }

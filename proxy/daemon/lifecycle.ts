@@ -158,10 +158,11 @@ class Daemon {
     log.info('daemon.leaving', { why });
     const late = setTimeout(() => this.#crash('daemon.left-late', new Error('closing took too long')), STOP_MS);
     try {
+      // Whoever looks for a proxy from now on starts the next one, which waits for the lock.
+      rmSync(paths.proxyFile, { force: true });
+      this.#control?.admitNobody();
       await this.#host?.stop('Countersign is shutting down. Connect again when it is back.');
       await this.#control?.stop();
-      // Only while the lock is held is the file ours to remove.
-      rmSync(paths.proxyFile, { force: true });
       lock.release();
       clearTimeout(late);
       log.info('daemon.left');

@@ -1,8 +1,8 @@
 /** Where the proxy keeps what it keeps, and who may look there. */
 import { createHash, randomBytes } from 'node:crypto';
-import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Machine, PROXY_FILE, stateFolder } from '../../contract/daemon.ts';
 import { Problem } from '../../contract/problem.ts';
 
@@ -91,7 +91,7 @@ function pipeName(state: string): string {
 /** Creates a folder that only its owner can enter, or checks that the one there is such a folder and no link to another. */
 export function privateFolder(folder: string, code: 'state-folder' | 'runtime-folder'): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: PRIVATE_FOLDER });
+    makeFolder(folder);
     const stat = lstatSync(folder);
     if (!stat.isDirectory()) throw new Problem(code, `${folder} is not a folder (a link is not followed). Move it away, then start Countersign again.`);
     if (process.platform === 'win32') return; // The profile folder's access list keeps others out.
@@ -106,6 +106,19 @@ export function privateFolder(folder: string, code: 'state-folder' | 'runtime-fo
     }
   } catch (cause) {
     throw cause instanceof Problem ? cause : folderProblem(code, folder, cause);
+  }
+}
+
+/** Makes a folder and those above it. Not with `recursive`: where a file system makes no folders, that one never returns. */
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { mode: PRIVATE_FOLDER });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(folder) === folder || existsSync(dirname(folder))) throw cause;
+    makeFolder(dirname(folder));
+    mkdirSync(folder, { mode: PRIVATE_FOLDER });
   }
 }
 

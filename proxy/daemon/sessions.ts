@@ -31,6 +31,11 @@ export class LiveSessions implements NonNullable<Engine['sessions']> {
     this.#changed();
   }
 
+  /** The sessions on one connection. */
+  on(connection: string): readonly string[] {
+    return [...this.#open.values()].filter((session) => session.request.connection === connection).map((session) => session.id);
+  }
+
   /** Ends the named sessions, or all of them, with a sentence. Resolves when their records are closed, or cannot be. */
   async end(reason: string, ids: Iterable<string> = [...this.#open.keys()]): Promise<void> {
     const sessions = [...ids].flatMap((id) => this.#open.get(id) ?? []);

@@ -61,7 +61,7 @@ describe('the paths', () => {
     symlinkSync(mkdtempSync(join(folder, 'real-')), link);
     assert.throws(() => preparePaths(machine({ COUNTERSIGN_HOME: link })), { code: 'state-folder', message: /link is not followed/ });
     writeFileSync(join(folder, 'file'), '');
-    assert.throws(() => preparePaths(machine({ COUNTERSIGN_HOME: join(folder, 'file') })), { code: 'state-folder', message: /EEXIST/ });
+    assert.throws(() => preparePaths(machine({ COUNTERSIGN_HOME: join(folder, 'file') })), { code: 'state-folder', message: /is not a folder/ });
     assert.throws(() => preparePaths(machine({ COUNTERSIGN_HOME: join(folder, 'file', 'x') })), { code: 'state-folder', message: /ENOTDIR/ });
     const runtime = join(folder, 'xdg');
     mkdirSync(join(runtime, 'countersign'), { recursive: true, mode: 0o755 });
