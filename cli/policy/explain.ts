@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { parse } from 'yaml';
 import type { RuleRef } from '../../contract/verdict.ts';
 import { asFacts, WrittenOperation } from '../../proxy/policy/cases.ts';
 import { readPolicyFile } from '../../proxy/policy/policyFile.ts';
+import { readYaml } from '../../proxy/policy/yamlText.ts';
 import { type Command, UsageError } from '../command.ts';
-import { LAYER_HELP, LAYER_OPTIONS, loadLayers } from './files.ts';
+import { LAYER_HELP, LAYER_OPTIONS, loadLayers, problemLine } from './files.ts';
 
 export const policyExplain: Command = {
   name: 'policy explain',
@@ -24,7 +24,10 @@ ${LAYER_HELP}`,
     if (second !== undefined && values.user !== undefined) throw new UsageError('Give the user’s policy once: as the first file, or as --user.');
     const from = second ?? first;
     const text = from === '-' ? await io.input() : await readText(resolve(io.cwd, from));
-    const parsed = WrittenOperation.safeParse(parseYaml(text));
+    const yaml = readYaml(text, from);
+    for (const problem of yaml.problems) io.error(problemLine(problem));
+    if (yaml.problems.length > 0) return 1;
+    const parsed = WrittenOperation.safeParse(yaml.value);
     if (!parsed.success) {
       for (const issue of parsed.error.issues) io.error(`${from}: ${issue.path.join('.') || 'operation'}: ${issue.message}`);
       return 1;
@@ -53,12 +56,4 @@ async function readText(path: string): Promise<string> {
   const read = await readPolicyFile(path);
   if (read.state === 'read') return read.text;
   throw new UsageError(read.state === 'missing' ? `There is no file ${path}.` : `${path}: ${read.why}`);
-}
-
-function parseYaml(text: string): unknown {
-  try {
-    return parse(text, { maxAliasCount: 0, logLevel: 'silent' });
-  } catch (cause) {
-    throw new UsageError(`The operation is not YAML or JSON: ${cause instanceof Error ? cause.message : ''}`);
-  }
 }

@@ -26,7 +26,6 @@ defaults:
 rules:
   - id: no-mass-change
     match: { effect: [write, delete], bulk: true }
-    when: '!(op.verb == "INSERT" || op.verb.startsWith("COPY"))'
     verdict: deny
     say: This would change or remove every row. Say which rows in a WHERE; changing all of them is a migration, which a person runs.
 

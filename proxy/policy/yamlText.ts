@@ -2,7 +2,7 @@
  * YAML with positions, as policy files use it: one plain document of mappings, lists and scalars. Aliases, tags, merge keys
  * and duplicate keys are refused: each can make a file mean something else than it seems to.
  */
-import { type Document, isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument, type Range, visit } from 'yaml';
+import { type Document, isAlias, isMap, isPair, isScalar, isSeq, type Node, parseDocument, type Range, visit } from 'yaml';
 import { type Found, found, type Path, type Place } from './problems.ts';
 
 /** Longest policy file, in UTF-16 units. */
@@ -34,19 +34,15 @@ export function readYaml(text: string, file: string): YamlText {
     const message = `This policy file is longer than ${MAX_POLICY_CHARS / 1024} KiB, so it was not read. Split it over the layers, or shorten it.`;
     return { ...nowhere, problems: [found(file, START, message)] };
   }
-  const lines = new LineCounter();
+  const position = positions(text);
   let doc: Document;
   try {
-    doc = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true, schema: 'core', prettyErrors: false, merge: false });
+    doc = parseDocument(text, { uniqueKeys: true, strict: true, schema: 'core', prettyErrors: false, merge: false });
   } catch (cause) {
     const message = `This file could not be read as YAML (${cause instanceof Error ? cause.message : 'unknown error'}). Start again from a smaller file.`;
     return { ...nowhere, problems: [found(file, START, message)] };
   }
-  const place = (from: number, to?: number): Place => {
-    const start = lines.linePos(from);
-    const end = to === undefined || to <= from ? undefined : lines.linePos(to);
-    return { line: Math.max(1, start.line), column: Math.max(1, start.col), ...(end && { end: { line: end.line, column: end.col } }) };
-  };
+  const place = (from: number, to?: number): Place => ({ ...position(from), ...(to !== undefined && to > from && { end: position(to) }) });
   const problems = [...doc.errors, ...doc.warnings]
     .slice(0, MAX_SYNTAX_ERRORS)
     .map((error) => found(file, place(error.pos[0], error.pos[1]), syntaxSentence(error.code, error.message)));
@@ -54,6 +50,23 @@ export function readYaml(text: string, file: string): YamlText {
   const places = { at: locate(doc, place, 'value'), atKey: locate(doc, place, 'key'), within: locateWithin(doc, text, place) };
   if (problems.length > 0) return { file, text, value: undefined, problems, ...places };
   return { file, text, value: doc.toJS({ maxAliasCount: 0 }), problems, ...places };
+}
+
+/** Offsets to lines and columns. The parser's own counter loses lines in texts that are broken. */
+function positions(text: string): (offset: number) => { readonly line: number; readonly column: number } {
+  const starts = [0];
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
+  return (offset) => {
+    const wanted = Math.max(0, Math.min(offset, text.length));
+    let low = 0;
+    let high = starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((starts[middle] ?? 0) <= wanted) low = middle;
+      else high = middle - 1;
+    }
+    return { line: low + 1, column: wanted - (starts[low] ?? 0) + 1 };
+  };
 }
 
 function syntaxSentence(code: string, message: string): string {
@@ -69,7 +82,7 @@ function syntaxSentence(code: string, message: string): string {
     case 'TAG_RESOLVE_FAILED':
       return 'Tags (`!name`) are not used in policy files. Remove it.';
     default:
-      return `This is not valid YAML: ${message.split('\n', 1)[0]}.`;
+      return `This is not valid YAML: ${message.split(/\n|\\n/, 1)[0]}.`;
   }
 }
 

@@ -44,8 +44,9 @@ describe('without any file', () => {
     }
   });
 
-  it('asks about adding rows, however many: none that are there change', () => {
-    for (const verb of ['INSERT', 'COPY FROM']) assert.equal(decide(policy, { effect: 'write', verb, bulk: true }).decision, 'ask');
+  it('denies a mass change that hides inside a statement of another kind', () => {
+    assert.equal(decide(policy, { effect: 'delete', verb: 'INSERT', bulk: true }).rule.id, 'no-mass-change');
+    assert.equal(decide(policy, { effect: 'write', verb: 'SELECT', bulk: true }).rule.id, 'no-mass-change');
   });
 
   it('asks before a masked column is used in a condition, unless every use is an equality', () => {
