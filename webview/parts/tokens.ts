@@ -31,7 +31,7 @@ type Rules = readonly (readonly [TokenKind, RegExp])[];
 const SQL: Rules = [
   // A comment ends at a line feed or at a carriage return, as in the server's own scanner.
   ['comment', /--[^\r\n]*/y],
-  ['string', /[eE]'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/y],
+  ['string', /[eE]'(?:[^'\\]|\\[\s\S]|'')*(?:'|\\?$)/y],
   ['string', /(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*(?:'|$)/y],
   ['string', /\$([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$[\s\S]*?(?:\$\1\$|$)/y],
   ['name', /(?:[uU]&)?"(?:[^"]|"")*(?:"|$)/y],
@@ -43,9 +43,10 @@ const SQL: Rules = [
   ['text', /\s+|[^\s]/y],
 ];
 
+// A string that the text ends in, even at a lone backslash, is matched to the end: giving up would start again at each quote.
 const JSON_RULES: Rules = [
   ['name', /"(?:[^"\\]|\\[\s\S])*"(?=\s*:)/y],
-  ['string', /"(?:[^"\\]|\\[\s\S])*(?:"|$)/y],
+  ['string', /"(?:[^"\\]|\\[\s\S])*(?:"|\\?$)/y],
   ['number', /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y],
   ['literal', /\b(?:true|false|null)\b/y],
   ['text', /[A-Za-z_]\w*|\s+|[^\s]/y],
@@ -54,7 +55,7 @@ const JSON_RULES: Rules = [
 const SHELL: Rules = [
   ['comment', /(?<=^|\s)#[^\n]*/y],
   ['string', /'[^']*(?:'|$)/y],
-  ['string', /"(?:[^"\\]|\\[\s\S])*(?:"|$)/y],
+  ['string', /"(?:[^"\\]|\\[\s\S])*(?:"|\\?$)/y],
   ['parameter', /\$(?:\w+|\{[^}]*\}?|[?!#@*$-])/y],
   ['operator', /[|&;<>]+/y],
   ['text', /[\w./-]+|\s+|[^\s]/y],
