@@ -9,8 +9,11 @@ const file = z.string().regex(/^\d{4}-\d{2}-\d{2}\/[A-Za-z0-9_-]{1,128}\.jsonl$/
 const entries = z.number().int().nonnegative();
 
 export const AuditBody = z.discriminatedUnion('type', [
-  /** A recorder began to write; `key` is the fingerprint of what it signs checkpoints with. */
-  z.object({ type: z.literal('recorder.started'), key: hex64 }),
+  /**
+   * A recorder began to write; `key` is the fingerprint of what it signs checkpoints with. `problem`: what did not hold
+   * before it went on, written down because its own checkpoint would otherwise vouch for it.
+   */
+  z.object({ type: z.literal('recorder.started'), key: hex64, problem: z.string().max(1000).optional() }),
   z.object({ type: z.literal('session.opened'), session, file }),
   /** Where an open session stood at some time: its file may be longer, never other. */
   z.object({ type: z.literal('session.mark'), session, head: hex64, entries }),
@@ -51,6 +54,7 @@ export class AuditView {
     switch (body.type) {
       case 'recorder.started':
         this.key = body.key;
+        if (body.problem !== undefined) this.problems.push(`When a recorder started at ${parsed.data.at}: ${body.problem}`);
         return;
       case 'session.opened':
         if (this.sessions.has(body.session)) this.problems.push(`The audit opens session ${body.session} twice.`);

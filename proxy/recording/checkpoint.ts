@@ -51,6 +51,11 @@ export async function writeCheckpoint(directory: string, key: SigningKey, at: st
   await writeWhole(join(directory, CHECKPOINT_FILE), canonical({ ...said, signature }));
 }
 
+/** How many lines of the audit a checkpoint covers, where it can be trusted. */
+export function placeOf(reading: CheckpointReading): number | undefined {
+  return reading.state === 'good' ? reading.checkpoint.entries : undefined;
+}
+
 export type CheckpointReading =
   | { readonly state: 'none' }
   | { readonly state: 'good'; readonly checkpoint: Checkpoint }

@@ -1,15 +1,15 @@
 /** The recorder of the proxy: a chained file a session, and the audit over all of them. */
-import { chmod, stat } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Problem } from '../../contract/problem.ts';
 import type { EntryBody } from '../../contract/recording.ts';
 import type { Answer } from '../../contract/response.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
-import { type AuditBody, AuditView } from './audit.ts';
+import type { AuditBody } from './audit.ts';
+import { checkpointProblems, readAudit } from './auditReader.ts';
 import { canonical } from './canonical.ts';
 import { ChainFile, FOLDER_MODE, GENESIS } from './chainFile.ts';
-import { readChain } from './chainReader.ts';
-import { loadSigningKey, type SigningKey, writeCheckpoint } from './checkpoint.ts';
+import { loadSigningKey, placeOf, readCheckpoint, type SigningKey, writeCheckpoint } from './checkpoint.ts';
 import { Halting } from './halting.ts';
 import { AUDIT_FILE, LOCK_FILE, makeFolder, SESSIONS_FOLDER, syncFolder } from './layout.ts';
 import { takeOwnership } from './ownership.ts';
@@ -198,18 +198,22 @@ class FileRecorder implements LocalRecorder {
   /** Recovers what an earlier recorder left, then goes on with its chain. */
   async #openAudit(key: SigningKey): Promise<void> {
     const path = join(this.directory, AUDIT_FILE);
-    const view = new AuditView();
-    const there = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code === 'ENOENT') return undefined;
-      throw cause;
-    });
-    const reading = there ? await readChain(path, { session: undefined, onLine: (text, seq) => view.take(text, seq) }) : undefined;
+    const checkpoint = await readCheckpoint(this.directory);
+    const found = await readAudit(this.directory, placeOf(checkpoint));
+    const { view, reading } = found;
+    const files = await sessionFiles(this.#sessions);
+    const problems = checkpointProblems(checkpoint, found);
+    if (!reading && files.size > 0) problems.push(`The audit was missing, and there were ${files.size} sessions.`);
+    // Signed before the first line, so that an audit without a checkpoint is never innocent.
+    if (!reading && checkpoint.state === 'none') await writeCheckpoint(this.directory, key, this.#now(), { entries: 0, head: GENESIS });
     if (reading && reading.torn > 0) await cutTorn(path, reading);
     const audit = await ChainFile.resume(path, this.#halting, undefined, reading ?? { entries: 0, head: GENESIS, bytes: 0 });
     this.#halting.watch(audit);
     this.#audit = audit;
-    this.#appendAudit(audit, { type: 'recorder.started', key: key.fingerprint });
-    for (const [session, file] of unsealed(view, await sessionFiles(this.#sessions))) {
+    const problem = problems.join(' ').slice(0, 1000);
+    if (problem !== '') this.#options.log.error('recording.problem', { problem });
+    this.#appendAudit(audit, { type: 'recorder.started', key: key.fingerprint, ...(problem !== '' && { problem }) });
+    for (const [session, file] of unsealed(view, files)) {
       const found = await recoverSession(this.#halting, this.#sessions, session, file, view, this.#now());
       if (!view.sessions.has(session)) this.#appendAudit(audit, { type: 'session.opened', session, file });
       const { head, entries, problem } = found;

@@ -57,7 +57,11 @@ export async function recoverSession(host: ChainHost, sessions: string, session:
       closed = type === 'session.close';
     },
   });
-  const problem = reading.problem ?? (markHolds ? undefined : `it had ${marked?.entries} entries once, and does not have them now`);
+  const problem =
+    reading.problem ??
+    (markHolds ? undefined : `it had ${marked?.entries} entries once, and does not have them now`) ??
+    // A session can do nothing before the audit has its opening on disk.
+    (audit.sessions.has(session) || reading.entries <= 1 ? undefined : 'the audit did not know it: it was added by another program, or the audit was cut');
   if (reading.torn > 0) await cutTorn(path, reading);
   const found = { session, file, tornBytes: reading.torn, ...(problem !== undefined && { problem }) };
   if (closed || reading.entries === 0) return { ...found, entries: reading.entries, head: reading.head, sealed: false, lost: 0 };

@@ -4,9 +4,10 @@
  */
 import { join } from 'node:path';
 import type { VerifyReport } from '../../contract/control.ts';
-import { type AuditedSession, AuditView } from './audit.ts';
+import type { AuditedSession } from './audit.ts';
+import { checkpointProblems, orMissing, readAudit } from './auditReader.ts';
 import { type ChainReading, type OnLine, readChain } from './chainReader.ts';
-import { type CheckpointReading, readCheckpoint } from './checkpoint.ts';
+import { placeOf, readCheckpoint } from './checkpoint.ts';
 import { AUDIT_FILE, SESSIONS_FOLDER } from './layout.ts';
 import { sessionFiles } from './recovery.ts';
 
@@ -36,14 +37,18 @@ export async function verifyRecord(directory: string, options: VerifyOptions = {
   const problems: string[] = [];
   const sessionsFolder = join(directory, SESSIONS_FOLDER);
   const files = await orMissing(sessionFiles(sessionsFolder));
-  const checkpoint = await readCheckpoint(directory);
-  const { view, reading: audit, seen } = await readAudit(directory, checkpoint, options.since);
+  let checkpoint = await readCheckpoint(directory);
+  let found = await readAudit(directory, placeOf(checkpoint), options.since?.entries);
+  if (checkpoint.state === 'none' && found.reading) {
+    // A recorder's first start, in this very moment: the checkpoint comes before the first line.
+    checkpoint = await readCheckpoint(directory);
+    found = await readAudit(directory, placeOf(checkpoint), options.since?.entries);
+  }
+  const { view, reading: audit, seen } = found;
 
-  if (!audit) {
-    if (files && files.size > 0) problems.push(`The audit, ${AUDIT_FILE}, is missing: whether sessions were removed cannot be told.`);
-    else if (checkpoint.state !== 'none') problems.push('The whole record was removed: there is a checkpoint and nothing that it covers.');
-  } else if (audit.problem !== undefined) problems.push(`The audit does not hold: ${audit.problem}.`);
-  problems.push(...view.problems, ...checkpointProblems(checkpoint, view, audit, seen), ...sinceProblems(options.since, audit, seen));
+  if (!audit && files && files.size > 0) problems.push(`The audit, ${AUDIT_FILE}, is missing: whether sessions were removed cannot be told.`);
+  if (audit?.problem !== undefined) problems.push(`The audit does not hold: ${audit.problem}.`);
+  problems.push(...view.problems, ...checkpointProblems(checkpoint, found), ...sinceProblems(options.since, audit, seen));
 
   let entries = 0;
   let read = 0;
@@ -60,7 +65,7 @@ export async function verifyRecord(directory: string, options: VerifyOptions = {
   }
   const strays = [...(files ?? [])].filter(([session]) => !view.sessions.has(session) && (options.session ?? session) === session);
   // A session's file comes before its line in the audit: one that was opened just now is no finding.
-  const now = strays.length > 0 ? (await readAudit(directory, { state: 'none' }, undefined)).view : view;
+  const now = strays.length > 0 ? (await readAudit(directory)).view : view;
   for (const [session, file] of strays) {
     await check(session, undefined, file);
     if (!now.sessions.has(session)) problems.push(`Session ${session}: the audit does not know it: it was added by another program, or the audit was cut.`);
@@ -76,45 +81,6 @@ export async function verifyRecord(directory: string, options: VerifyOptions = {
     key: checkpoint.state === 'good' ? checkpoint.checkpoint.key : undefined,
     reading: options.session === undefined ? undefined : last,
   };
-}
-
-interface AuditReading {
-  readonly view: AuditView;
-  readonly reading: ChainReading | undefined;
-  /** Hashes at the places that were asked for. */
-  readonly seen: ReadonlyMap<number, string>;
-}
-
-async function readAudit(directory: string, checkpoint: CheckpointReading, since: VerifyOptions['since']): Promise<AuditReading> {
-  const view = new AuditView();
-  const seen = new Map<number, string>();
-  const places = new Set([checkpoint.state === 'good' ? checkpoint.checkpoint.entries : -1, since?.entries ?? -1]);
-  const reading = await orMissing(
-    readChain(join(directory, AUDIT_FILE), {
-      session: undefined,
-      onLine: (text, seq, _offset, head) => {
-        view.take(text, seq);
-        if (places.has(seq + 1)) seen.set(seq + 1, head);
-      },
-    }),
-  );
-  return { view, reading, seen };
-}
-
-function checkpointProblems(checkpoint: CheckpointReading, view: AuditView, audit: ChainReading | undefined, seen: ReadonlyMap<number, string>): string[] {
-  switch (checkpoint.state) {
-    case 'none':
-      return audit && audit.entries > 1 ? ['The signed checkpoint is missing: it was removed, or the recorder stopped in its first moment.'] : [];
-    case 'bad':
-      return [`The signed checkpoint does not hold: ${checkpoint.why}.`];
-    case 'good': {
-      const { entries, head, key } = checkpoint.checkpoint;
-      if (!audit) return [];
-      if (audit.entries < entries) return [`The end of the audit was removed: it has ${audit.entries} entries, and a checkpoint was signed over ${entries}.`];
-      if (seen.get(entries) !== head) return ['The audit was rewritten: it does not contain what the last checkpoint was signed over.'];
-      return view.key === key ? [] : ['The checkpoint’s key is not the one that the audit names.'];
-    }
-  }
 }
 
 function sinceProblems(since: VerifyOptions['since'], audit: ChainReading | undefined, seen: ReadonlyMap<number, string>): string[] {
@@ -156,14 +122,5 @@ async function checkSession(
     if (reading.entries > closed.entries || reading.torn > 0) return { problem: 'something was added after it was closed' };
     if (closed.entries > 0 && atClose !== closed.head) return { problem: 'it was rewritten: its last entry is not the one that the audit closed it with' };
     return closed.problem === undefined ? {} : { problem: `when it was recovered, ${closed.problem}` };
-  }
-}
-
-async function orMissing<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw cause;
   }
 }

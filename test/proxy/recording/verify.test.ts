@@ -29,6 +29,8 @@ async function record(directory: string, sessions: readonly string[]): Promise<v
   await recorder.stop('done');
 }
 
+const recordOne = (directory: string, session: string): Promise<void> => record(directory, [session]);
+
 type Line = Record<string, unknown>;
 
 /** Rewrites a chained file, hashes and numbers and all, as somebody would who knows the format. */
@@ -186,7 +188,7 @@ describe('verification', () => {
     rmSync(audit);
     assert.match(await problems(directory), /audit\.jsonl, is missing/);
     rmSync(first);
-    assert.match(await problems(directory), /The whole record was removed/);
+    assert.match(await problems(directory), /The audit was removed: there is a checkpoint/);
     writeFileSync(audit, good);
     rmSync(join(directory, 'checkpoint.json'));
     assert.match(await problems(directory), /The signed checkpoint is missing/);
@@ -206,6 +208,38 @@ describe('verification', () => {
     assert.match(await problems(directory), /checkpoint does not hold: it was signed with another key/);
     rmSync(join(directory, 'signing-key.pub.pem'));
     assert.match(await problems(directory), /public key, signing-key\.pub\.pem, is missing/);
+  });
+
+  it('goes on seeing what was done while no proxy ran, though the next one signs what it finds', async (t) => {
+    const ways: readonly [RegExp, (at: Awaited<ReturnType<typeof sealed>>) => void][] = [
+      [/started at .*: The audit was rewritten/, ({ audit }) => rechain(audit, (entries) => entries.map((e) => ({ ...e, at: '2020-01-01T00:00:00.000Z' })))],
+      [/started at .*: The end of the audit was removed/, ({ audit }) => writeFileSync(audit, `${lines(audit).slice(0, 3).join('\n')}\n`)],
+      [/started at .*: The audit was removed.*there were 2 sessions/, ({ audit }) => rmSync(audit)],
+      [/started at .*: The signed checkpoint is missing/, ({ directory }) => rmSync(join(directory, 'checkpoint.json'))],
+      [/started at .*: The signed checkpoint does not hold: it was signed with another key/, ({ directory }) => rmSync(join(directory, 'signing-key.pem'))],
+      [/ses_1: its file was removed/, ({ first }) => rmSync(first)],
+      [
+        /ses_0: when it was recovered, the audit did not know it/,
+        ({ first }) => {
+          const forged = join(dirname(first), 'ses_0.jsonl');
+          writeFileSync(forged, readFileSync(first));
+          rechain(forged, (entries) => entries.map((entry) => ({ ...entry, session: 'ses_0' })));
+        },
+      ],
+      [
+        /there were 2 sessions/,
+        ({ audit, directory }) => {
+          rmSync(audit);
+          rmSync(join(directory, 'checkpoint.json'));
+        },
+      ],
+    ];
+    for (const [problem, attack] of ways) {
+      const record = await sealed(t);
+      attack(record);
+      for (const session of ['ses_3', 'ses_4']) await recordOne(record.directory, session);
+      assert.match(await problems(record.directory), problem);
+    }
   });
 
   it('sees everything rolled back to an earlier good state, by a place noted down elsewhere', async (t) => {
