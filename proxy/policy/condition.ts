@@ -7,6 +7,7 @@ import { suggestValue } from './suggest.ts';
 
 /** How deep `exists`, `all`, `map` and `filter` may stand in each other: bounds the work that one condition can cause. */
 const MAX_NESTED_LOOPS = 2;
+const NESTED_COST = 100;
 const LIMITS = { maxAstNodes: 500, maxDepth: 40, maxListElements: 200, maxMapEntries: 50, maxCallArguments: 16 };
 const LOOPS = new Set(['exists', 'all', 'exists_one', 'map', 'filter', 'sortBy', 'transformList', 'transformMap']);
 
@@ -81,6 +82,8 @@ export interface Condition {
   readonly source: string;
   /** False where it looks at arguments or the conversation, so that a verdict cannot be kept per shape. */
   readonly cacheable: boolean;
+  /** How much work it can be: loops and searches, with loops within loops counted many times. */
+  readonly cost: number;
   evaluate(facts: Facts, context: DecisionContext): ConditionResult;
 }
 
@@ -123,10 +126,11 @@ export function compileCondition(source: string, allows: boolean): CompiledCondi
     ok: true,
     condition: {
       source,
+      cost: costOf(parsed.ast, 0),
       cacheable: !uses.has('conversation') && !mentionsArgs(parsed.ast),
       evaluate(facts, context) {
         try {
-          const value: unknown = evaluate(variables(facts, context));
+          const value: unknown = evaluate(variables(facts, context, !allows));
           if (value === true) return { result: 'yes' };
           if (value === false) return { result: 'no' };
           return { result: 'error', why: 'it did not give true or false' };
@@ -139,12 +143,13 @@ export function compileCondition(source: string, allows: boolean): CompiledCondi
   };
 }
 
-function variables(facts: Facts, context: DecisionContext): Record<string, unknown> {
+/** Exactly what is declared and no more: `dyn(…)` steps around the types. */
+function variables(facts: Facts, context: DecisionContext, withAgent: boolean): Record<string, unknown> {
   const { person, agent } = context.actor;
-  const { sql, mcp } = facts;
+  const { effect, verb, targets, bulk, sensitive, sql, mcp } = facts;
   return {
-    op: facts,
-    actor: { person: { name: '', ...person }, agent: { version: '', ...agent } },
+    op: { effect, verb, targets, bulk, sensitive },
+    actor: { person: { name: '', ...person }, ...(withAgent && { agent: { version: '', ...agent } }) },
     connection: { name: context.connection, protocol: context.protocol },
     surface: context.surface,
     conversation: { read: context.conversationRead },
@@ -254,6 +259,13 @@ function lintEffects(ast: ASTNode): { message: string; at: number } | undefined 
     }
   }
   return undefined;
+}
+
+function costOf(node: ASTNode, depth: number): number {
+  const loop = node.op === 'rcall' && LOOPS.has(node.args[0]);
+  const search = node.op === 'rcall' && node.args[0] === 'matches';
+  const own = loop ? (depth === 0 ? 1 : NESTED_COST) : search ? 1 : 0;
+  return children(node).reduce((sum, child) => sum + costOf(child, loop ? depth + 1 : depth), own);
 }
 
 function lintLoops(node: ASTNode, depth: number): { message: string; at: number } | undefined {

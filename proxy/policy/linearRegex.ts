@@ -29,6 +29,7 @@ export function linearRegex(pattern: string): LinearRegex {
         why: 'this pattern cannot be run in bounded time. Do without look-around, back-references and large counts, and write `[Aa]` for either case',
       };
     }
+    if (text.includes('flags')) return { ok: false, why: 'this editor’s runtime cannot run patterns in bounded time, so none can be used here' };
     return { ok: false, why: `this is not a regular expression (${text.replace(/^Invalid regular expression: /, '')})` };
   }
 }

@@ -38,6 +38,11 @@ export type LoadResult =
   | { readonly ok: true; readonly policy: LoadedPolicy; readonly warnings: readonly PolicyProblem[] }
   | { readonly ok: false; readonly problems: readonly PolicyProblem[]; readonly warnings: readonly PolicyProblem[] };
 
+/**
+ * Loops and searches in an untrusted workspace's rules: a cloned repository must not be able to slow down every decision.
+ */
+const MAX_UNTRUSTED_COST = 50;
+
 /** One layer, read and compiled by itself. */
 interface CompiledLayer {
   readonly source: PolicyLayer;
@@ -145,6 +150,11 @@ function compileLayer(source: PolicyLayer, loosens: boolean, problems: Problems)
         found(yaml.file, yaml.at(at), `Only the highest file can replace the built-in rule \`${rule.ref.id}\`: this one stands beside it.`),
       );
     }
+  }
+  const cost = compiled.reduce((sum, rule) => sum + rule.matcher.cost + (rule.condition?.cost ?? 0), 0);
+  if (!isTrusted(source) && cost > MAX_UNTRUSTED_COST) {
+    const message = 'This workspace is not trusted, and its rules loop and search too much. Trust the workspace, or make its rules simpler.';
+    problems.errors.push(found(yaml.file, yaml.atKey(['rules']), message));
   }
   return { source, yaml, defaults, rules: compiled, connections: new Map(Object.entries(connections)) };
 }

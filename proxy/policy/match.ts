@@ -27,6 +27,8 @@ export interface Matcher {
   /** The effects it can match; undefined: any. */
   readonly effects: ReadonlySet<string> | undefined;
   readonly cacheable: boolean;
+  /** Patterns that are searched for in arguments. */
+  readonly cost: number;
 }
 
 export interface MatchError {
@@ -147,7 +149,7 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
       has: (facts) => (facts.mcp && (name === '*' || Object.hasOwn(facts.mcp.args, name)) ? 'a value' : 'no such argument'),
     });
   }
-  return { matcher: { clauses, effects: effect, cacheable }, errors };
+  return { matcher: { clauses, effects: effect, cacheable, cost: Object.keys(mcp?.args ?? {}).length }, errors };
 }
 
 /** Facts name tables of the public schema without it, so `public.x` speaks of names without a schema. */

@@ -163,7 +163,7 @@ export function defaultRule(effect: Effect, decision: Decision, where: Omit<Rule
     ref: { id: `${NOUNS[effect]}-${SUFFIX[decision]}`, ...where },
     decision,
     say: undefined,
-    matcher: { clauses: [], effects: new Set([effect]), cacheable: true },
+    matcher: { clauses: [], effects: new Set([effect]), cacheable: true, cost: 0 },
     condition: undefined,
     isDefault: true,
     approvers: undefined,

@@ -69,6 +69,14 @@ describe('a condition', () => {
     }
   });
 
+  it('cannot step around the types to see more than is declared', () => {
+    const given = facts({ mcp: mcpFacts({ args: { x: '1' } }) });
+    for (const source of ['dyn(op).mcp.args.x == "1"', 'dyn(op).headline != ""', 'dyn(op)["notes"] != null'])
+      assert.notEqual(compile(source).evaluate(given, context()).result, 'yes', source);
+    assert.notEqual(compile('dyn(actor).agent.kind == "claude-code"', true).evaluate(given, context()).result, 'yes');
+    assert.equal(compile('dyn(mcp).args.x == "1"').cacheable, false);
+  });
+
   it('knows when a verdict can be kept', () => {
     assert.equal(compile('op.bulk && mcp.tool == "x"').cacheable, true);
     assert.equal(compile('mcp.args.x == "1"').cacheable, false);

@@ -271,6 +271,16 @@ describe('layers', () => {
     assert.equal(good(workspace(text, true)).connections.size, 1);
   });
 
+  it('of an untrusted workspace cannot slow down every decision', () => {
+    const loops = rules(Array.from({ length: 60 }, (_, i) => `- { id: r${i}, when: 'conversation.read.exists(t, t.sensitive)', verdict: ask }`).join('\n'));
+    const nested = rules(`- { id: r, when: 'conversation.read.exists(a, conversation.read.exists(b, a.target == b.target))', verdict: ask }`);
+    const searches = rules(Array.from({ length: 60 }, (_, i) => `- { id: r${i}, match: { mcp: { args: { '*': 'a+b' } } }, verdict: ask }`).join('\n'));
+    for (const text of [loops, nested, searches]) {
+      assert.match(wrong(workspace(text, false))[0] ?? '', /not trusted.*loop and search too much/);
+      assert.deepEqual(wrong(workspace(text, true)), []);
+    }
+  });
+
   it('change the version with any change of any of them', () => {
     const versions = [good(), good(user('version: 1')), good(user('version: 1 ')), good(workspace('version: 1')), good(workspace('version: 1', false))].map(
       (policy) => policy.version,
