@@ -8,7 +8,7 @@ import type { DecisionContext } from './policy.ts';
 import { type CompiledRule, reasonOf, testRule } from './rules.ts';
 
 /** How long a person has to answer where no rule says. */
-export const DEFAULT_EXPIRES_MS = 5 * 60_000;
+const DEFAULT_EXPIRES_MS = 5 * 60_000;
 const MAX_BECAUSE_CHARS = 1000;
 
 /** One layer's rules; `fallback` holds where none of them matches. */

@@ -1,5 +1,5 @@
 /** Masks: which is stricter, and what one connection's plan is. */
-import { MASK_KINDS, type MaskKind } from '../../contract/verdict.ts';
+import type { MaskKind } from '../../contract/verdict.ts';
 import type { MaskPlan } from './policy.ts';
 
 /**
@@ -7,10 +7,6 @@ import type { MaskPlan } from './policy.ts';
  * answers of a session; `token` does so by numbering only what was seen; `redact` shows nothing.
  */
 const BY_STRICTNESS: readonly (MaskKind | 'off')[] = ['off', 'partial', 'hash', 'token', 'redact'];
-
-export function isMaskKind(word: string): word is MaskKind {
-  return (MASK_KINDS as readonly string[]).includes(word);
-}
 
 /** Whether `a` shows less than `b`, or as much. */
 export function atLeastAsStrict(a: MaskKind | 'off', b: MaskKind | 'off'): boolean {
