@@ -5,7 +5,7 @@ import { assertNever } from '../../contract/problem.ts';
 import type { Question } from './approvals.ts';
 
 /** Grants that can stand at once; beyond it the oldest ends. */
-export const MAX_GRANTS = 200;
+const MAX_GRANTS = 200;
 const MINUTE_MS = 60_000;
 
 export interface Grant {

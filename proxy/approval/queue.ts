@@ -22,11 +22,11 @@ import { isOffered, offeredScopes } from './scopes.ts';
 export const MAX_PENDING = 100;
 export const MAX_PENDING_PER_SESSION = 20;
 /** All that waits together, in characters of payload and parameters; each must be shown whole. */
-export const MAX_PENDING_CHARS = 8 * 1024 * 1024;
+const MAX_PENDING_CHARS = 8 * 1024 * 1024;
 /** One question, likewise. */
 export const MAX_QUESTION_CHARS = 512 * 1024;
 /** Longest that a question can wait, in milliseconds, whatever policy says. */
-export const MAX_WAIT_MS = 24 * 60 * 60_000;
+const MAX_WAIT_MS = 24 * 60 * 60_000;
 /** How long questions go on waiting after the last window has gone, in milliseconds: a reload takes a moment. */
 export const NOBODY_GRACE_MS = 10_000;
 /** An approval that nobody has spent by then is void, in milliseconds. */

@@ -22,14 +22,13 @@ export const AuditBody = z.discriminatedUnion('type', [
 ]);
 export type AuditBody = z.infer<typeof AuditBody>;
 
-export const AuditEntry = z.object({
+const AuditEntry = z.object({
   v: z.literal(RECORDING_VERSION),
   seq: z.number().int().nonnegative(),
   at: z.string().max(40),
   prev: hex64,
   body: AuditBody,
 });
-export type AuditEntry = z.infer<typeof AuditEntry>;
 
 /** What the audit says of one session. */
 export interface AuditedSession {

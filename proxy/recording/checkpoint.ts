@@ -15,7 +15,7 @@ const MAX_FILE_BYTES = 16_384;
 /** Keeps a signature from meaning anything elsewhere. */
 const DOMAIN = 'countersign checkpoint 1\n';
 
-export const Checkpoint = z.object({
+const Checkpoint = z.object({
   v: z.literal(RECORDING_VERSION),
   at: z.string().max(40),
   /** Lines of the audit that it covers, and the hash of the last of them. */
@@ -25,7 +25,7 @@ export const Checkpoint = z.object({
   key: z.string().regex(/^[0-9a-f]{64}$/),
   signature: z.base64().max(200),
 });
-export type Checkpoint = z.infer<typeof Checkpoint>;
+type Checkpoint = z.infer<typeof Checkpoint>;
 
 export interface SigningKey {
   readonly privateKey: KeyObject;

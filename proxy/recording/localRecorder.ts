@@ -42,7 +42,7 @@ export interface RecorderOptions {
 }
 
 /** An entry as the index wants it. */
-export interface NotedEntry {
+interface NotedEntry {
   readonly session: string;
   /** Relative to the folder of sessions. */
   readonly file: string;

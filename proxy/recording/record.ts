@@ -69,12 +69,7 @@ export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
 type Of<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
 /** Reads the session's file again, whole, and checks it on the way. Null where the operation is not in it. */
-export async function readOperation(
-  directory: string,
-  session: string,
-  summary: OperationSummary,
-  raw?: OperationDetail['raw'],
-): Promise<OperationDetail | null> {
+async function readOperation(directory: string, session: string, summary: OperationSummary, raw?: OperationDetail['raw']): Promise<OperationDetail | null> {
   const mine = `"operation":${JSON.stringify(summary.operation)}`;
   let intent: Of<'operation.intent'> | undefined;
   let approval: Of<'operation.approval'> | undefined;

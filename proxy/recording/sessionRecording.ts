@@ -11,7 +11,7 @@ const MAX_QUEUED_INTENTS = 32 * 1024 * 1024;
 /** The same for everything else: beyond it the disk does not keep up, and the recorder halts. */
 const MAX_QUEUED = 2 * MAX_QUEUED_INTENTS;
 /** Largest entry, in characters of canonical JSON. */
-export const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
+const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
 
 export interface SessionParts {
   readonly id: string;

@@ -10,7 +10,7 @@ export const ada: Person = { issuer: 'os', subject: 'ada', groups: ['dba'] };
 export const eve: Person = { issuer: 'os', subject: 'eve', groups: ['dba'] };
 
 /** Time that moves when told to; fires what is due, in order. */
-export class HandClock {
+class HandClock {
   #now = 1_000_000;
   #timers: { at: number; fire: () => void }[] = [];
 
