@@ -58,8 +58,8 @@ insert into customers (id, name, email, ssn, card, city, vip) values
   (2, 'Bob', 'bob@example.org', '987-65-4321', '5500000000000004', 'Paris', false);
 insert into orders (customer_id, status, total) values (1, 'new', 10), (2, 'paid', 20);
 insert into items values (1, 'a', 1), (2, 'b', 2);
-insert into hr.people values (1, 'Eve', 1000, null), (2, 'Max', 500, 1);
-insert into events values (1, '2025-05-01', 'secret');
+insert into hr.people values (1, 'Eve', 98761, null), (2, 'Max', 98762, 1);
+insert into events values (1, '2025-05-01', 'canary-body');
 insert into typed values (1, ('x', 1), 'abc', '{"k": 1}', '{a,b}');
 refresh materialized view emails;
 analyze;

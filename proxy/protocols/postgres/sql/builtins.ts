@@ -166,10 +166,15 @@ export const CREDENTIAL_COLUMNS: ReadonlyMap<string, ReadonlySet<string>> = new 
   ['pg_user_mapping', new Set(['umoptions'])],
   ['pg_user_mappings', new Set(['umoptions'])],
   ['pg_subscription', new Set(['subconninfo'])],
+  ['user_mapping_options', new Set(['option_value'])],
 ]);
 
 /** Relations of extensions, wherever they are installed. */
 export const REVEALING_EXTENSION_COLUMNS: ReadonlyMap<string, ReadonlySet<string>> = new Map([['pg_stat_statements', new Set(['query'])]]);
+
+/** Built-ins with side effects whose result holds nothing of what is stored. */
+export const RETURNS_NOTHING_STORED =
+  /^(pg_sleep|pg_(try_)?advisory_|lo_(creat|create|from_bytea|import|export|unlink|open|close|lseek|tell|truncate|put)|lowrite|set_config|pg_export_snapshot|txid_current|pg_current_xact_id|pg_stat_(re|clear)|pg_(create|drop|copy|advance|backup|start|stop|log|wal|replication)_|brin_|gin_clean)/;
 
 /** Operators that compare: their operands count as used in a predicate wherever they stand. */
 export const COMPARES =

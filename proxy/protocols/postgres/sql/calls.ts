@@ -8,6 +8,7 @@ import {
   LITERALS_DECIDE,
   NOT_AS_DECLARED,
   REACHES_OUT,
+  RETURNS_NOTHING_STORED,
   REVEALING_FUNCTIONS,
   SAYS_NOTHING,
 } from './builtins.ts';
@@ -101,7 +102,7 @@ function builtinEffects(context: Context, routine: Routine, args: FuncCall['args
     found.touch([taint]);
     return { taints: [taint], keeps: false, sources: [] };
   }
-  if (effect === undefined && !safe) {
+  if (effect === undefined && !safe && !RETURNS_NOTHING_STORED.test(name)) {
     if (sensitivity.opaqueTaint) found.touch([sensitivity.opaqueTaint]);
     return opaque(context);
   }

@@ -65,8 +65,10 @@ export interface CatalogRows {
   readonly routines: readonly Routine[];
   /** Child and parent OIDs: inheritance and partitions. */
   readonly inheritance: readonly (readonly [number, number])[];
-  /** Operators that are not built in, and the routine behind each. */
+  /** Operators that are not built in and whose functions may do more than compute, with that function. */
   readonly operators: readonly { readonly schema: string; readonly name: string; readonly routine: number }[];
+  /** Names of all operators there are. */
+  readonly operatorNames: ReadonlySet<string>;
   /** Names of types that are not built in. */
   readonly types: ReadonlySet<string>;
   /** Names of built-in types. */
@@ -89,8 +91,8 @@ export interface Catalog {
   findRelation(schema: string | undefined, name: string, searchPath: readonly string[]): Relation | undefined;
   /** Every routine of that name that a call with so many arguments could mean. */
   findRoutines(schema: string | undefined, name: string, args: number, searchPath: readonly string[]): readonly Routine[];
-  /** Routines behind operators that are not built in; undefined: there is no such operator at all. */
-  findOperators(schema: string | undefined, name: string): readonly Routine[];
+  /** Routines behind operators of that name that may do more than compute; undefined: there is no such operator at all. */
+  findOperators(schema: string | undefined, name: string): readonly Routine[] | undefined;
   /** Whether a type name means the built-in type, whatever the search path. */
   isBuiltinType(schema: string | undefined, name: string): boolean;
   isType(name: string): boolean;
@@ -178,7 +180,8 @@ class CatalogSnapshot implements Catalog {
     return named.filter((r) => path.includes(r.schema) && args >= r.arity[0] && args <= r.arity[1]);
   }
 
-  findOperators(schema: string | undefined, name: string): readonly Routine[] {
+  findOperators(schema: string | undefined, name: string): readonly Routine[] | undefined {
+    if (!this.#rows.operatorNames.has(name)) return undefined;
     if (schema === 'pg_catalog') return [];
     const found = this.#operators.get(name)?.filter((o) => schema === undefined || o.schema === schema) ?? [];
     return found.flatMap((o) => this.#routinesByOid.get(o.routine) ?? []);

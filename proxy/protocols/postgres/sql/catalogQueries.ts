@@ -34,9 +34,13 @@ select p.oid, n.nspname, p.proname, p.prokind,
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
 join pg_type t on t.oid = p.prorettype left join pg_type e on e.oid = t.typelem and t.typlen = -1`;
 
+/** Operators that need a look at the function behind them: extensions' compiled ones that change nothing are left out. */
 const OPERATORS = `
-select n.nspname, o.oprname, o.oprcode::oid from pg_operator o join pg_namespace n on n.oid = o.oprnamespace
-where n.nspname <> 'pg_catalog' and o.oprcode::oid <> 0`;
+select n.nspname, o.oprname, p.oid from pg_operator o join pg_namespace n on n.oid = o.oprnamespace
+join pg_proc p on p.oid = o.oprcode join pg_language l on l.oid = p.prolang
+where n.nspname <> 'pg_catalog' and (p.provolatile = 'v' or l.lanname not in ('c', 'internal'))`;
+
+const OPERATOR_NAMES = 'select distinct oprname from pg_operator';
 
 const TYPES = `select n.nspname = 'pg_catalog', t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typrelid = 0 or n.nspname <> 'pg_catalog'`;
@@ -74,6 +78,7 @@ export async function readCatalog(query: Query): Promise<CatalogRows> {
       routines,
       inheritance: (await query('select inhrelid, inhparent from pg_inherits')).map((row) => [Number(row[0]), Number(row[1])] as const),
       operators: (await query(OPERATORS)).map((row) => ({ schema: row[0] ?? '', name: row[1] ?? '', routine: Number(row[2]) })),
+      operatorNames: new Set((await query(OPERATOR_NAMES)).map((row) => row[0] ?? '')),
       types: new Set(types.filter((row) => row[0] !== 't').map((row) => row[1] ?? '')),
       builtinTypes: new Set(types.filter((row) => row[0] === 't').map((row) => row[1] ?? '')),
       schemas: new Set((await query('select nspname from pg_namespace')).map((row) => row[0] ?? '')),

@@ -42,7 +42,7 @@ export function copy(context: Context, stmt: CopyStmt): { readonly info: Omit<Co
 function tableColumns(context: Context, stmt: CopyStmt): Query {
   const item = stmt.relation && relationItem(context, stmt.relation);
   if (!item) return { columns: [], open: true };
-  if (stmt.is_from) context.found.changes.add(`COPY ${item.relation ? relationName(item.relation) : item.name}`);
+  if (stmt.is_from) context.found.changes.add(`COPY FROM ${item.relation ? relationName(item.relation) : item.name}`);
   if (stmt.is_from && item.relation?.triggers) context.found.notes.add(`${relationName(item.relation)} has triggers`);
   const named = strings(stmt.attlist);
   if (named.length === 0) {

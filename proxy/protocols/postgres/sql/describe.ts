@@ -105,7 +105,8 @@ function finish(ground: Ground, found: Findings, parts: Parts): Described {
     literals: found.literals,
     allLiterals: found.allLiterals && sensitivity.any,
     literalsDecide: found.literalsDecide,
-    misses: [...found.misses],
+    // With the search path not known, it is not the catalog that is out of date.
+    misses: ground.session.searchPath === undefined ? [] : [...found.misses],
   };
 }
 
@@ -335,7 +336,7 @@ function outputOf(value: Value): OutputColumn {
   const [first] = value.taints;
   if (value.origin) {
     const { relation, attribute } = value.origin;
-    const name = relation.columns.find((c) => c.number === attribute)?.name ?? '';
+    const name = relation.columns.find((c) => c.number === attribute)?.name ?? '*';
     const column = `${relation.schema}.${relation.name}.${name}`.toLowerCase();
     const place = { kind: 'origin', column, table: relation.oid, attribute } as const;
     return first ? { ...place, mask: maskOf(value), label: first.label } : place;

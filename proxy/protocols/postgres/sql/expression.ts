@@ -2,6 +2,7 @@
 import type { A_Expr, A_Indirection, CaseExpr, ColumnRef, Node, SubLink, TypeCast } from 'libpg-query';
 import { COMPARES, TEXT_TYPES } from './builtins.ts';
 import { callValue, effectsOf } from './calls.ts';
+import type { Routine } from './catalog.ts';
 import { as, isEmpty, kindOf, plainTypeName, qualified, strings } from './nodes.ts';
 import { analyseQuery } from './query.ts';
 import { type Context, findColumn, findItem, inItem, opaque, rowOf, type Scope } from './scope.ts';
@@ -243,17 +244,42 @@ function fieldOf(context: Context, value: Value, field: string): Value {
 function castValue(context: Context, cast: TypeCast, scope: Scope): Value {
   const value = valueOf(context, cast.arg, scope);
   const name = plainTypeName(cast.typeName);
+  const builtin = name !== undefined && context.catalog.isBuiltinType(name[0], name[1]);
+  if (builtin && isNoCast(value, name[1])) return value;
   // A literal keeps its place through a cast, so that `email = 'x'::text` is seen.
   if (!isTainted(value)) return value.origin || value.row ? plain(value) : value;
-  const shows = name !== undefined && TEXT_TYPES.has(name[1]) && context.catalog.isBuiltinType(name[0], name[1]);
-  return shows ? plain(value) : computed([value]);
+  return builtin && TEXT_TYPES.has(name[1]) ? plain(value) : computed([value]);
+}
+
+/** OIDs of types to which a cast of a column that has the type already does nothing: it stays a plain column. */
+const TYPE_OIDS: ReadonlyMap<string, number> = new Map([
+  ['bool', 16],
+  ['int8', 20],
+  ['int2', 21],
+  ['int4', 23],
+  ['text', 25],
+  ['json', 114],
+  ['float8', 701],
+  ['varchar', 1043],
+  ['date', 1082],
+  ['timestamp', 1114],
+  ['timestamptz', 1184],
+  ['numeric', 1700],
+  ['uuid', 2950],
+  ['jsonb', 3802],
+]);
+
+function isNoCast(value: Value, type: string): boolean {
+  const { origin } = value;
+  const oid = TYPE_OIDS.get(type);
+  return origin !== undefined && oid !== undefined && origin.relation.columns.find((c) => c.number === origin.attribute)?.type === oid;
 }
 
 function operatorValue(context: Context, expr: A_Expr, scope: Scope): Value {
   const values = [...valuesOf(context, expr.lexpr ? [expr.lexpr] : [], scope), ...listValues(context, expr.rexpr, scope)];
   const [schema, name] = qualified(expr.name);
   let result = computed(values);
-  const routines = expr.kind === 'AEXPR_OP' || expr.kind === 'AEXPR_OP_ANY' || expr.kind === 'AEXPR_OP_ALL' ? context.catalog.findOperators(schema, name) : [];
+  const routines = operatorRoutines(context, schema, name);
   if (routines.length > 0) result = computed([effectsOf(context, routines, []), result]);
   context.found.meet(values);
   const compares = (expr.kind !== 'AEXPR_OP' && expr.kind !== 'AEXPR_NULLIF') || COMPARES.test(name) || routines.length > 0;
@@ -262,6 +288,16 @@ function operatorValue(context: Context, expr: A_Expr, scope: Scope): Value {
   for (const value of values) context.found.predicate(value);
   // A comparison's result is no literal of the statement's any more.
   return { taints: result.taints, keeps: result.keeps, sources: [] };
+}
+
+/** Names that the grammar gives to BETWEEN and the like stand for built-in operators. */
+const KEYWORD_OPERATORS = /^(NOT )?BETWEEN( SYMMETRIC)?$/;
+
+function operatorRoutines(context: Context, schema: string | undefined, name: string): readonly Routine[] {
+  if (name === '' || KEYWORD_OPERATORS.test(name)) return [];
+  const routines = context.catalog.findOperators(schema, name === '!=' ? '<>' : name);
+  if (!routines) context.found.miss(`operator ${name}`);
+  return routines ?? [];
 }
 
 /** IN and BETWEEN hold a list on the right. */
@@ -317,7 +353,7 @@ function subLinkValue(context: Context, link: SubLink, scope: Scope): Value {
     case 'ALL_SUBLINK':
     case 'ROWCOMPARE_SUBLINK': {
       const [schema, name] = qualified(link.operName);
-      const routines = name === '' ? [] : context.catalog.findOperators(schema, name);
+      const routines = operatorRoutines(context, schema, name);
       const side = routines.length > 0 ? [effectsOf(context, routines, [])] : [];
       return decided(context, [valueOf(context, link.testexpr, scope), ...(inner ? [inner] : columns), ...side]);
     }

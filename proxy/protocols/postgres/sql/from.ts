@@ -7,7 +7,7 @@ import { as, kindOf, outputName, qualified, strings } from './nodes.ts';
 import { cteColumns } from './query.ts';
 import { type Context, findCte, type Item, opaque, type Scope } from './scope.ts';
 import { analyseStatement } from './statements.ts';
-import { CLEAN, type Column, computed, isTainted, oneOf, plain, type Value } from './value.ts';
+import { CLEAN, type Column, computed, isTainted, oneOf, plain, unite, type Value } from './value.ts';
 
 export function fromItems(context: Context, nodes: readonly Node[] | undefined, outer: Scope): readonly Item[] {
   let items: readonly Item[] = [];
@@ -90,13 +90,8 @@ function tableItem(context: Context, table: RangeVar, scope: Scope): Item {
 export function relationItem(context: Context, table: RangeVar): Item | undefined {
   const { catalog, found, searchPath, sensitivity } = context;
   const name = table.relname ?? '';
-  const temporary = table.schemaname === undefined || table.schemaname.startsWith('pg_temp') ? context.temporary.get(name) : undefined;
-  if (temporary) {
-    found.target('table', name);
-    if (temporary === 'opaque') return entry([], table.alias, true, name);
-    const columns = temporary.map((c) => ({ name: c.name, value: { taints: c.taints, keeps: true, sources: [] } }));
-    return entry(columns, table.alias, false, name);
-  }
+  const temporary = temporaryItem(context, table);
+  if (temporary) return temporary;
   const relation = catalog.findRelation(table.schemaname, name, searchPath);
   if (!relation) {
     const written = table.schemaname === undefined ? name : `${table.schemaname}.${name}`;
@@ -124,6 +119,32 @@ export function relationItem(context: Context, table: RangeVar): Item | undefine
   };
 }
 
+/**
+ * A temporary relation comes before all others, unless the search path says where. It may be gone meanwhile (rolled
+ * back, dropped by a function): then a table that it shadows is meant, so what that one holds counts as well.
+ */
+function temporaryItem(context: Context, table: RangeVar): Item | undefined {
+  const { catalog, found, searchPath, sensitivity } = context;
+  const name = table.relname ?? '';
+  const inTemporary = table.schemaname?.startsWith('pg_temp') === true;
+  if (table.schemaname !== undefined && !inTemporary) return undefined;
+  const known = context.temporary.get(name);
+  if (!known) return undefined;
+  const place = inTemporary ? -1 : searchPath.indexOf('pg_temp');
+  if (place >= 0 && catalog.findRelation(undefined, name, searchPath.slice(0, place))) return undefined;
+  found.target('table', name);
+  const shadowed = inTemporary ? undefined : catalog.findRelation(undefined, name, searchPath);
+  const behind = shadowed && sensitivity.touchesSensitive(shadowed) ? shadowed : undefined;
+  if (behind) found.near = true;
+  if (known === 'opaque') return entry([], table.alias, true, name);
+  const columns = known.map((c) => {
+    const other = behind?.columns.find((o) => o.name === c.name);
+    const taints = unite([c.taints, other && behind ? sensitivity.column(behind, other.number) : []]);
+    return { name: c.name, value: { taints, keeps: true, sources: [] } };
+  });
+  return entry(columns, table.alias, behind !== undefined, name);
+}
+
 export function relationColumns(context: Context, relation: Relation): readonly Column[] {
   return relation.columns.map((column) => ({
     name: column.name,
@@ -146,6 +167,11 @@ function functionItem(context: Context, range: RangeFunction, scope: Scope): Ite
   for (const node of range.functions ?? []) {
     const [call, definitions] = as(node, 'List')?.items ?? [];
     if (!call) continue;
+    const several = unnested(context, call, scope);
+    if (several) {
+      columns.push(...several);
+      continue;
+    }
     const value = valueOf(context, call, scope);
     const named = as(definitions, 'List')?.items ?? range.coldeflist;
     const listed = named?.length ? named.flatMap((d) => as(d, 'ColumnDef')?.colname ?? []) : undefined;
@@ -161,6 +187,15 @@ function functionItem(context: Context, range: RangeFunction, scope: Scope): Ite
   return entry(columns, range.alias, open, only ? outputName(only) : '');
 }
 
+/** In FROM, unnest of several arrays is one function for each (transformRangeFunction). */
+function unnested(context: Context, call: Node, scope: Scope): readonly Column[] | undefined {
+  const body = as(call, 'FuncCall');
+  const [schema, name] = qualified(body?.funcname);
+  const args = body?.args ?? [];
+  if (name !== 'unnest' || (schema !== undefined && schema !== 'pg_catalog') || args.length < 2) return undefined;
+  return args.map((arg) => ({ name, value: computed([valueOf(context, arg, scope)]) }));
+}
+
 /** Columns of a function in FROM; undefined where they cannot be known. */
 function functionColumns(context: Context, call: Node, value: Value, alias: Alias | undefined): readonly Column[] | undefined {
   const scalar: readonly Column[] = [{ name: alias?.aliasname ?? outputName(call), value: plain(value) }];
@@ -170,9 +205,7 @@ function functionColumns(context: Context, call: Node, value: Value, alias: Alia
   const [schema, name] = qualified(body.funcname);
   const routines = context.catalog.findRoutines(schema, name, body.args?.length ?? 0, context.searchPath);
   if (routines.length === 0) return undefined;
-  const args = body.args?.length ?? 1;
-  if (name === 'unnest' && !isTainted(value))
-    return Array.from({ length: args }, () => ({ name: args === 1 ? (scalar[0]?.name ?? name) : name, value: plain(value) }));
+  if (name === 'unnest' && !isTainted(value)) return scalar;
   const shapes = routines.map((routine) => routineColumns(context, routine, value));
   if (shapes.every((s) => s === 'scalar')) return scalar;
   // Overloads of different shapes: nothing is known but what they agree on.

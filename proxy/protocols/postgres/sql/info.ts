@@ -9,7 +9,10 @@ import type { SettingChange } from './settings.ts';
 export type OutputColumn =
   /** Nothing sensitive in it. */
   | { readonly kind: 'clean' }
-  /** A plain column, as `schema.table.column`; the mask where it is sensitive. The server names its table, too. */
+  /**
+   * A plain column, as `schema.table.column`; the mask where it is sensitive. The server names its table, too. Attribute
+   * 0 is the whole row, a negative one a system column; both are named `*`.
+   */
   | {
       readonly kind: 'origin';
       readonly column: string;

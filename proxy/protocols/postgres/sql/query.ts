@@ -5,6 +5,7 @@ import { predicate, valueOf } from './expression.ts';
 import { fromItems, nameColumns } from './from.ts';
 import { as, outputName, strings } from './nodes.ts';
 import { type Context, type Cte, findColumn, findItem, type Item, type Scope } from './scope.ts';
+import { isSelective } from './selective.ts';
 import { analyseStatement } from './statements.ts';
 import { type Column, computed, isTainted, oneOf, plain } from './value.ts';
 
@@ -12,6 +13,8 @@ export interface Query {
   readonly columns: readonly Column[];
   /** There may be more columns, or others, than are listed. */
   readonly open: boolean;
+  /** A WHERE of its own that can leave a row out. */
+  readonly where?: boolean;
 }
 
 /** How often a recursive CTE is gone through until its columns' taints stand still. */
@@ -23,8 +26,8 @@ export function analyseQuery(context: Context, select: SelectStmt, outer: Scope)
     const scope = withCtes(context, select.withClause, outer);
     const query = select.op !== undefined && select.op !== 'SETOP_NONE' ? setOperation(context, select, scope) : simpleSelect(context, select, scope);
     if (select.withClause) for (const cte of scope.ctes.values()) settleCte(context, cte);
-    valueOf(context, select.limitCount, outer);
-    valueOf(context, select.limitOffset, outer);
+    predicate(context, select.limitCount, outer);
+    predicate(context, select.limitOffset, outer);
     if (select.lockingClause?.length) {
       context.found.raise('write');
       context.found.notes.add('locks the rows it reads');
@@ -48,7 +51,8 @@ function simpleSelect(context: Context, select: SelectStmt, outer: Scope): Query
     if (on.length > 0) outputUses(context, on, scope, query.columns, 'output');
     else for (const column of query.columns) context.found.predicate(column.value);
   }
-  return query;
+  const where = select.whereClause !== undefined && items.some((item) => isSelective(context, select.whereClause, item));
+  return { columns: query.columns, open: query.open, where };
 }
 
 /** The target list, stars expanded as the server does. */

@@ -61,14 +61,20 @@ export interface Scope {
 
 export const EMPTY_SCOPE: Scope = { items: [], ctes: new Map() };
 
-/** Columns that every table has and that hold nothing of a row's data. */
-const SYSTEM_COLUMNS: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
+/** Columns that every table has and that hold nothing of a row's data, with their numbers. */
+const SYSTEM_COLUMNS: ReadonlyMap<string, number> = new Map([
+  ['ctid', -1],
+  ['xmin', -2],
+  ['cmin', -3],
+  ['xmax', -4],
+  ['cmax', -5],
+  ['tableoid', -6],
+]);
 
 export interface Resolved {
   readonly value: Value;
   /** The entry it was found in; absent for one that is known by an open entry only. */
   readonly item?: Item;
-  readonly system?: boolean;
 }
 
 /** What of an entry's row is unknown. */
@@ -104,7 +110,10 @@ export function findColumn(context: Context, scope: Scope, name: string): Resolv
 export function inItem(context: Context, item: Item, name: string): Resolved | undefined {
   const column = item.columns.find((c) => c.name === name);
   if (column) return { value: column.value, item };
-  if (item.relation && SYSTEM_COLUMNS.has(name)) return { value: { taints: [], keeps: true, sources: [] }, item, system: true };
+  const system = SYSTEM_COLUMNS.get(name);
+  if (item.relation && system !== undefined) {
+    return { value: { taints: [], keeps: true, origin: { relation: item.relation, attribute: system }, sources: [] }, item };
+  }
   if (item.open) return { value: opaque(context), item };
   return undefined;
 }
@@ -121,5 +130,12 @@ export function findItem(scope: Scope, schema: string | undefined, name: string)
 export function rowOf(context: Context, item: Item): Value {
   const values = item.columns.map((c) => c.value);
   const whole = item.open ? opaque(context, values) : computed(values);
-  return { taints: whole.taints, keeps: whole.taints.length === 0, sources: whole.sources, ...(!item.open && { row: item.columns }) };
+  return {
+    taints: whole.taints,
+    keeps: whole.taints.length === 0,
+    sources: whole.sources,
+    // The server says attribute 0.
+    ...(item.relation && { origin: { relation: item.relation, attribute: 0 } }),
+    ...(!item.open && { row: item.columns }),
+  };
 }

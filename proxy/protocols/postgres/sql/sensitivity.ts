@@ -119,7 +119,7 @@ export class Sensitivity {
       if (taint) columns.set(column.number, [taint]);
     }
     if (relation.kind === 'toast' && this.opaqueTaint) return new Map([1, 2, 3].map((n) => [n, [{ label: 'pg_toast', mask: 'redact' }]]));
-    if (relation.definition !== undefined) this.#followView(relation, columns);
+    if (relation.definition !== undefined && !REVEALING_EXTENSION_COLUMNS.has(relation.name)) this.#followView(relation, columns);
     this.#followGenerated(relation, columns);
     return columns;
   }
@@ -173,7 +173,7 @@ export class Sensitivity {
   /** System relations that hold copies of table data, other people's statements, or credentials. */
   #revealing(relation: Relation): ((column: string) => Taint | undefined) | undefined {
     const label = relation.name;
-    const system = relation.schema === 'pg_catalog';
+    const system = relation.schema === 'pg_catalog' || relation.schema === 'information_schema';
     const always = system ? CREDENTIAL_COLUMNS.get(label) : undefined;
     const copies = system ? REVEALING_COLUMNS.get(label) : REVEALING_EXTENSION_COLUMNS.get(label);
     if (!always && !(copies && this.any)) return undefined;

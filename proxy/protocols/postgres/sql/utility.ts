@@ -152,7 +152,6 @@ const VERBS: Readonly<Record<string, string>> = {
   AlterSeqStmt: 'ALTER SEQUENCE',
   CreateTrigStmt: 'CREATE TRIGGER',
   RuleStmt: 'CREATE RULE',
-  DefineStmt: 'CREATE',
   CompositeTypeStmt: 'CREATE TYPE',
   CreateEnumStmt: 'CREATE TYPE',
   CreateRangeStmt: 'CREATE TYPE',
@@ -172,8 +171,10 @@ const VERBS: Readonly<Record<string, string>> = {
   CreateAmStmt: 'CREATE ACCESS METHOD',
   AlterObjectSchemaStmt: 'ALTER',
   AlterOwnerStmt: 'ALTER OWNER',
-  RenameStmt: 'ALTER RENAME',
   CreateTableSpaceStmt: 'CREATE TABLESPACE',
+  CreateStatsStmt: 'CREATE STATISTICS',
+  CreateEventTrigStmt: 'CREATE EVENT TRIGGER',
+  AlterEventTrigStmt: 'ALTER EVENT TRIGGER',
   DropTableSpaceStmt: 'DROP TABLESPACE',
 };
 
@@ -188,6 +189,10 @@ export function verbOf(node: Node): string {
   if (drop) return `DROP ${(drop.removeType ?? '').replace('OBJECT_', '').replaceAll('_', ' ')}`.replace('MATVIEW', 'MATERIALIZED VIEW');
   const alter = as(node, 'AlterTableStmt');
   if (alter) return `ALTER ${(alter.objtype ?? 'OBJECT_TABLE').replace('OBJECT_', '').replaceAll('_', ' ')}`.replace('MATVIEW', 'MATERIALIZED VIEW');
+  const define = as(node, 'DefineStmt');
+  if (define) return `CREATE ${(define.kind ?? '').replace('OBJECT_', '').replaceAll('_', ' ')}`;
+  const rename = as(node, 'RenameStmt');
+  if (rename) return `ALTER ${(rename.renameType ?? '').replace('OBJECT_', '').replaceAll('_', ' ')}`;
   const vacuum = as(node, 'VacuumStmt');
   if (vacuum) return vacuum.is_vacuumcmd ? 'VACUUM' : 'ANALYZE';
   // CreateForeignServerStmt → CREATE FOREIGN SERVER

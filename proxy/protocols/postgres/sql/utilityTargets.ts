@@ -83,6 +83,7 @@ export function describeUtility(context: Context, node: Node): UtilityDescriptio
   }
   tablesIn(context, node);
   rolesIn(context, node);
+  namesIn(context, node);
   // A literal in a definition may be a value of a sensitive column: a default, a partial index's condition, a comment.
   if (found.near) found.allLiterals = true;
   const names = [...found.targets.values()].map((t) => t.name);
@@ -117,6 +118,28 @@ function rolesIn(context: Context, node: Node): void {
     if (typeof name === 'string') context.found.target('role', name);
     return true;
   });
+}
+
+/** Fields in which definitions keep the name of what they are about. */
+const NAME_FIELDS: readonly (readonly [field: string, kind: string])[] = [
+  ['extname', 'extension'],
+  ['pubname', 'publication'],
+  ['subname', 'subscription'],
+  ['servername', 'server'],
+  ['policy_name', 'policy'],
+  ['fdwname', 'foreign data wrapper'],
+  ['plname', 'language'],
+  ['tablespacename', 'tablespace'],
+  ['trigname', 'trigger'],
+  ['filename', 'file'],
+];
+
+function namesIn(context: Context, node: Node): void {
+  const body = Object.values(node)[0] as Readonly<Record<string, unknown>> | undefined;
+  for (const [field, kind] of NAME_FIELDS) {
+    const name = body?.[field];
+    if (typeof name === 'string') context.found.target(kind, name);
+  }
 }
 
 const DROPPED_TABLES: ReadonlySet<string> = new Set(['OBJECT_TABLE', 'OBJECT_VIEW', 'OBJECT_MATVIEW', 'OBJECT_FOREIGN_TABLE', 'OBJECT_SEQUENCE']);
