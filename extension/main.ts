@@ -1,6 +1,7 @@
 /** Wires the extension: what must be there at once, one table of commands, and the rest after `activate` has returned. */
 import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
+import type { Snapshot } from '../contract/control.ts';
 import { Disposables } from './disposables.ts';
 import { COMMANDS, type CommandName, WALKTHROUGH } from './ids.ts';
 import { Model } from './model.ts';
@@ -18,6 +19,8 @@ export interface Api {
   readonly ready: Promise<void>;
   /** State of the link to the proxy: `starting`, `on`, `off` or `failed`. */
   readonly state: () => string;
+  /** What the proxy last said; only in a test host, for the suite that runs there. */
+  readonly inspect?: () => Snapshot | undefined;
 }
 
 type Handler = (running: Running, ...args: unknown[]) => unknown;
@@ -80,7 +83,9 @@ export function activate(context: vscode.ExtensionContext): Api {
     import('./running.ts').then(({ startRunning }) => startRunning({ context, log, link: opened, model, version, activationMs }, owner)).then(resolve, reject);
   });
   running.catch((error: unknown) => log.error(error instanceof Error ? error : String(error)));
-  return { version, activationMs, ready: running.then(() => undefined), state: () => opened.state.kind };
+  const ready = running.then(() => undefined);
+  const testing = context.extensionMode === vscode.ExtensionMode.Test;
+  return { version, activationMs, ready, state: () => opened.state.kind, ...(testing && { inspect: () => model.snapshot }) };
 }
 
 export async function deactivate(): Promise<void> {

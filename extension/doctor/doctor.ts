@@ -41,10 +41,12 @@ export class DoctorPage implements vscode.TextDocumentContentProvider, vscode.Di
   async show(text: string): Promise<void> {
     this.#text = text;
     this.#changed.fire(this.#uri);
-    // The preview belongs to a built-in extension that a person may have turned off.
-    const preview = (await vscode.commands.getCommands(true)).includes('markdown.showPreview');
-    if (preview) await vscode.commands.executeCommand('markdown.showPreview', this.#uri);
-    else await vscode.window.showTextDocument(this.#uri, { preview: true });
+    try {
+      await vscode.commands.executeCommand('markdown.showPreview', this.#uri);
+    } catch {
+      // The preview belongs to a built-in extension that a person may have turned off.
+      await vscode.window.showTextDocument(this.#uri, { preview: true });
+    }
   }
 
   dispose(): void {

@@ -22,5 +22,5 @@ export function doctorReport(checks: readonly DoctorCheck[], version: string, t:
 
 /** Names of connections and errors are data: none of it is markup here. */
 function plain(text: string): string {
-  return text.replace(/[\\`*_{}[\]<>()#+!|~&]/g, (c) => `&#${c.charCodeAt(0)};`).replace(/\s*\n\s*/g, '  \n');
+  return text.replace(/[\\`*_{}[\]<>#|~&!]/g, '\\$&').replace(/\s*\n\s*/g, '  \n');
 }

@@ -24,6 +24,6 @@ describe('the doctor’s page', () => {
       '0.1.0',
       t,
     );
-    assert.doesNotMatch(page, /\]\(|<img|<script|!\[|\n# head/);
+    assert.doesNotMatch(page, /[^\\]\]\(|[^\\]<|[^\\]!\[|\n# head|[^\\]\[click/);
   });
 });
