@@ -4,6 +4,7 @@ import type { Secret } from '../../contract/secret.ts';
 import { createApprovals } from '../approval/queue.ts';
 import { createSessionMasking } from '../masking/sessionMasking.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
+import { protocols } from '../protocols/index.ts';
 import { openRecord } from '../recording/record.ts';
 import { newId } from './installation.ts';
 import type { PartEvents, Parts } from './parts.ts';
@@ -28,7 +29,7 @@ export async function assemble({ paths, env, key, clock, log }: AssembleOptions,
     record: await openRecord({ directory: paths.recordings, clock, log, onHalt: events.halted, onChange: events.changed }),
     approvals: createApprovals({ clock, newId, onChange: events.changed, onGrantEnded: ({ sessions }) => events.grantEnded(sessions) }),
     masking: (connection) => createSessionMasking({ plan: policy.current().maskPlan(connection), hashKey }),
-    protocols: [],
+    protocols,
     language: policy.language,
   };
 }

@@ -178,7 +178,7 @@ export class Host implements WindowHost {
       if (plan === undefined) this.#maskPlans.delete(connection);
       else this.#maskPlans.set(connection, plan);
       if (before !== undefined && before !== plan) {
-        void this.#sessions.end('What is masked on this connection has changed. Connect again.', this.#sessions.on(connection));
+        void this.#sessions.end('what is masked on this connection has changed', this.#sessions.on(connection));
       }
     }
   }
@@ -236,7 +236,7 @@ export class Host implements WindowHost {
 
   /** Ends the sessions that an ended grant has let through. */
   cut(sessions: readonly string[]): void {
-    void this.#sessions.end('A person ended the grant that this session used. Connect again; what it covered is asked again.', sessions);
+    void this.#sessions.end('a person ended the grant that it used, and what the grant covered is asked again', sessions);
   }
 
   operations(query: OperationQuery): OperationPage | Promise<OperationPage> {

@@ -8,6 +8,7 @@ import { ControlServer, isLive } from '../control/server.ts';
 import { osPerson } from '../identity/person.ts';
 import { fileLog } from '../log.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
+import { mountOwnServer } from '../protocols/mcp/ownServer.ts';
 import { assemble } from './assemble.ts';
 import { type Lock, takeLock } from './exclusive.ts';
 import { Host } from './host.ts';
@@ -119,7 +120,7 @@ class Daemon {
       log,
       env,
       parts: (events) => assemble({ paths, env, key, clock: systemClock, log }, events),
-      own: () => ({ stop: () => undefined }),
+      own: mountOwnServer,
       changed: () => this.#control?.changed(),
       activity: () => this.#considerLeaving(),
       leave: (reason) => void this.#leave(reason),
@@ -161,7 +162,7 @@ class Daemon {
       // Whoever looks for a proxy from now on starts the next one, which waits for the lock.
       rmSync(paths.proxyFile, { force: true });
       this.#control?.admitNobody();
-      await this.#host?.stop('Countersign is shutting down. Connect again when it is back.');
+      await this.#host?.stop('it is shutting down; connect again when it is back');
       await this.#control?.stop();
       lock.release();
       clearTimeout(late);

@@ -31,8 +31,11 @@ export class Home {
   readonly #running = new Set<Running>();
   readonly #clients = new Set<ControlClient>();
   readonly #env: Record<string, string>;
+  readonly #main: string;
 
-  constructor(env: Record<string, string> = {}) {
+  /** @param main what to run instead of the sources: a bundle. */
+  constructor(env: Record<string, string> = {}, main = MAIN) {
+    this.#main = main;
     const from = 20_000 + Math.floor(Math.random() * 80) * 100;
     this.#env = { COUNTERSIGN_PORTS: `${from}-${from + 99}`, COUNTERSIGN_RETRY_MS: '200', ...env };
   }
@@ -46,9 +49,14 @@ export class Home {
   }
 
   /** Starts a proxy as the extension does. `line` replaces what it is told on standard input. */
-  spawn(options: { readonly env?: Record<string, string>; readonly secret?: string; readonly line?: string } = {}): Running {
+  spawn(
+    options: { readonly env?: Record<string, string>; readonly secret?: string; readonly line?: string; readonly nodeFlags?: readonly string[] } = {},
+  ): Running {
     const env = { ...process.env, COUNTERSIGN_HOME: this.path, ...this.#env, ...options.env };
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, 'daemon'], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...(options.nodeFlags ?? []), this.#main, 'daemon'], {
+      env,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(options.line ?? `${JSON.stringify({ secret: options.secret ?? this.secret, extensionVersion: '1.2.3' })}\n`);
     let stdout = '';

@@ -82,7 +82,7 @@ describe('the proxy’s start', { timeout: 60_000 }, () => {
   });
 
   it('refuses what is no start line, with a sentence', async () => {
-    for (const line of ['', '\n', '{}\n', '{"secret":"short","extensionVersion":"1"}\n', `${'x'.repeat(10_000)}`, '\0\0\0\n', '[1]\n']) {
+    for (const line of ['', '\n', '{}\n', '{"secret":"short","extensionVersion":"1"}\n', 'x'.repeat(10_000), '\0\0\0\n', '[1]\n']) {
       const { code, stdout, stderr } = await home.spawn({ line }).exit;
       assert.deepEqual([code, stdout], [1, '']);
       assert.match(stderr, /started by the Countersign extension/);
