@@ -7,11 +7,13 @@ const MAX_DIGITS = 15;
 /** Longest written form that is read, in characters. */
 const MAX_WRITTEN = 40;
 
-/** A word that says a number is a phone number, right before it; a few words may come between. */
-const CONTEXT =
-  /(?:phone|mobile|cell|\btel|fax|whatsapp|\bsms|telefon|telefono|téléphone|handy|móvil|mobil|\bcall(?:ed|ing)?(?: (?:me|us|him|her|them))?|\bdial|\btext(?: me)?|reach(?: (?:me|us|him|her|them))?)[ _-]?(?:number|num|no|nr|#)?[.\\]*["']?\s*(?:(?:is|at|on|under|[:=>#])\s*){0,2}[\\]*["']?\s*\(?\+?$/i;
+/** A word that says a number is a phone number, right before it; also the name of a field. */
+const NAMED =
+  /(?:phone|mobile|cell|\btel|fax|whatsapp|\bsms|telefon|telefono|téléphone|handy|móvil|mobil)[ _-]?(?:number|num|no|nr|#)?[.\\]*["']?\s*(?:(?:is|at|on|under|[:=>#])\s*){0,2}[\\]*["']?\s*\(?\+?$/i;
+/** A word of a sentence that does; as the name of a field it says nothing. */
+const ASKED = /\b(?:call(?:ed|ing)?|dial|text|reach)(?: (?:me|us|him|her|them))?(?: (?:at|on|under))? \(?\+?$/i;
 const CONTEXT_WINDOW = 64;
-/** What `CONTEXT` cannot do without, also in UTF-8 read as Latin-1. */
+/** What `announced` cannot do without, also in UTF-8 read as Latin-1. */
 const MENTION = /phone|mobil|cell|tel|fax|whatsapp|sms|handy|vil|call|dial|text|reach/i;
 /** Forms that are a phone number by themselves in North America: (415) 555-2671, 415-555-2671, 415.555.2671 */
 const NORTH_AMERICAN = /^(?:1[-. ])?(?:\([2-9]\d\d\) ?[2-9]\d\d[-. ]|[2-9]\d\d([-.])[2-9]\d\d\1)\d{4}$/;
@@ -74,7 +76,7 @@ export const phone: Detector = {
         return false;
       }
       const form = text.slice(bracket, end);
-      if (!NORTH_AMERICAN.test(form) && !CONTEXT.test(text.slice(Math.max(0, bracket - CONTEXT_WINDOW), bracket))) continue;
+      if (!NORTH_AMERICAN.test(form) && !announced(text.slice(Math.max(0, bracket - CONTEXT_WINDOW), bracket))) continue;
       found(bracket, end);
       return false;
     }
@@ -92,6 +94,11 @@ export const phone: Detector = {
     );
   },
 };
+
+/** Whether the text right before a number says that it is a phone number. */
+function announced(before: string): boolean {
+  return NAMED.test(before) || ASKED.test(before);
+}
 
 function startsDate(text: string, at: number): boolean {
   const first = text.charCodeAt(at);

@@ -5,7 +5,6 @@ import type { ClientIdentity } from '../protocol.ts';
 export interface ClientInfo {
   readonly name: string;
   readonly version?: string | undefined;
-  readonly title?: string | undefined;
 }
 
 const KINDS: readonly (readonly [RegExp, (typeof AGENT_KINDS)[number]])[] = [
@@ -15,6 +14,12 @@ const KINDS: readonly (readonly [RegExp, (typeof AGENT_KINDS)[number]])[] = [
   [/codex/i, 'codex'],
   [/visual studio code|vscode|vs code/i, 'vscode-chat'],
 ];
+
+/** Reads what a client said of itself; undefined where that is nothing usable. */
+export function clientInfoOf(value: unknown): ClientInfo | undefined {
+  if (typeof value !== 'object' || value === null || !('name' in value) || typeof value.name !== 'string') return undefined;
+  return { name: value.name, ...('version' in value && typeof value.version === 'string' && { version: value.version }) };
+}
 
 /** The agent as the client names itself, else as its login tells. */
 function agentOf(info: ClientInfo | undefined, known: Agent): Agent {

@@ -3,8 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { NodeStreamableHTTPServerTransport, toNodeHandler, toWebRequest } from '@modelcontextprotocol/node';
 import { type AuthInfo, isLegacyRequest, type McpHandlerRequestOptions } from '@modelcontextprotocol/server';
 import type { Request, RequestHandler, Response } from 'express';
+import { Problem } from '../../../contract/problem.ts';
 import type { Log } from '../../pipeline/engine.ts';
 import type { ClientIdentity } from '../protocol.ts';
+import { checkParsed } from './message.ts';
 
 /** Comment frames on an open stream, in milliseconds. */
 export const KEEP_ALIVE_MS = 10_000;
@@ -18,6 +20,8 @@ export interface Bearer {
   readonly identity: ClientIdentity;
   /** Aborted when the client has closed the connection before its answer was complete. */
   readonly closed: AbortSignal;
+  /** The request as it was parsed. */
+  readonly body: unknown;
 }
 
 /** The bearer of a request, where `McpFront` put it. */
@@ -31,8 +35,8 @@ export interface FrontOptions {
   readonly log: Log;
   /** Serves one exchange of the stateless era. */
   readonly modern: (request: globalThis.Request, options?: McpHandlerRequestOptions) => Promise<globalThis.Response>;
-  /** Connects a server to a new session of the older era. */
-  readonly legacy: (identity: ClientIdentity, transport: NodeStreamableHTTPServerTransport) => Promise<{ close(): Promise<void> }>;
+  /** Connects a server to a new session of the older era; `end` forgets the session. */
+  readonly legacy: (identity: ClientIdentity, transport: NodeStreamableHTTPServerTransport, end: () => void) => Promise<{ close(): Promise<void> }>;
 }
 
 interface LegacySession {
@@ -55,15 +59,21 @@ export class McpFront {
   readonly handle: RequestHandler = async (request, response) => {
     const identity = response.locals.identity as ClientIdentity;
     const body: unknown = request.body;
+    try {
+      checkParsed(body);
+    } catch (cause) {
+      return refuse(response, 400, cause instanceof Problem ? cause.message : 'The request is malformed.');
+    }
     const closed = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished) closed.abort();
     });
-    const bearer: Bearer = { identity, closed: closed.signal };
+    const bearer: Bearer = { identity, closed: closed.signal, body };
     const auth: AuthInfo = { token: '', clientId: identity.surface, scopes: [], extra: { bearer } };
     const carrying = Object.assign(request, { auth });
     if (await isLegacyRequest(await toWebRequest(request, body ?? ''), body ?? '')) await this.#legacy(carrying, response, identity, body);
     else await this.#modern(carrying, response as never, body);
+    return undefined;
   };
 
   async #legacy(request: Request & { auth: AuthInfo }, response: Response, identity: ClientIdentity, body: unknown): Promise<void> {
@@ -85,7 +95,9 @@ export class McpFront {
       },
       onsessionclosed: (ended) => this.#end(ended),
     });
-    open.server = await this.#options.legacy(identity, transport);
+    open.server = await this.#options.legacy(identity, transport, () => {
+      if (transport.sessionId !== undefined) void this.#end(transport.sessionId);
+    });
     await transport.handleRequest(request, response, body);
     if (transport.sessionId === undefined) await open.server.close();
     for (const oldest of this.#sessions.keys()) {

@@ -4,12 +4,12 @@
  */
 import { CLIENT_INFO_META_KEY, createMcpHandler, McpServer, type ServerContext } from '@modelcontextprotocol/server';
 import { Router } from 'express';
-import pg from 'pg';
+import { DatabaseError } from 'pg';
 import { z } from 'zod';
 import { Problem } from '../../../contract/problem.ts';
 import { Conversation } from '../../pipeline/conversation.ts';
 import type { ClientIdentity, ProtocolHost, Served } from '../protocol.ts';
-import { actorOf, type ClientInfo } from './agent.ts';
+import { actorOf, clientInfoOf } from './agent.ts';
 import { bearerOf, KEEP_ALIVE_MS, McpFront } from './front.ts';
 import { type Param, type ResultTable, renderTable, runStatement } from './sqlTools.ts';
 
@@ -126,7 +126,7 @@ function ownServer(host: ProtocolHost, identity: ClientIdentity, progressMs: num
 
   const run = (readOnly: boolean) => async (args: z.infer<typeof Statement>, ctx: ServerContext) => {
     const envelope: Readonly<Record<string, unknown>> = ctx.mcpReq.envelope ?? {};
-    const info = (envelope[CLIENT_INFO_META_KEY] as ClientInfo | undefined) ?? server.server.getClientVersion();
+    const info = clientInfoOf(envelope[CLIENT_INFO_META_KEY]) ?? server.server.getClientVersion();
     const caller: ClientIdentity = {
       ...identity,
       actor: actorOf(identity, info),
@@ -190,8 +190,8 @@ function openStream(host: ProtocolHost, served: Served | undefined, name: string
     throw new Problem('no-connection', `There is no database connection called "${name.slice(0, 100)}". There are: ${names.join(', ') || 'none'}.`);
   }
   if (served.state.state === 'needs-secret' || served.state.state === 'failed') throw new Problem('not-ready', served.state.problem);
-  const { connect, connection } = served;
-  return { connection, open: () => connect(caller) };
+  const open = served.connect.bind(served);
+  return { connection: served.connection, open: () => open(caller) };
 }
 
 function answer(tables: readonly ResultTable[]) {
@@ -211,7 +211,7 @@ function answer(tables: readonly ResultTable[]) {
 /** An expected refusal or error is a result that the agent can read; anything else is ours, and says nothing of the inside. */
 function failure(host: ProtocolHost, cause: unknown) {
   let text = 'The proxy failed. Its log says more.';
-  if (cause instanceof pg.DatabaseError) text = [cause.message, cause.detail, cause.hint].filter(Boolean).join('\n');
+  if (cause instanceof DatabaseError) text = [cause.message, cause.detail, cause.hint].filter(Boolean).join('\n');
   else if (cause instanceof Problem) text = cause.message;
   else host.engine.log.error('mcp.own.failed', { cause });
   return { isError: true, content: [{ type: 'text' as const, text }] };

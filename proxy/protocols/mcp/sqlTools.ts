@@ -1,6 +1,6 @@
 /** Runs one statement on a served database, over the same wire as any client: it is decided and masked there. */
 import type { Duplex } from 'node:stream';
-import pg from 'pg';
+import { Client, DatabaseError, Query } from 'pg';
 import { Problem } from '../../../contract/problem.ts';
 
 /** Rows of a result that go to the agent. */
@@ -53,7 +53,7 @@ export interface Statement {
  */
 export async function runStatement(statement: Statement, signal: AbortSignal): Promise<readonly ResultTable[]> {
   const stream = asSocket(statement.stream);
-  const client = new pg.Client({ stream: () => stream as never, user: statement.user, database: statement.database, ssl: false });
+  const client = new Client({ stream: () => stream as never, user: statement.user, database: statement.database, ssl: false });
   const abort = (): void => void stream.destroy();
   signal.addEventListener('abort', abort, { once: true });
   try {
@@ -62,7 +62,7 @@ export async function runStatement(statement: Statement, signal: AbortSignal): P
     return await collect(client, statement);
   } catch (cause) {
     if (signal.aborted) throw new Problem('cancelled', 'Cancelled.', { cause });
-    if (cause instanceof pg.DatabaseError || cause instanceof Problem) throw cause;
+    if (cause instanceof DatabaseError || cause instanceof Problem) throw cause;
     throw new Problem(
       'connection-lost',
       'The connection to the database ended before the answer was complete. Try again; if it was a change, look first whether it was made.',
@@ -78,13 +78,13 @@ export async function runStatement(statement: Statement, signal: AbortSignal): P
   }
 }
 
-function collect(client: pg.Client, { sql, params }: Statement): Promise<readonly ResultTable[]> {
+function collect(client: Client, { sql, params }: Statement): Promise<readonly ResultTable[]> {
   return new Promise((resolve, reject) => {
     const kept = new Map<object, (string | null)[][]>();
     const counts = new Map<object, number>();
     let chars = 0;
     let cut: object | undefined;
-    const query = new pg.Query({
+    const query = new Query({
       text: sql,
       rowMode: 'array',
       types: { getTypeParser: () => (value: string) => value },

@@ -77,6 +77,8 @@ const LINES: readonly [detector: string, ...texts: string[]][] = [
   [
     'phone',
     'call «+14155552671» today',
+    'please call me at «5552671»',
+    '{"text":"213456 213457"}',
     '"phone":"«+49 30 901820»"',
     'Phone: «020 7946 0958»',
     'mobile no. «0151 23456789»',

@@ -1,0 +1,144 @@
+/** Clients of the era of sessions: one MCP session is one relay session, one process, one conversation. */
+import type { NodeStreamableHTTPServerTransport } from '@modelcontextprotocol/node';
+import type { JSONRPCMessage, MessageExtraInfo } from '@modelcontextprotocol/server';
+import { Problem } from '../../../contract/problem.ts';
+import { Conversation } from '../../pipeline/conversation.ts';
+import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
+import { actorOf, clientInfoOf } from './agent.ts';
+import { bearerOf } from './front.ts';
+import { type Id, type JsonObject, type Message, type Reply, readMessage } from './message.ts';
+import type { ClientSide, RelaySession } from './relaySession.ts';
+
+export interface LegOptions {
+  readonly host: ProtocolHost;
+  readonly open: (identity: ClientIdentity, client: ClientSide) => Promise<RelaySession>;
+}
+
+/** @param end forgets the session: its next request is told that it has ended */
+export async function connectLegacy(
+  options: LegOptions,
+  identity: ClientIdentity,
+  transport: NodeStreamableHTTPServerTransport,
+  end: () => void,
+): Promise<{ close(): Promise<void> }> {
+  const leg = new LegacyLeg(options, identity, transport, end);
+  await transport.start();
+  return { close: () => leg.close() };
+}
+
+class LegacyLeg {
+  readonly #options: LegOptions;
+  readonly #identity: ClientIdentity;
+  readonly #transport: NodeStreamableHTTPServerTransport;
+  readonly #end: () => void;
+  /** The client's requests that have no answer yet, in order. */
+  readonly #inFlight = new Map<Id, AbortController>();
+  /** The server's requests that the client has not answered. */
+  readonly #asked = new Map<Id, (reply: Reply) => void>();
+  #asks = 0;
+  #relay: RelaySession | undefined;
+  /** The server was not started: this session leads nowhere. */
+  #unusable = false;
+
+  constructor(options: LegOptions, identity: ClientIdentity, transport: NodeStreamableHTTPServerTransport, end: () => void) {
+    this.#options = options;
+    this.#identity = { ...identity, conversation: new Conversation(options.host.engine.newId('con')) };
+    this.#transport = transport;
+    this.#end = end;
+    transport.onmessage = (raw, extra) => this.#received(raw, extra);
+    transport.onerror = (cause) => options.host.engine.log.info('mcp.client.refused', { cause });
+  }
+
+  async close(): Promise<void> {
+    for (const controller of this.#inFlight.values()) controller.abort();
+    for (const answer of this.#asked.values()) answer({ error: { code: -32_000, message: 'The client has left.' } });
+    await this.#relay?.close('the client has left');
+    await this.#transport.close();
+  }
+
+  #received(raw: JSONRPCMessage, extra: MessageExtraInfo | undefined): void {
+    let message: Message;
+    try {
+      message = readMessage(raw);
+    } catch {
+      return;
+    }
+    switch (message.kind) {
+      case 'request':
+        return void this.#request(message.id, message.method, message.params, bearerOf(extra?.authInfo).closed);
+      case 'response':
+        return this.#asked.get(message.id)?.(message.reply);
+      case 'notification': {
+        const cancelled = message.method === 'notifications/cancelled' ? message.params?.requestId : undefined;
+        if (typeof cancelled === 'string' || typeof cancelled === 'number') this.#inFlight.get(cancelled)?.abort();
+        else this.#relay?.notification(message.method, message.params);
+      }
+    }
+  }
+
+  async #request(id: Id, method: string, params: JsonObject | undefined, closed: AbortSignal): Promise<void> {
+    if (this.#inFlight.has(id)) return this.#send({ id, error: { code: -32_600, message: 'A request with this id waits already.' } }, id);
+    const controller = new AbortController();
+    this.#inFlight.set(id, controller);
+    // No answer can be delivered once the stream has gone: it is as good as cancelled.
+    const gone = (): void => controller.abort();
+    closed.addEventListener('abort', gone, { once: true });
+    const reply = await this.#reply(id, method, params, controller.signal);
+    closed.removeEventListener('abort', gone);
+    this.#inFlight.delete(id);
+    this.#send({ id, ...reply }, id);
+    if (this.#unusable) this.#end();
+    return undefined;
+  }
+
+  async #reply(id: Id, method: string, params: JsonObject | undefined, signal: AbortSignal): Promise<Reply> {
+    try {
+      if (method === 'initialize' && !this.#relay) {
+        const actor = actorOf(this.#identity, clientInfoOf(params?.clientInfo));
+        this.#relay = await this.#options.open({ ...this.#identity, actor }, this.#client());
+      }
+    } catch (cause) {
+      if (!(cause instanceof Problem)) this.#options.host.engine.log.error('mcp.relay.failed', { cause });
+      this.#unusable = true;
+      return { error: { code: -32_000, message: cause instanceof Problem ? cause.message : 'The proxy failed. Its log says more.' } };
+    }
+    if (!this.#relay) return { error: { code: -32_600, message: 'Initialize first.' } };
+    return this.#relay.request(method, params, {
+      signal,
+      notify: (notified, about) => this.#send({ method: notified, params: about }, id),
+    });
+  }
+
+  #client(): ClientSide {
+    return {
+      notify: (method, params) => this.#send({ method, ...(params && { params }) }),
+      ask: (method, params, signal) => this.#ask(method, params, signal),
+      ended: () => this.#end(),
+    };
+  }
+
+  /** The server's request travels on the stream of the client's latest request, since clients need not have another one open. */
+  #ask(method: string, params: JsonObject | undefined, signal: AbortSignal): Promise<Reply> {
+    const id = `countersign-${++this.#asks}`;
+    return new Promise((resolve) => {
+      const settle = (reply: Reply): void => {
+        this.#asked.delete(id);
+        signal.removeEventListener('abort', abort);
+        resolve(reply);
+      };
+      const abort = (): void => {
+        this.#send({ method: 'notifications/cancelled', params: { requestId: id } }, [...this.#inFlight.keys()].at(-1));
+        settle({ error: { code: -32_000, message: 'Cancelled.' } });
+      };
+      this.#asked.set(id, settle);
+      signal.addEventListener('abort', abort, { once: true });
+      this.#send({ id, method, ...(params && { params }) }, [...this.#inFlight.keys()].at(-1));
+    });
+  }
+
+  #send(message: object, related?: Id): void {
+    this.#transport
+      .send({ jsonrpc: '2.0', ...message } as JSONRPCMessage, related === undefined ? undefined : { relatedRequestId: related })
+      .catch((cause: unknown) => this.#options.host.engine.log.info('mcp.client.unreachable', { cause }));
+  }
+}

@@ -1,0 +1,96 @@
+/** Masks every string of a JSON value, wherever it stands, and leaves its form as it was. */
+import type { SessionMasking } from '../../masking/masking.ts';
+import { isObject, type Json, type JsonObject } from './message.ts';
+
+/** A value after masking, and how many findings it took. */
+export interface MaskedJson<T extends Json> {
+  readonly value: T;
+  readonly masked: number;
+}
+
+/** Longest string that is also looked at together with the name it stands under. */
+const MAX_NAMED = 1024;
+
+export function maskJson<T extends Json>(value: T, masking: SessionMasking): MaskedJson<T> {
+  const walk = new Walk(masking);
+  return { value: walk.value(value, undefined) as T, masked: walk.masked };
+}
+
+class Walk {
+  masked = 0;
+  readonly #masking: SessionMasking;
+
+  constructor(masking: SessionMasking) {
+    this.#masking = masking;
+  }
+
+  value(value: Json, name: string | undefined): Json {
+    if (typeof value === 'string') return this.#text(value, name);
+    if (typeof value === 'number') return this.#number(value, name);
+    if (value === null || typeof value !== 'object') return value;
+    if (Array.isArray(value)) return value.map((item: Json) => this.value(item, name));
+    // A number kept as it was written is an object to JavaScript.
+    if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name) === 0 ? 0 : value;
+    return this.#object(value as JsonObject);
+  }
+
+  #object(object: JsonObject): JsonObject {
+    const out: Record<string, Json> = {};
+    const media = typeof object.mimeType === 'string' ? object.mimeType : undefined;
+    for (const [key, value] of Object.entries(object)) {
+      let name = this.#text(key, undefined);
+      // Two names that look the same once they are masked stay two.
+      for (let n = 2; Object.hasOwn(out, name); n++) name = `${this.#text(key, undefined)} ${n}`;
+      out[name] = (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key);
+    }
+    return out;
+  }
+
+  #text(text: string, name: string | undefined): string {
+    const scrubbed = this.#masking.scrub(text);
+    this.masked += scrubbed.findings.length;
+    if (scrubbed.findings.length > 0 || name === undefined || text.length > MAX_NAMED) return scrubbed.text;
+    return this.#named(text, name) ?? text;
+  }
+
+  /** `{"password": "…"}`, `{"ssn": "123456789"}`: what a value is can lie in its name alone. */
+  #named(text: string, name: string): string | undefined {
+    const before = `"${name.slice(0, 64)}": "`;
+    const [finding] = this.#masking.scrub(`${before}${text}"`).findings;
+    if (!finding || finding.at[0] < before.length) return undefined;
+    this.masked++;
+    return this.#masking.mask(text, finding.mask, finding.label);
+  }
+
+  /** A number must stay one: 0 stands for a card number that is not written as text. */
+  #number(value: number, name: string | undefined): number {
+    if (Math.abs(value) < 1_000_000) return value;
+    const text = String(value);
+    if (this.#masking.scrub(text).findings.length === 0 && (name === undefined || this.#named(text, name) === undefined)) return value;
+    this.masked++;
+    return 0;
+  }
+
+  /** Base64: text in it is masked, pictures and sounds are left as they are. */
+  #encoded(value: string, media: string): string {
+    if (!/^(?:text\/|application\/(?:[\w.+-]*\+)?(?:json|xml|yaml|x-yaml|javascript|sql|toml)\b)/i.test(media)) {
+      return /^[A-Za-z0-9+/_=\s-]*$/.test(value) ? value : this.#text(value, undefined);
+    }
+    const scrubbed = this.#masking.scrub(Buffer.from(value, 'base64').toString());
+    this.masked += scrubbed.findings.length;
+    return scrubbed.findings.length > 0 ? Buffer.from(scrubbed.text).toString('base64') : value;
+  }
+}
+
+/** What a person reads of a result: its text, else all of it as JSON. */
+export function readableText(result: JsonObject): string {
+  const blocks = [result.content, result.contents, result.messages].find(Array.isArray) as readonly Json[] | undefined;
+  const texts = (blocks ?? []).flatMap((block) => {
+    if (!isObject(block)) return [];
+    const inner = isObject(block.content) ? block.content : isObject(block.resource) ? block.resource : block;
+    return typeof inner.text === 'string'
+      ? [inner.text]
+      : [`[${typeof inner.mimeType === 'string' ? inner.mimeType : typeof inner.type === 'string' ? inner.type : 'data'}]`];
+  });
+  return texts.length > 0 ? texts.join('\n') : JSON.stringify(result, null, 2);
+}

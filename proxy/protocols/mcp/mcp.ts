@@ -1,0 +1,130 @@
+/** MCP servers behind the proxy: each connection is an endpoint at `/mcp/<name>`, each client of it a process of its own. */
+import { Router } from 'express';
+import { Problem } from '../../../contract/problem.ts';
+import type { Session } from '../../pipeline/session.ts';
+import type { McpConnection } from '../../policy/policy.ts';
+import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
+import { McpFront } from './front.ts';
+import { connectLegacy } from './legacyLeg.ts';
+import type { Message } from './message.ts';
+import { ModernLeg } from './modernLeg.ts';
+import { type ClientSide, RelaySession } from './relaySession.ts';
+import { StdioServer } from './stdioServer.ts';
+
+/** A server that ends sooner than this has failed to start, in milliseconds. */
+const SETTLED_MS = 10_000;
+/** How long a server that fails to start is left alone: first, and at most, in milliseconds. */
+const FIRST_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 30_000;
+
+export const mcp: Protocol<McpConnection> = {
+  name: 'mcp',
+  serve: async (connection, host) => new Relay(connection, host),
+};
+
+class Relay implements Served {
+  readonly connection: McpConnection;
+  readonly address: string;
+  readonly #host: ProtocolHost;
+  readonly #front: McpFront;
+  readonly #modern: ModernLeg;
+  readonly #mounted: { dispose(): void };
+  readonly #sessions = new Set<RelaySession>();
+  #failures = 0;
+  #notBefore = 0;
+
+  constructor(connection: McpConnection, host: ProtocolHost) {
+    this.connection = connection;
+    this.#host = host;
+    this.address = `/mcp/${connection.name}`;
+    const leg = { host, open: (identity: ClientIdentity, client: ClientSide) => this.#open(identity, client) };
+    this.#modern = new ModernLeg(leg);
+    this.#front = new McpFront({
+      log: host.engine.log,
+      modern: this.#modern.fetch,
+      legacy: (identity, transport, end) => connectLegacy(leg, identity, transport, end),
+    });
+    const router = Router();
+    router.all('/', this.#front.handle);
+    this.#mounted = host.mount(`mcp/${connection.name}`, router);
+  }
+
+  get state(): ServedState {
+    const { upstream, name } = this.connection;
+    if (upstream.transport !== 'stdio')
+      return { state: 'failed', problem: `${name} is a remote MCP server; only servers that are started here (\`command\`) can be relayed.` };
+    for (const [variable, value] of upstream.env) {
+      if (typeof value === 'string' || this.#host.secret(value)) continue;
+      return {
+        state: 'needs-secret',
+        secret: value.name,
+        problem: `${name} needs the secret "${value.name}" for ${variable}. Provide it in the Connections view.`,
+      };
+    }
+    return { state: 'ready' };
+  }
+
+  retry(): void {
+    this.#failures = 0;
+    this.#notBefore = 0;
+    this.#host.changed();
+  }
+
+  async stop(reason: string): Promise<void> {
+    this.#mounted.dispose();
+    await Promise.all([...this.#sessions].map((session) => session.close(reason)));
+    await Promise.all([this.#front.close(), this.#modern.close()]);
+  }
+
+  async #open(identity: ClientIdentity, client: ClientSide): Promise<RelaySession> {
+    const { state } = this;
+    if (state.state === 'needs-secret' || state.state === 'failed') throw new Problem('not-ready', state.problem);
+    const relay = await RelaySession.open({
+      host: this.#host,
+      connection: this.connection,
+      identity,
+      client,
+      start: (session, on) => this.#start(session, on),
+    });
+    this.#sessions.add(relay);
+    relay.signal.addEventListener('abort', () => this.#sessions.delete(relay), { once: true });
+    return relay;
+  }
+
+  #start(session: Session, on: { readonly onMessage: (message: Message) => void; readonly onExit: (why: string) => void }): StdioServer {
+    const { name, upstream } = this.connection;
+    if (upstream.transport !== 'stdio') throw new Problem('not-ready', `${name} is not started here.`);
+    const { clock, log } = this.#host.engine;
+    const now = clock.now();
+    if (now < this.#notBefore) {
+      throw new Problem(
+        'backing-off',
+        `The MCP server ${name} has ended ${this.#failures} times right after it was started. Its last lines are in Countersign's log. It can be started again in ${Math.ceil((this.#notBefore - now) / 1000)} seconds.`,
+      );
+    }
+    const env: Record<string, string> = {};
+    const secrets: string[] = [];
+    for (const [variable, value] of upstream.env) {
+      const secret = typeof value === 'string' ? undefined : this.#host.secret(value);
+      if (typeof value !== 'string' && !secret)
+        throw new Problem('needs-secret', `${name} needs the secret "${value.name}". Provide it in the Connections view.`);
+      env[variable] = typeof value === 'string' ? value : (secret?.reveal() ?? '');
+      if (secret) secrets.push(secret.reveal());
+    }
+    return new StdioServer({
+      connection: name,
+      command: upstream.command,
+      env,
+      cwd: upstream.cwd,
+      log,
+      scrub: (text) => session.masking.scrub(secrets.reduce((t, secret) => (secret === '' ? t : t.replaceAll(secret, '[secret]')), text)).text,
+      onMessage: on.onMessage,
+      onExit: (why) => {
+        this.#failures = clock.now() - now < SETTLED_MS && !session.signal.aborted ? this.#failures + 1 : 0;
+        // One quick end may be a client that left; from the second on it is the server.
+        this.#notBefore = this.#failures < 2 ? 0 : clock.now() + Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (this.#failures - 2));
+        on.onExit(why);
+      },
+    });
+  }
+}

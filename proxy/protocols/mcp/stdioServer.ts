@@ -1,0 +1,195 @@
+/** One MCP server as a child process: lines of JSON-RPC over its standard streams, its errors to the log. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { StringDecoder } from 'node:string_decoder';
+import { Problem } from '../../../contract/problem.ts';
+import type { Log } from '../../pipeline/engine.ts';
+import { inheritedEnvironment, launchable } from './launch.ts';
+import { MAX_MESSAGE_CHARS, type Message, parseMessage } from './message.ts';
+
+/** How long a server may take to leave once its input has closed, and once it was asked to, in milliseconds. */
+const LEAVE_MS = 1_000;
+const TERMINATE_MS = 2_000;
+/** Log lines of one server: longest, and how many a minute. */
+const MAX_LOG_LINE = 2_000;
+const MAX_LOG_LINES = 600;
+const LOG_WINDOW_MS = 60_000;
+
+export interface StdioOptions {
+  readonly connection: string;
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string | undefined;
+  readonly log: Log;
+  /** Masks what goes to the log. */
+  readonly scrub: (text: string) => string;
+  readonly onMessage: (message: Message) => void;
+  /** Called once, with a sentence, when the process has gone or could not be started. */
+  readonly onExit: (why: string) => void;
+}
+
+export class StdioServer {
+  readonly #options: StdioOptions;
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #gone: Promise<void>;
+  #exited = false;
+  #stopping: Promise<void> | undefined;
+
+  /** Starts the process. Whether it runs is told by `onExit`. */
+  constructor(options: StdioOptions) {
+    this.#options = options;
+    const { file, args, verbatim } = launchable(options.command);
+    this.#child = spawn(file, args, {
+      cwd: options.cwd,
+      env: { ...inheritedEnvironment(process.env), ...options.env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      windowsHide: true,
+      windowsVerbatimArguments: verbatim,
+      // A group of its own, so that what it starts can be ended with it.
+      detached: process.platform !== 'win32',
+    });
+    let why: string | undefined;
+    this.#gone = new Promise((resolve) => {
+      const end = (sentence: string): void => {
+        why ??= sentence;
+        if (this.#exited) return;
+        this.#exited = true;
+        this.#killGroup('SIGKILL');
+        resolve();
+        options.onExit(why);
+      };
+      this.#child.once('error', (cause: NodeJS.ErrnoException) => {
+        const what =
+          cause.code === 'ENOENT' ? `"${options.command[0]}" was not found. Install it, or correct the command in countersign.yaml.` : `${cause.message}.`;
+        if (this.#child.pid === undefined) end(`The MCP server ${options.connection} could not be started: ${what}`);
+      });
+      this.#child.once('close', (code, signal) =>
+        end(`The MCP server ${options.connection} has ended (${signal ?? `exit code ${code}`}). Its last lines are in Countersign's log.`),
+      );
+    });
+    this.#child.stdin.on('error', () => {});
+    this.#read((sentence) => {
+      why = sentence;
+      void this.stop();
+    });
+    this.#keepErrors();
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get running(): boolean {
+    return !this.#exited;
+  }
+
+  send(message: object): void {
+    if (this.#exited || !this.#child.stdin.writable) return;
+    this.#child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
+  }
+
+  /** Stops reading until `resume`: whoever takes the messages has too many. */
+  pause(): void {
+    this.#child.stdout.pause();
+  }
+
+  resume(): void {
+    this.#child.stdout.resume();
+  }
+
+  /** Closes its input, then asks it and all it has started to end, then makes it. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#child.stdout.resume();
+    this.#child.stdin.end();
+    if (await this.#goneWithin(LEAVE_MS)) return;
+    this.#killGroup('SIGTERM');
+    if (await this.#goneWithin(TERMINATE_MS)) return;
+    this.#killGroup('SIGKILL');
+    await this.#gone;
+  }
+
+  async #goneWithin(ms: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), ms);
+    });
+    const gone = await Promise.race([this.#gone.then(() => true), late]);
+    clearTimeout(timer);
+    return gone;
+  }
+
+  #killGroup(signal: NodeJS.Signals): void {
+    const { pid } = this.#child;
+    if (pid === undefined) return;
+    if (process.platform === 'win32') {
+      spawn('taskkill', ['/pid', String(pid), '/t', '/f'], { stdio: 'ignore', windowsHide: true }).on('error', () => this.#child.kill());
+      return;
+    }
+    try {
+      process.kill(-pid, signal);
+    } catch {
+      // The group has gone already.
+    }
+  }
+
+  #read(broken: (sentence: string) => void): void {
+    const decoder = new StringDecoder('utf8');
+    let held: string[] = [];
+    let length = 0;
+    const take = (line: string): void => {
+      if (line.trim() === '') return;
+      let message: Message;
+      try {
+        message = parseMessage(line);
+      } catch (cause) {
+        // What is not a message is dropped, as the specification asks; what it was is not for the log.
+        this.#options.log.warn('mcp.server.malformed', { connection: this.#options.connection, code: cause instanceof Problem ? cause.code : 'unknown' });
+        return;
+      }
+      this.#options.onMessage(message);
+    };
+    this.#child.stdout.on('data', (chunk: Buffer) => {
+      let text = decoder.write(chunk);
+      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+        const line = held.length === 0 ? text.slice(0, end) : `${held.join('')}${text.slice(0, end)}`;
+        held = [];
+        length = 0;
+        text = text.slice(end + 1);
+        take(line);
+      }
+      held.push(text);
+      length += text.length;
+      if (length > MAX_MESSAGE_CHARS) {
+        held = [];
+        length = 0;
+        broken(`The MCP server ${this.#options.connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters and was ended.`);
+      }
+    });
+  }
+
+  #keepErrors(): void {
+    const { connection, log, scrub } = this.#options;
+    const decoder = new StringDecoder('utf8');
+    let held = '';
+    let lines = 0;
+    let windowEnds = 0;
+    this.#child.stderr.on('data', (chunk: Buffer) => {
+      const parts = (held + decoder.write(chunk)).split('\n');
+      held = (parts.pop() ?? '').slice(0, 4 * MAX_LOG_LINE);
+      for (const part of parts) {
+        if (part.trim() === '') continue;
+        const now = Date.now();
+        if (now > windowEnds) {
+          windowEnds = now + LOG_WINDOW_MS;
+          lines = 0;
+        }
+        if (++lines <= MAX_LOG_LINES) log.info('mcp.server.stderr', { connection, line: scrub(part.slice(0, 4 * MAX_LOG_LINE)).slice(0, MAX_LOG_LINE) });
+        else if (lines === MAX_LOG_LINES + 1) log.warn('mcp.server.stderr-flood', { connection });
+      }
+    });
+  }
+}

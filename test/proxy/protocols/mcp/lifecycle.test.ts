@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import type { Client } from '@modelcontextprotocol/client';
+import { Secret } from '../../../../contract/secret.ts';
+import type { McpConnection } from '../../../../proxy/policy/policy.ts';
+import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { RUDE_SERVER } from './servers.ts';
+import { Stage } from './stage.ts';
+
+let directory: string;
+let script: string;
+let stage: Stage;
+let served: Served | undefined;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'countersign-mcp-'));
+  script = join(directory, 'rude server.cjs');
+  await writeFile(script, RUDE_SERVER);
+});
+after(() => rm(directory, { recursive: true, force: true }));
+
+beforeEach(async () => {
+  stage = await Stage.start();
+});
+afterEach(async () => {
+  await served?.stop('the test is over');
+  served = undefined;
+  await stage.stop();
+});
+
+async function serve(
+  manners: string,
+  env: Extract<McpConnection['upstream'], { transport: 'stdio' }>['env'] = new Map(),
+  command?: readonly string[],
+): Promise<Served> {
+  const connection: McpConnection = {
+    name: 'rude',
+    protocol: 'mcp',
+    via: 'local',
+    sensitive: new Map(),
+    upstream: { transport: 'stdio', command: command ?? [process.execPath, script, manners], env },
+  };
+  stage.connections.push(connection);
+  served = await mcp.serve(connection, stage.host);
+  return served;
+}
+
+const text = (result: Awaited<ReturnType<Client['callTool']>>): string => (result.content as { text: string }[]).map((c) => c.text).join('\n');
+
+/** Resolves when a process has gone. */
+async function gone(pid: number): Promise<void> {
+  for (;;) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+describe('the process of a relayed server', () => {
+  it('is not started before policy has allowed it', async () => {
+    await serve('', undefined, [process.execPath, '-e', `require('node:fs').writeFileSync(${JSON.stringify(join(directory, 'started'))}, '')`]);
+    stage.decide = (facts) => (facts.verb === 'CONNECT' ? 'deny' : 'allow');
+    await assert.rejects(stage.client('mcp/rude'), /Denied by rule the-rule/);
+    // A stateless client has nothing to open: what it does next is refused.
+    const modern = await stage.client('mcp/rude', { modern: true });
+    await assert.rejects(modern.callTool({ name: 'anything', arguments: {} }), /Denied by rule the-rule/);
+    await assert.rejects(import('node:fs/promises').then((fs) => fs.access(join(directory, 'started'))));
+    assert.ok(stage.decided.length >= 2);
+    assert.ok(stage.decided.every(({ facts }) => facts.verb === 'CONNECT' && facts.targets[0]?.name === 'rude'));
+  });
+
+  it('gets the variables of its connection, secrets among them, and nothing else of ours', async () => {
+    process.env.COUNTERSIGN_TEST_LEAK = 'leak';
+    try {
+      stage.secrets.set('github', new Secret('tok-en-for-the-server'));
+      await serve(
+        '',
+        new Map<string, string | { from: 'secret'; name: string }>([
+          ['PLAIN', 'p'],
+          ['TOKEN', { from: 'secret', name: 'github' }],
+        ]),
+      );
+      assert.deepEqual(served?.state, { state: 'ready' });
+      const client = await stage.client('mcp/rude');
+      const env = JSON.parse(text(await client.callTool({ name: 'env', arguments: {} }))) as Record<string, string>;
+      assert.equal(env.PLAIN, 'p');
+      assert.equal(env.COUNTERSIGN_TEST_LEAK, undefined);
+      assert.equal(env.PATH, process.env.PATH);
+      const log = JSON.stringify(stage.logged);
+      assert.match(log, /mcp\.server\.stderr/);
+      assert.ok(!log.includes('tok-en-for-the-server') && !log.includes('4111'), log);
+    } finally {
+      delete process.env.COUNTERSIGN_TEST_LEAK;
+    }
+  });
+
+  it('waits for a secret that nobody has provided, and says which', async () => {
+    const waiting = await serve('', new Map([['TOKEN', { from: 'secret', name: 'github' } as const]]));
+    assert.deepEqual(waiting.state, {
+      state: 'needs-secret',
+      secret: 'github',
+      problem: 'rude needs the secret "github" for TOKEN. Provide it in the Connections view.',
+    });
+    await assert.rejects(stage.client('mcp/rude'), /needs the secret "github"/);
+    stage.secrets.set('github', new Secret('x'));
+    assert.deepEqual(waiting.state, { state: 'ready' });
+    assert.ok(await stage.client('mcp/rude'));
+  });
+
+  it('is ended with all that it has started, also when it will not go', { skip: process.platform === 'win32' && 'signals' }, async () => {
+    await serve('stays,has-child');
+    const client = await stage.client('mcp/rude');
+    const [pid = 0, child = 0] = text(await client.callTool({ name: 'pids', arguments: {} }))
+      .split(' ')
+      .map(Number);
+    assert.ok(pid > 0 && child > 0);
+    await served?.stop('the test is over');
+    await Promise.all([gone(pid), gone(child)]);
+    assert.deepEqual(stage.entries.at(-1), { type: 'session.close', reason: 'the test is over' });
+  });
+
+  it('belongs to one session: it ends when its client leaves', async () => {
+    await serve('');
+    const [one, two] = [await stage.client('mcp/rude'), await stage.client('mcp/rude')];
+    const [a, b] = await Promise.all([one, two].map(async (client) => Number(text(await client.callTool({ name: 'pids', arguments: {} })).split(' ')[0])));
+    assert.notEqual(a, b);
+    await (one.transport as unknown as { terminateSession(): Promise<void> }).terminateSession();
+    await gone(a!);
+    assert.match(text(await two.callTool({ name: 'anything', arguments: {} })), /anything/);
+  });
+
+  it('that dies answers what waits with a sentence, and does not hurt another', async () => {
+    await serve('');
+    const [one, two] = [await stage.client('mcp/rude'), await stage.client('mcp/rude')];
+    const waiting = one.callTool({ name: 'hang', arguments: {} });
+    await assert.rejects(Promise.all([waiting, one.callTool({ name: 'die', arguments: {} })]), /The MCP server rude has ended \(exit code 9\)/);
+    assert.match(text(await two.callTool({ name: 'anything', arguments: {} })), /anything/);
+    assert.match(text(await (await stage.client('mcp/rude')).callTool({ name: 'anything', arguments: {} })), /anything/);
+    const lost = stage.entries.find((e) => e.type === 'operation.outcome' && e.outcome === 'failed');
+    assert.ok(lost?.type === 'operation.outcome' && /has ended/.test(lost.error?.message ?? ''));
+  });
+
+  it('that dies is started again for the next call of a stateless client', async () => {
+    await serve('');
+    const client = await stage.client('mcp/rude', { modern: true });
+    await assert.rejects(client.callTool({ name: 'die', arguments: {} }), /has ended/);
+    assert.match(text(await client.callTool({ name: 'anything', arguments: {} })), /anything/);
+  });
+
+  it('that ends at once is left alone for a while', async () => {
+    await serve('exits');
+    await assert.rejects(stage.client('mcp/rude'), /has ended \(exit code 3\)/);
+    await assert.rejects(stage.client('mcp/rude'), /has ended \(exit code 3\)/);
+    await assert.rejects(stage.client('mcp/rude'), /ended 2 times right after it was started.*again in 1 seconds/);
+    served?.retry?.();
+    await assert.rejects(stage.client('mcp/rude'), /has ended \(exit code 3\)/);
+  });
+
+  it('that is not there is named, with what to do', async () => {
+    await serve('', undefined, ['/nowhere/no-such-server']);
+    await assert.rejects(stage.client('mcp/rude'), /could not be started: "\/nowhere\/no-such-server" was not found/);
+  });
+});
+
+describe('what a relayed server sends', () => {
+  it('is kept where it is unknown to us', async () => {
+    await serve('');
+    const response = await fetch(stage.url('mcp/rude'), {
+      method: 'POST',
+      headers: { ...stage.headers(), 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' },
+      body: JSON.stringify({
+        jsonrpc: '2.0',
+        id: 'x',
+        method: 'initialize',
+        params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } },
+      }),
+    });
+    const data = /^data: (.+)$/m.exec(await response.text())?.[1] ?? '';
+    assert.deepEqual(JSON.parse(data).result.future, { kept: true });
+    assert.equal(JSON.parse(data).id, 'x');
+  });
+
+  it('is dropped where it is no message or an answer to nothing', async () => {
+    await serve('garbage');
+    const client = await stage.client('mcp/rude');
+    assert.equal(text(await client.callTool({ name: 'stray', arguments: {} })), 'right');
+    assert.equal(stage.logged.filter((l) => l.event === 'warn mcp.server.malformed').length, 3);
+  });
+
+  it('is masked in errors, progress and log messages; progress stays within its call', async () => {
+    await serve('');
+    const client = await stage.client('mcp/rude');
+    const seen: unknown[] = [];
+    client.setNotificationHandler('notifications/message', (n) => void seen.push(n.params.data));
+    await client.callTool({ name: 'eager', arguments: {} }, { onprogress: (p) => void seen.push(p.message ?? p.progress) });
+    assert.deepEqual(new Set(seen.map((s) => JSON.stringify(s))), new Set(['"card ‹redacted›"', '{"card":"‹redacted›"}']));
+    const error = await client.request({ method: 'prompts/get', params: { name: 'x' } }).then(
+      () => assert.fail('no error'),
+      (cause: unknown) => cause as { message: string; data: unknown },
+    );
+    assert.deepEqual(error.data, { card: '‹redacted›', nested: ['kept'] });
+  });
+
+  it('may be large', async () => {
+    await serve('');
+    const client = await stage.client('mcp/rude');
+    const result = await client.callTool({ name: 'big', arguments: { size: 8_000_000 } });
+    assert.equal(text(result).length, 8_000_000);
+  });
+
+  it('ends its server when a message has no end', async () => {
+    await serve('');
+    const client = await stage.client('mcp/rude');
+    await assert.rejects(client.callTool({ name: 'flood', arguments: { size: 70_000_000 } }), /more than 67108864 characters/);
+  });
+
+  it('is asked about with what its hints say, which are believed by nobody here', async () => {
+    await serve('');
+    const client = await stage.client('mcp/rude');
+    await client.listTools();
+    await client.callTool({ name: 'do', arguments: { to: 'ann@ex.org', n: 1 } });
+    const facts = stage.decided.at(-1)?.facts;
+    assert.equal(facts?.effect, 'execute');
+    assert.deepEqual(facts?.mcp, { method: 'tools/call', tool: 'do', args: { to: '‹redacted›', n: 1 }, hints: { readOnly: true } });
+    assert.deepEqual(facts?.notes, ['its server says it only reads']);
+  });
+
+  it('reaches the client as progress while a person thinks, and grows', async () => {
+    await serve('');
+    stage.decide = (facts) => (facts.verb === 'tools/call' ? 'ask' : 'allow');
+    const client = await stage.client('mcp/rude', { modern: true });
+    const seen: number[] = [];
+    const call = client.callTool({ name: 'eager', arguments: {} }, { onprogress: (p) => void seen.push(p.progress) });
+    const question = await stage.question();
+    stage.approvals.answer({ answer: 'approve', id: question.id, digest: question.digest, scope: { what: 'exact', howLong: 'once' } }, question.actor.person);
+    await call;
+    assert.deepEqual(seen, [1]);
+  });
+});
+
+describe('what a client sends to a relayed server', () => {
+  const post = (body: string) =>
+    fetch(stage.url('mcp/rude'), {
+      method: 'POST',
+      headers: { ...stage.headers(), 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' },
+      body,
+    });
+
+  it('is refused where it is nested too deep, carries __proto__ or comes before initialize', async () => {
+    await serve('');
+    for (const body of [
+      `{"jsonrpc":"2.0","id":1,"method":"initialize","params":${'['.repeat(200)}${']'.repeat(200)}}`,
+      '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"__proto__":{"x":1}}}',
+      '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+    ]) {
+      assert.equal((await post(body)).status, 400);
+    }
+    assert.equal(stage.sessions.length, 0);
+  });
+
+  it('is an operation of unknown effect where its method is unknown', async () => {
+    await serve('');
+    const client = await stage.client('mcp/rude');
+    stage.decide = (facts) => (facts.effect === 'unknown' ? 'deny' : 'allow');
+    const { z } = await import('zod');
+    await assert.rejects(client.request({ method: 'x/y', params: {} }, z.any()), /Denied by rule/);
+    assert.equal(stage.decided.at(-1)?.facts.verb, 'x/y');
+  });
+});

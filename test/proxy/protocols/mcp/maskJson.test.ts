@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import * as fc from 'fast-check';
+import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
+import { maskJson, readableText } from '../../../../proxy/protocols/mcp/maskJson.ts';
+import { type JsonObject, parseStrict } from '../../../../proxy/protocols/mcp/message.ts';
+
+const masking = createSessionMasking({ plan: { columns: new Map(), detectors: new Map(), otherwise: 'redact' }, hashKey: new Uint8Array(32) });
+const mask = (value: JsonObject) => maskJson(value, masking);
+
+describe('masking of JSON', () => {
+  it('reaches every string: content, structure, metadata, errors, names', () => {
+    const { value, masked } = mask({
+      content: [{ type: 'text', text: 'to ann@ex.org', annotations: { note: 'ann@ex.org' } }],
+      structuredContent: { rows: [['123-45-6789', null, true]], 'ann@ex.org': 1 },
+      _meta: { trace: { by: 'ann@ex.org' } },
+      data: ['ann@ex.org'],
+    });
+    assert.equal(masked, 6);
+    assert.ok(!/ann@|6789/.test(JSON.stringify(value)));
+    assert.deepEqual(value.content, [{ type: 'text', text: 'to ‹redacted›', annotations: { note: '‹redacted›' } }]);
+  });
+
+  it('takes the name a value stands under into account', () => {
+    const { value } = mask({ password: 'hunter2 with "quotes"', ssn: '536904399', phone: '020 7946 0958', number: '536904399', title: 'hunter2' });
+    assert.deepEqual(value, { password: '‹redacted›', ssn: '‹redacted›', phone: '‹redacted›', number: '536904399', title: 'hunter2' });
+  });
+
+  it('keeps numbers numbers', () => {
+    const { value } = mask({ card: 4111111111111111, count: 4111111111111112, small: 5, ssn: 536904399 });
+    assert.deepEqual(value, { card: 0, count: 4111111111111112, small: 5, ssn: 0 });
+  });
+
+  it('keeps integers that were kept as written, unless they are sensitive', () => {
+    const value = parseStrict('{"id":12345678901234567890,"card":4111111111111111000}') as JsonObject;
+    assert.equal(JSON.stringify(mask(value).value), '{"id":12345678901234567890,"card":4111111111111111000}');
+  });
+
+  it('reads text that is hidden in base64, and leaves pictures alone', () => {
+    const secret = Buffer.from('key: ann@ex.org').toString('base64');
+    const picture = Buffer.from([137, 80, 78, 71, 1, 2, 3]).toString('base64');
+    const { value } = mask({
+      contents: [
+        { uri: 'x://1', mimeType: 'text/plain', blob: secret },
+        { uri: 'x://2', mimeType: 'image/png', blob: picture },
+        { type: 'image', mimeType: 'image/png', data: 'no base64: ann@ex.org' },
+      ],
+    });
+    const [text, image, fake] = value.contents as unknown as { blob: string; data: string }[];
+    assert.equal(Buffer.from(text!.blob, 'base64').toString(), 'key: ‹redacted›');
+    assert.equal(image!.blob, picture);
+    assert.equal(fake!.data, 'no base64: ‹redacted›');
+  });
+
+  it('changes nothing where nothing is sensitive', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.jsonValue()), (object) => {
+        const value = JSON.parse(JSON.stringify(object)) as JsonObject;
+        const result = mask(value);
+        if (result.masked === 0) assert.deepEqual(result.value, value);
+      }),
+    );
+  });
+
+  it('keeps two names apart that look the same once masked', () => {
+    assert.equal(Object.keys(mask({ 'a@ex.org': 1, 'b@ex.org': 2 }).value).length, 2);
+  });
+
+  it('shows a person the text of a result, else all of it', () => {
+    assert.equal(
+      readableText({
+        content: [
+          { type: 'text', text: 'a' },
+          { type: 'image', mimeType: 'image/png', data: 'x' },
+          { type: 'resource', resource: { uri: 'u', text: 'b' } },
+        ],
+      }),
+      'a\n[image/png]\nb',
+    );
+    assert.equal(readableText({ contents: [{ uri: 'u', text: 'c' }] }), 'c');
+    assert.equal(readableText({ messages: [{ role: 'user', content: { type: 'text', text: 'd' } }] }), 'd');
+    assert.equal(readableText({ completion: { values: [] } }), '{\n  "completion": {\n    "values": []\n  }\n}');
+  });
+});
