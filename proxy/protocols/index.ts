@@ -1,4 +1,5 @@
 /** Every protocol that the proxy speaks: one line each. */
+import { mcp } from './mcp/mcp.ts';
 import type { Protocol } from './protocol.ts';
 
-export const protocols: readonly Protocol[] = [];
+export const protocols: readonly Protocol[] = [mcp];
