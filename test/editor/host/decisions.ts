@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
+import type { PendingApproval } from '../../../contract/approval.ts';
 import { COMMANDS } from '../../../extension/ids.ts';
 import { until, whenOn } from './subject.ts';
 
@@ -11,6 +12,7 @@ const NOT_RUN = new Set<string>([COMMANDS.restart, COMMANDS.stop, COMMANDS.takeO
 
 describe('a request that waits', () => {
   let answered: unknown;
+  let waiting: PendingApproval | undefined;
 
   it('comes from a tool call and is named by what it does', async function () {
     const subject = await whenOn();
@@ -26,11 +28,12 @@ describe('a request that waits', () => {
       return pending.length > 0 ? pending : undefined;
     });
     assert.match(ask?.facts.headline ?? '', /UPDATE orders/);
+    waiting = ask;
   });
 
   it('is not answered by any command, whatever it is given', async () => {
     const subject = await whenOn();
-    const [ask] = subject.inspect?.()?.pending ?? [];
+    const ask = waiting;
     assert.ok(ask);
     const answer = { answer: 'approve', id: ask.id, digest: ask.digest, scope: ask.scopes[0] };
     for (const command of Object.values(COMMANDS).filter((id) => !NOT_RUN.has(id))) {
@@ -50,7 +53,7 @@ describe('a request that waits', () => {
 
   it('is not answered by closing or opening its view', async () => {
     const subject = await whenOn();
-    const [ask] = subject.inspect?.()?.pending ?? [];
+    const ask = waiting;
     assert.ok(ask);
     await vscode.commands.executeCommand(COMMANDS.showApprovals, ask.id);
     await vscode.commands.executeCommand('workbench.action.closeSidebar');
@@ -60,6 +63,8 @@ describe('a request that waits', () => {
 
   it('is denied when the proxy goes, and the agent is told', async () => {
     const subject = await whenOn();
+    assert.ok(waiting);
+    assert.equal(answered, undefined, 'nobody answered so far');
     await vscode.commands.executeCommand(COMMANDS.restart);
     await until('the agent’s answer', () => answered);
     assert.doesNotMatch(JSON.stringify(answered), /UPDATE 1/);
