@@ -1,0 +1,210 @@
+/** Understands a statement under what is in force, and has it decided: the pipeline's `run`, one operation after the other. */
+import { decide } from '../../pipeline/decide.ts';
+import type { Operation, Outcome, Refusal } from '../../pipeline/operation.ts';
+import { run } from '../../pipeline/run.ts';
+import type { Session } from '../../pipeline/session.ts';
+import type { ClientIdentity } from '../protocol.ts';
+import { type Batch, classify } from './classify.ts';
+import { Flight, type Reading } from './flight.ts';
+import type { Ground } from './ground.ts';
+import { type OwnError, SQLSTATE } from './messages.ts';
+import { type Bound, operationOf } from './operations.ts';
+import { recordRefused, refusalError } from './refusals.ts';
+import type { NamesInSession } from './sessionNames.ts';
+
+/** A name that the catalog does not know makes it be read again, if it is older than this, in milliseconds. */
+const MISS_REFRESH_MS = 250;
+
+export interface AdmissionOptions {
+  readonly ground: Ground;
+  readonly identity: ClientIdentity;
+  readonly record: Session;
+  readonly names: NamesInSession;
+  readonly failed: (cause: unknown) => void;
+  /** Called when an operation is not decided at once. */
+  readonly waiting: () => void;
+}
+
+/** One statement as it is about to run. */
+export interface Candidate {
+  readonly sql: string;
+  readonly bytes: Buffer;
+  readonly bound?: Bound;
+  readonly batch: Batch;
+  readonly reading: Reading;
+  readonly operation: Operation;
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions;
+  #abort = new AbortController();
+  #asking = false;
+  readonly #running = new Set<Promise<unknown>>();
+  /** What must be read again from the server before the next statement is understood. */
+  unsettled: Batch['unsettles'] = 'nothing';
+  /** The rest of this segment is in doubt: something before it changes what names mean. */
+  doubtful = false;
+  #catalogTouched = false;
+  /** The search path was changed in the transaction that is open: its end may take that back. */
+  #pathTouched = false;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  /** Understands a statement; a promise where the catalog must be read first. */
+  understand(bytes: Buffer, bound?: Bound): Candidate | Promise<Candidate> {
+    const { ground, identity, names } = this.#options;
+    const reading = ground.reading(names.searchPath);
+    if (!reading) return ground.catalogs.fresh().then(() => this.understand(bytes, bound));
+    const sql = bytes.toString();
+    const batch = this.#classify(sql, reading);
+    if (batch.misses.length > 0 && ground.catalogs.olderThan(MISS_REFRESH_MS)) {
+      ground.catalogs.stale();
+      return ground.catalogs.fresh().then(() => this.understand(bytes, bound));
+    }
+    const operation = operationOf({ ...ground, identity, masking: this.#options.record.masking }, batch, sql, bytes, reading, bound);
+    return { sql, bytes, ...(bound && { bound }), batch, reading, operation };
+  }
+
+  /** Whether policy denies it outright, whatever a person would say. */
+  denies({ batch, operation }: Candidate): boolean {
+    if (batch.refused !== undefined) return true;
+    if (operation.readOnly && batch.parts.some((part) => part.effect !== 'read')) return true;
+    return decide(this.#options.ground.engine.policy(), this.#options.record, operation).decision === 'deny';
+  }
+
+  /**
+   * Has it decided and, where that allows it, sent. Undefined: it was sent at once. Otherwise resolves when it was sent or
+   * refused; an answer to it is not waited for.
+   */
+  admit(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
+    const { failed, ground, record } = this.#options;
+    const { batch, operation } = candidate;
+    if (batch.refused !== undefined) {
+      recordRefused(ground.engine, record, operation, batch.refused);
+      refused({ code: SQLSTATE.insufficientPrivilege, message: batch.refused });
+      return undefined;
+    }
+    let sent = false;
+    let admitted: (() => void) | undefined;
+    const go = (batch: Batch, reading: Reading): Promise<Outcome> => {
+      const flight = new Flight(batch.statements, reading, batch.reach, ownText(candidate));
+      sent = true;
+      this.#forwarded(batch);
+      send(flight, batch);
+      admitted?.();
+      return flight.outcome;
+    };
+    const work = run(ground.engine, record, operation, this.#abort.signal, async (permit) => {
+      // Nothing has been waited for: it is what it was when it was decided.
+      if (!admitted) {
+        permit.use(operation.digest);
+        return go(batch, candidate.reading);
+      }
+      const still = await this.#still(candidate);
+      if (!still) return CHANGED;
+      permit.use(operation.digest);
+      return go(still.batch, still.reading);
+    }).then(
+      (result) => {
+        if (!result.forwarded) this.#refuse(result.refusal, refused);
+        else if (!sent) refused({ code: '40001', message: CHANGED.error.message });
+      },
+      (cause: unknown) => failed(cause),
+    );
+    this.#running.add(work);
+    void work.finally(() => this.#running.delete(work));
+    if (sent) return undefined;
+    this.#asking = true;
+    this.#options.waiting();
+    return new Promise<void>((resolve) => {
+      admitted = resolve;
+      void work.finally(resolve);
+    }).finally(() => {
+      this.#asking = false;
+    });
+  }
+
+  /** Withdraws what waits for a person; false where nothing does. */
+  withdraw(reason: string): boolean {
+    if (!this.#asking) return false;
+    const abort = this.#abort;
+    this.#abort = new AbortController();
+    abort.abort(reason);
+    return true;
+  }
+
+  /** Resolves when every operation has its outcome. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+
+  /** Whether a statement that may have changed the catalog has been sent since the last call. */
+  takeCatalogTouched(): boolean {
+    const touched = this.#catalogTouched;
+    this.#catalogTouched = false;
+    return touched;
+  }
+
+  /** Names and settings have been read again. */
+  settledNow(inTransaction: boolean): void {
+    this.unsettled = 'nothing';
+    this.doubtful = false;
+    this.#pathTouched = inTransaction;
+  }
+
+  #classify(sql: string, reading: Reading): Batch {
+    const { ground, identity, names } = this.#options;
+    const ending = this.#pathTouched || names.hasTemporary;
+    return classify(ground.classifier, sql, reading, names.known, {
+      uncertain: this.doubtful || this.unsettled !== 'nothing',
+      uncertainAfterTransaction: ending,
+      readOnly: identity.readOnly ?? false,
+    });
+  }
+
+  #refuse(refusal: Refusal, refused: (error: OwnError) => void): void {
+    refused(refusalError(refusal));
+  }
+
+  #forwarded(batch: Batch): void {
+    const { names } = this.#options;
+    let unsettles = batch.unsettles;
+    if (batch.endsTransaction && names.hasTemporary) unsettles = 'all';
+    else if (batch.endsTransaction && this.#pathTouched && unsettles === 'nothing') unsettles = 'path';
+    if (unsettles !== 'nothing') {
+      if (this.unsettled !== 'all') this.unsettled = unsettles;
+      this.doubtful = true;
+    }
+    if (batch.changesCatalog) this.#catalogTouched = true;
+  }
+
+  /** After a wait: whether the statement still means what was approved. The catalog or the masking may be others now. */
+  async #still(candidate: Candidate): Promise<{ readonly batch: Batch; readonly reading: Reading } | undefined> {
+    const { ground, names } = this.#options;
+    let reading = ground.reading(names.searchPath);
+    while (!reading) {
+      await ground.catalogs.fresh();
+      reading = ground.reading(names.searchPath);
+    }
+    if (reading === candidate.reading) return candidate;
+    const batch = this.#classify(candidate.sql, reading);
+    return meaning(batch) === meaning(candidate.batch) ? { batch, reading } : undefined;
+  }
+}
+
+const CHANGED = {
+  outcome: 'cancelled',
+  masked: 0,
+  error: { code: '40001', message: 'The database’s schema changed while this waited for an answer, so that it would not do what was approved. Send it again.' },
+} as const;
+
+function meaning(batch: Batch): string {
+  return JSON.stringify([batch.parts, batch.statements.map((s) => [s.outputs, s.copy])]);
+}
+
+/** What the client sent, for errors that quote it back. */
+function ownText({ bound, operation, sql }: Candidate): () => string {
+  return bound ? () => `${sql}\n${operation.params.join('\n')}` : () => sql;
+}

@@ -1,0 +1,35 @@
+/**
+ * Keys that a client may cancel its session by. They are ours, not the server's: whoever reads one can do no more than
+ * withdraw what that one session is doing, and it dies with the session.
+ */
+import { randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
+import { FieldReader } from './frames.ts';
+
+export interface CancelKey {
+  /** The body of BackendKeyData. */
+  readonly bytes: Buffer;
+  dispose(): void;
+}
+
+export class CancelKeys {
+  readonly #sessions = new Map<number, { readonly secret: Buffer; readonly cancel: () => void }>();
+
+  add(cancel: () => void): CancelKey {
+    let pid: number;
+    do pid = randomInt(1, 0x7fffffff);
+    while (this.#sessions.has(pid));
+    const secret = randomBytes(4);
+    this.#sessions.set(pid, { secret, cancel });
+    const bytes = Buffer.alloc(8);
+    bytes.writeInt32BE(pid, 0);
+    secret.copy(bytes, 4);
+    return { bytes, dispose: () => void this.#sessions.delete(pid) };
+  }
+
+  /** @param body of a CancelRequest, after the code. A wrong key does nothing and says nothing, as with the server. */
+  cancel(body: FieldReader): void {
+    if (body.left !== 8) return;
+    const session = this.#sessions.get(body.int32());
+    if (session && timingSafeEqual(session.secret, body.bytes(4))) session.cancel();
+  }
+}

@@ -1,0 +1,61 @@
+/** Collects the first rows of an answer for a person: as the agent saw them, and in memory as they were. */
+import { type Answer, type Finding, MAX_ANSWER_CHARS, MAX_ANSWER_ROWS } from '../../../contract/response.ts';
+import type { MaskedText } from '../../masking/masking.ts';
+
+/** Most findings and columns that are kept; the contract's own caps. */
+const MAX_FINDINGS = 5000;
+const MAX_COLUMNS = 2000;
+const MAX_NAME = 300;
+/** Longest value that is kept of one field, in characters. */
+const MAX_VALUE = 4000;
+
+export class RowsCollector {
+  readonly #columns: readonly string[];
+  readonly #rows: (string | null)[][] = [];
+  readonly #raw: (string | null)[][] = [];
+  readonly #findings: Finding[] = [];
+  #chars = 0;
+  #truncated = false;
+
+  /** @param columns names, scrubbed */
+  constructor(columns: readonly MaskedText[]) {
+    this.#truncated = columns.length > MAX_COLUMNS;
+    this.#columns = columns.slice(0, MAX_COLUMNS).map((name) => name.slice(0, MAX_NAME));
+  }
+
+  /** Whether another row would be kept. */
+  get wants(): boolean {
+    return this.#rows.length < MAX_ANSWER_ROWS && this.#chars < MAX_ANSWER_CHARS;
+  }
+
+  /** The row that comes next, 0-based: for findings. */
+  get next(): number {
+    return this.#rows.length;
+  }
+
+  add(masked: readonly (string | null)[], raw: readonly (string | null)[], findings: readonly Finding[]): void {
+    const keep = (value: string | null): string | null => {
+      if (value === null) return null;
+      this.#chars += Math.min(value.length, MAX_VALUE);
+      return value.length > MAX_VALUE ? `${value.slice(0, MAX_VALUE)}…` : value;
+    };
+    this.#rows.push(masked.slice(0, MAX_COLUMNS).map(keep));
+    this.#raw.push(raw.slice(0, MAX_COLUMNS).map(keep));
+    for (const finding of findings) if (this.#findings.length < MAX_FINDINGS) this.#findings.push(finding);
+  }
+
+  /** More rows came than are kept. */
+  truncate(): void {
+    this.#truncated = true;
+  }
+
+  answer(): Answer {
+    return { kind: 'rows', columns: [...this.#columns], rows: this.#rows, truncated: this.#truncated, findings: this.#findings };
+  }
+
+  /** The same before masking: undefined where nothing was masked. */
+  raw(): Answer | undefined {
+    if (this.#findings.length === 0) return undefined;
+    return { kind: 'rows', columns: [...this.#columns], rows: this.#raw, truncated: this.#truncated, findings: this.#findings };
+  }
+}

@@ -1,0 +1,88 @@
+/** One operation that was forwarded, until what came of it is known. */
+import type { Answer } from '../../../contract/response.ts';
+import type { Outcome } from '../../pipeline/operation.ts';
+import type { MaskPlan } from '../../policy/policy.ts';
+import type { RowsCollector } from './collect.ts';
+import type { Reach } from './diagnostics.ts';
+import type { Catalog } from './sql/catalog.ts';
+import type { StatementInfo } from './sql/classifier.ts';
+
+/** What a statement was understood with: equal objects mean that it would be understood the same again. */
+export interface Reading {
+  readonly catalog: Catalog;
+  readonly plan: MaskPlan;
+  readonly searchPath: readonly string[];
+}
+
+/** Longest error message in an outcome, in characters. */
+const MAX_MESSAGE = 4000;
+
+export class Flight {
+  readonly statements: readonly StatementInfo[];
+  readonly reading: Reading;
+  readonly reach: Reach;
+  /** What the client itself sent, for errors that quote it. */
+  readonly own: () => string;
+  /** Which of the statements is being answered. */
+  index = 0;
+  masked = 0;
+  readonly outcome: Promise<Outcome>;
+  #rows: number | undefined;
+  #error: { readonly code: string; readonly message: string } | undefined;
+  #answer: RowsCollector | undefined;
+  #resolve: ((outcome: Outcome) => void) | undefined;
+
+  constructor(statements: readonly StatementInfo[], reading: Reading, reach: Reach, own: () => string) {
+    this.statements = statements;
+    this.reading = reading;
+    this.reach = reach;
+    this.own = own;
+    this.outcome = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  get over(): boolean {
+    return this.#resolve === undefined;
+  }
+
+  get statement(): StatementInfo | undefined {
+    return this.statements[this.index];
+  }
+
+  /** Of several results, the last that has rows is kept for a person. */
+  shows(answer: RowsCollector): void {
+    this.#answer = answer;
+  }
+
+  completed(rows: number | undefined): void {
+    if (rows !== undefined) this.#rows = (this.#rows ?? 0) + rows;
+    this.index++;
+  }
+
+  /** @param message masked */
+  failed(code: string, message: string): void {
+    this.#error ??= { code: code.slice(0, 40), message: message.slice(0, MAX_MESSAGE) };
+  }
+
+  get error(): { readonly code: string; readonly message: string } | undefined {
+    return this.#error;
+  }
+
+  /** Ends it; only the first call counts. */
+  end(outcome: Outcome['outcome']): void {
+    const resolve = this.#resolve;
+    if (!resolve) return;
+    this.#resolve = undefined;
+    const answer: Answer | undefined = this.#answer?.answer();
+    const raw = this.#answer?.raw();
+    resolve({
+      outcome: this.#error && outcome === 'done' ? (this.#error.code === '57014' ? 'cancelled' : 'failed') : outcome,
+      masked: this.masked,
+      ...(this.#rows !== undefined && { rows: this.#rows }),
+      ...(this.#error && { error: this.#error }),
+      ...(answer && { answer }),
+      ...(raw && { raw }),
+    });
+  }
+}

@@ -1,0 +1,405 @@
+/** The frontend's messages, one by one: what each does to the session, and what it needs before it goes upstream. */
+import { Problem } from '../../../contract/problem.ts';
+import type { Session } from '../../pipeline/session.ts';
+import type { Admission, Candidate } from './admission.ts';
+import { type Answers, withFormats } from './answers.ts';
+import type { Batch } from './classify.ts';
+import type { Portal, Prepared } from './expected.ts';
+import type { Flight } from './flight.ts';
+import { FieldReader, FRONT, IN_TRANSACTION, violation } from './frames.ts';
+import type { Ground } from './ground.ts';
+import {
+  type BindMessage,
+  describePortal,
+  errorResponse,
+  executeMessage,
+  type OwnError,
+  readBind,
+  readParse,
+  readyForQuery,
+  SQLSTATE,
+  SYNC,
+} from './messages.ts';
+import type { Proposal } from './names.ts';
+import type { Outbox } from './outbox.ts';
+import type { NamesInSession } from './sessionNames.ts';
+import type { StatementInfo } from './sql/classifier.ts';
+
+/** Undefined: done. A promise: those behind it wait. */
+export type Wait = Promise<void> | undefined;
+
+export interface FrontendOptions {
+  readonly ground: Ground;
+  readonly record: Session;
+  readonly names: NamesInSession;
+  readonly answers: Answers;
+  readonly admission: Admission;
+  readonly toServer: Outbox;
+  readonly readOnly: boolean;
+  /** A portal of this name does not exist, and no client can know the name: executing it fails, which aborts a transaction. */
+  readonly abortPortal: string;
+  /** Until everything that was sent is answered. */
+  readonly idle: () => Wait;
+  /** Until the server has said whether it takes COPY data. */
+  readonly copyAnswered: () => Wait;
+  /** Nothing more may be sent until what was changed has been read again. */
+  readonly settle: () => void;
+  readonly goodbye: () => void;
+}
+
+const PORTAL = 0x50;
+const STATEMENT = 0x53;
+
+/** A Parse that was not sent yet. */
+interface HeldParse {
+  readonly frame: Buffer;
+  readonly name: string;
+  readonly prepared: Prepared;
+  readonly sql: Buffer;
+}
+
+export class Frontend {
+  readonly #options: FrontendOptions;
+  /** Counts Syncs and Queries: what the server skips after an error ends with its segment. */
+  #segment = 0;
+  /** Something went upstream since the last of them. */
+  #sent = false;
+  /** Messages are skipped up to the next Sync; `locally` where the server knows nothing of the segment. */
+  #skipping: 'no' | 'locally' | 'server' = 'no';
+  #held: HeldParse | undefined;
+
+  constructor(options: FrontendOptions) {
+    this.#options = options;
+  }
+
+  /** The server skips the rest of the segment that is being sent. */
+  segmentFailed(): void {
+    this.#held = undefined;
+    this.#skipping = 'server';
+  }
+
+  message(type: number, buffer: Buffer, start: number, end: number): Wait {
+    if (this.#skipping !== 'no' && type !== FRONT.sync && type !== FRONT.terminate) return undefined;
+    // A Parse that no Bind follows goes by itself.
+    if (this.#held && type !== FRONT.bind && type !== FRONT.terminate) {
+      const again = (): Wait => this.message(type, buffer, start, end);
+      return after(this.#releaseParse(), again);
+    }
+    switch (type) {
+      case FRONT.query:
+        return this.#query(buffer, start, end);
+      case FRONT.parse:
+        return this.#parse(buffer, start, end);
+      case FRONT.bind:
+        return this.#bind(buffer, start, end);
+      case FRONT.execute:
+        return this.#execute(buffer, start, end);
+      case FRONT.describe:
+        return this.#describe(buffer, start, end);
+      case FRONT.close:
+        return this.#close(buffer, start, end);
+      case FRONT.sync:
+        return this.#sync(buffer, start, end);
+      case FRONT.flush:
+        if (this.#sent) this.#options.toServer.range(buffer, start, end);
+        return undefined;
+      case FRONT.copyData:
+      case FRONT.copyDone:
+      case FRONT.copyFail:
+        return this.#copy(buffer, start, end);
+      case FRONT.terminate:
+        this.#options.goodbye();
+        return undefined;
+      case FRONT.functionCall:
+        this.#refuse(
+          { code: SQLSTATE.featureNotSupported, message: 'Function calls by OID are refused: they would pass by what policy reads. Use SELECT.' },
+          true,
+        );
+        return undefined;
+      default:
+        throw violation(`a message of type ${JSON.stringify(String.fromCharCode(type))}`);
+    }
+  }
+
+  #query(buffer: Buffer, start: number, end: number): Wait {
+    const body = FieldReader.body(buffer, start, end);
+    const bytes = body.rawText();
+    if (body.left !== 0) throw violation('a Query message with more than its text');
+    const { answers, toServer } = this.#options;
+    const send = (flight: Flight): void => {
+      toServer.range(buffer, start, end);
+      answers.expect({ kind: 'query', flight });
+      this.#endSegment();
+    };
+    return this.#understood(bytes, undefined, (candidate) => this.#options.admission.admit(candidate, send, (error) => this.#refuse(error, true)));
+  }
+
+  #parse(buffer: Buffer, start: number, end: number): Wait {
+    const { name, paramTypes, sql } = readParse(buffer, start, end);
+    if (name !== '' && this.#options.names.statements.full)
+      throw new Problem('too-many', 'Too many prepared statements in one session. Close some, or connect again.');
+    // Kept until it is known whether its Bind follows: then it needs no decision of its own, and goes under the Bind's permit.
+    this.#held = { frame: buffer.subarray(start, end), name, prepared: { sql: sql.toString(), paramTypes }, sql };
+    return undefined;
+  }
+
+  /** Sends a Parse without its Bind, unless policy denies the statement. Parsing looks names up and runs nothing. */
+  #releaseParse(): Wait {
+    const held = this.#held;
+    if (!held) return undefined;
+    return this.#understood(held.sql, undefined, (candidate) => {
+      this.#held = undefined;
+      if (!this.#options.admission.denies(candidate)) {
+        this.#sendParse(held);
+        return undefined;
+      }
+      // Decided once more, for the record; it cannot be sent, whatever comes of it.
+      return this.#options.admission.admit(candidate, NEVER_SENT, (error) => this.#refuse(error, false));
+    });
+  }
+
+  #sendParse({ frame, name, prepared }: HeldParse): void {
+    const { answers, names, toServer } = this.#options;
+    toServer.bytes(frame);
+    this.#sent = true;
+    const proposal = names.statements.propose(name, prepared, this.#segment);
+    answers.expect({ kind: 'parse', proposal: then(proposal, () => names.parsed(name, prepared)) });
+  }
+
+  #bind(buffer: Buffer, start: number, end: number): Wait {
+    const { admission, names } = this.#options;
+    const bind = readBind(buffer, start, end);
+    const again = (): Wait => this.message(FRONT.bind, buffer, start, end);
+    if (this.#held && this.#held.name !== bind.statement) return after(this.#releaseParse(), again);
+    const carried = this.#held;
+    const prepared = carried?.prepared ?? names.statements.lookup(bind.statement, this.#segment);
+    if (prepared === 'wait') return after(this.#options.idle(), again);
+    if (!prepared) {
+      this.#refuse({ code: '26000', message: `prepared statement ${JSON.stringify(bind.statement)} does not exist` }, false);
+      return undefined;
+    }
+    const bytes = carried?.sql ?? Buffer.from(prepared.sql);
+    const send = (flight: Flight, batch: Batch): void => {
+      if (carried) this.#sendParse(carried);
+      this.#sendBind(buffer, start, end, bind, prepared, batch.statements[0] ?? EMPTY, flight);
+    };
+    return this.#understood(bytes, { bind, types: prepared.paramTypes }, (candidate) => {
+      this.#held = undefined;
+      return admission.admit(candidate, send, (error) => this.#refuse(error, false));
+    });
+  }
+
+  #sendBind(
+    buffer: Buffer,
+    start: number,
+    end: number,
+    { portal: name, resultFormats }: BindMessage,
+    prepared: Prepared,
+    info: StatementInfo,
+    flight: Flight,
+  ): void {
+    const { answers, names, toServer } = this.#options;
+    toServer.range(buffer, start, end);
+    this.#sent = true;
+    const proposal = names.portals.propose(name, { name, info, flight, prepared, resultFormats }, this.#segment);
+    answers.expect({
+      kind: 'bind',
+      flight,
+      proposal: {
+        confirm: () => {
+          // The unnamed portal is replaced by the next; a named one would have been an error.
+          const before = names.portals.confirmed.get(name);
+          if (before) answers.closePortal(before);
+          proposal.confirm();
+          names.bound(name, info);
+        },
+        drop: () => proposal.drop(),
+      },
+    });
+  }
+
+  #execute(buffer: Buffer, start: number, end: number): Wait {
+    const { answers, names, toServer } = this.#options;
+    const name = FieldReader.body(buffer, start, end).text();
+    const portal = names.portals.lookup(name, this.#segment);
+    if (portal === 'wait') return after(this.#options.idle(), () => this.message(FRONT.execute, buffer, start, end));
+    if (!portal) {
+      this.#refuse({ code: SQLSTATE.invalidCursorName, message: `portal ${JSON.stringify(name)} does not exist` }, false);
+      return undefined;
+    }
+    this.#describeFor(portal);
+    toServer.range(buffer, start, end);
+    this.#sent = true;
+    answers.expect({ kind: 'execute', portal, flight: portal.flight });
+    return undefined;
+  }
+
+  /** Without a description the rows could not be masked: where the client did not ask for one, we do. */
+  #describeFor(portal: Portal): void {
+    if (portal.columns || portal.described) return;
+    const { answers, toServer } = this.#options;
+    const { description } = portal.prepared;
+    portal.described = true;
+    if (description && description.reading === portal.flight.reading) {
+      portal.columns = withFormats(description.columns, portal.resultFormats);
+      return;
+    }
+    toServer.bytes(describePortal(portal.name));
+    answers.expect({ kind: 'describe', portal, reading: portal.flight.reading, ours: true });
+  }
+
+  #describe(buffer: Buffer, start: number, end: number): Wait {
+    const { answers, ground, names, toServer } = this.#options;
+    const again = (): Wait => this.message(FRONT.describe, buffer, start, end);
+    const body = FieldReader.body(buffer, start, end);
+    const kind = body.byte();
+    const name = body.text();
+    const reading = ground.reading(names.searchPath);
+    if (!reading) return after(ground.catalogs.fresh().then(NOTHING), again);
+    if (kind === PORTAL) {
+      const portal = names.portals.lookup(name, this.#segment);
+      if (portal === 'wait') return after(this.#options.idle(), again);
+      if (portal) portal.described = true;
+      answers.expect({ kind: 'describe', portal, reading: portal?.flight.reading ?? reading, ours: false });
+    } else if (kind === STATEMENT) {
+      const prepared = names.statements.lookup(name, this.#segment);
+      if (prepared === 'wait') return after(this.#options.idle(), again);
+      answers.expect({ kind: 'describe', prepared, reading, ours: false });
+    } else throw violation('a Describe of neither a statement nor a portal');
+    toServer.range(buffer, start, end);
+    this.#sent = true;
+    return undefined;
+  }
+
+  #close(buffer: Buffer, start: number, end: number): Wait {
+    const { answers, names, toServer } = this.#options;
+    const body = FieldReader.body(buffer, start, end);
+    const kind = body.byte();
+    const name = body.text();
+    let portal: Portal | undefined;
+    let proposal: Proposal;
+    if (kind === PORTAL) {
+      const found = names.portals.lookup(name, this.#segment);
+      if (found === 'wait') return after(this.#options.idle(), () => this.message(FRONT.close, buffer, start, end));
+      portal = found;
+      proposal = then(names.portals.propose(name, undefined, this.#segment), () => names.portalClosed(name));
+    } else if (kind === STATEMENT) proposal = then(names.statements.propose(name, undefined, this.#segment), () => names.closed(name));
+    else throw violation('a Close of neither a statement nor a portal');
+    toServer.range(buffer, start, end);
+    this.#sent = true;
+    answers.expect({ kind: 'close', portal, proposal });
+    return undefined;
+  }
+
+  #sync(buffer: Buffer, start: number, end: number): Wait {
+    const { answers, toServer } = this.#options;
+    const locally = this.#skipping === 'locally';
+    this.#skipping = 'no';
+    if (locally) {
+      // Nothing of this segment went upstream: the server has nothing to be ready from.
+      answers.expect({ kind: 'local', bytes: readyForQuery(answers.status) });
+      return undefined;
+    }
+    toServer.range(buffer, start, end);
+    answers.expect({ kind: 'sync' });
+    this.#endSegment();
+    return undefined;
+  }
+
+  /** A Query or a Sync went upstream. */
+  #endSegment(): void {
+    const { admission } = this.#options;
+    this.#segment++;
+    this.#sent = false;
+    admission.doubtful = false;
+    if (admission.unsettled !== 'nothing') this.#options.settle();
+  }
+
+  #copy(buffer: Buffer, start: number, end: number): Wait {
+    const { answers, toServer } = this.#options;
+    if (answers.copyIn) {
+      toServer.range(buffer, start, end);
+      return undefined;
+    }
+    // Data that nobody asked for is dropped, as the server does.
+    if (!answers.copyInExpected) return undefined;
+    return after(this.#options.copyAnswered(), () => this.#copy(buffer, start, end));
+  }
+
+  #understood(bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait): Wait {
+    const { admission } = this.#options;
+    const candidate = admission.understand(bytes, bound);
+    if (candidate instanceof Promise) return candidate.then((late) => (this.#skipping === 'no' ? this.#certain(late, bytes, bound, go) : undefined));
+    return this.#certain(candidate, bytes, bound, go);
+  }
+
+  /** EXECUTE and FETCH wait until it is certain what their names mean. */
+  #certain(candidate: Candidate, bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait): Wait {
+    const { admission } = this.#options;
+    if (!candidate.batch.usesNames || admission.doubtful) return go(candidate);
+    if (this.#sent) {
+      // A definition of the same segment may still be under way: what the name will mean cannot be waited for.
+      admission.doubtful = true;
+      return this.#understood(bytes, bound, go);
+    }
+    if (this.#options.answers.idle) return go(candidate);
+    return after(this.#options.idle(), () => this.#understood(bytes, bound, go));
+  }
+
+  /**
+   * Answers with an error in the place of a message. Where the server is in a transaction, or in the middle of a pipeline
+   * that it would commit, it must fail too: it is told to execute a portal that does not exist, and its error for that
+   * gives way to ours.
+   */
+  #refuse(error: OwnError, simple: boolean): void {
+    // The server has refused something before it: the client has its error, and skips to its Sync.
+    if (this.#skipping !== 'no') return;
+    const { abortPortal, answers, toServer } = this.#options;
+    const bytes = errorResponse(error);
+    if (answers.idle && !this.#sent && answers.status !== IN_TRANSACTION) {
+      answers.expect({ kind: 'local', bytes: simple ? Buffer.concat([bytes, readyForQuery(answers.status)]) : bytes });
+      if (!simple) this.#skipping = 'locally';
+      return;
+    }
+    toServer.bytes(executeMessage(abortPortal));
+    answers.expect({ kind: 'abort', error: bytes });
+    if (simple) {
+      toServer.bytes(SYNC);
+      answers.expect({ kind: 'sync' });
+      this.#endSegment();
+    } else {
+      this.#sent = true;
+      this.#skipping = 'server';
+    }
+  }
+}
+
+const NOTHING = (): void => {};
+
+const NEVER_SENT = (): never => {
+  throw new Error('a denied Parse was allowed');
+};
+
+/** An empty statement does and gives nothing. */
+const EMPTY: StatementInfo = {
+  facts: { effect: 'read', verb: 'EMPTY', targets: [], bulk: false, sensitive: [], headline: 'empty query', notes: [] },
+  outputs: [],
+  sensitiveParams: new Map(),
+  touchesSensitive: false,
+  changesSession: false,
+  flows: [],
+};
+
+function after(wait: Wait, go: () => Wait): Wait {
+  return wait ? wait.then(go) : go();
+}
+
+function then(proposal: Proposal, confirmed: () => void): Proposal {
+  return {
+    confirm: () => {
+      proposal.confirm();
+      confirmed();
+    },
+    drop: () => proposal.drop(),
+  };
+}

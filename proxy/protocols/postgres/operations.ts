@@ -1,0 +1,93 @@
+/** What a client sent → an operation for the pipeline: its digest, its text for a person, its text for the record. */
+import type { OperationId } from '../../../contract/ids.ts';
+import type { SessionMasking } from '../../masking/masking.ts';
+import type { Engine } from '../../pipeline/engine.ts';
+import type { Operation } from '../../pipeline/operation.ts';
+import type { PostgresConnection } from '../../policy/policy.ts';
+import type { ClientIdentity } from '../protocol.ts';
+import type { Batch } from './classify.ts';
+import { connectFacts } from './classify.ts';
+import type { Reading } from './flight.ts';
+import { type BindMessage, formatOf } from './messages.ts';
+import { readable } from './types.ts';
+
+/** Most parameters that are shown, and longest text of one, in characters. The digest covers all of them. */
+const MAX_SHOWN_PARAMS = 2000;
+const MAX_SHOWN_PARAM = 10_000;
+const MASKED_PARAM = '‹masked›';
+
+export interface OperationGround {
+  readonly engine: Engine;
+  readonly connection: PostgresConnection;
+  readonly identity: ClientIdentity;
+  readonly masking: SessionMasking;
+}
+
+/** Parameters as they were bound: with the statement's text they are the exact bytes that run. */
+export interface Bound {
+  readonly bind: BindMessage;
+  readonly types: readonly number[];
+}
+
+/** @param bytes the statement as it was sent */
+export function operationOf(ground: OperationGround, batch: Batch, sql: string, bytes: Uint8Array, reading: Reading, bound?: Bound): Operation {
+  const { connection, engine, identity, masking } = ground;
+  const { database, host, port, user } = connection.upstream;
+  const context = JSON.stringify([connection.name, host, port, database, user ?? '', reading.searchPath]);
+  const digested: (string | Uint8Array | null)[] = ['postgres', context, bytes];
+  let params: readonly (string | null)[] = NO_PARAMS;
+  if (bound && bound.bind.params.length > 0) {
+    digested.push(bound.types.join(), bound.bind.paramFormats.join(), ...bound.bind.params);
+    params = shownParams(bound);
+  }
+  return {
+    id: engine.newId('op') as OperationId,
+    digest: engine.digest(digested),
+    parts: batch.parts,
+    payload: sql,
+    params,
+    recorded: { payload: scrubbed(batch.recorded, masking), ...(params.length > 0 && { params: recordedParams(params, batch, masking) }) },
+    language: 'sql',
+    ...(batch.shape !== undefined && { shape: batch.shape }),
+    ...(identity.reason !== undefined && { reason: identity.reason }),
+    ...(identity.readOnly && { readOnly: true }),
+  };
+}
+
+export function connectOperation(engine: Engine, connection: PostgresConnection, identity: ClientIdentity, user: string): Operation {
+  const { database, host, port } = connection.upstream;
+  const payload = `CONNECT ${database}`;
+  return {
+    id: engine.newId('op') as OperationId,
+    digest: engine.digest(['postgres', 'connect', connection.name, host, String(port), database, user]),
+    parts: [connectFacts(database)],
+    payload,
+    params: [],
+    recorded: { payload },
+    language: 'text',
+    ...(identity.reason !== undefined && { reason: identity.reason }),
+    ...(identity.readOnly && { readOnly: true }),
+  };
+}
+
+const NO_PARAMS: readonly (string | null)[] = [];
+
+function scrubbed(text: string, masking: SessionMasking): string {
+  return masking.scrub(text).text;
+}
+
+function shownParams({ bind, types }: Bound): readonly (string | null)[] {
+  return bind.params.slice(0, MAX_SHOWN_PARAMS).map((bytes, i) => {
+    if (bytes === null) return null;
+    const text = readable(bytes, 0, bytes.length, formatOf(bind.paramFormats, i), types[i] ?? 0);
+    return text.length > MAX_SHOWN_PARAM ? `${text.slice(0, MAX_SHOWN_PARAM)}… (${bytes.length} bytes)` : text;
+  });
+}
+
+function recordedParams(params: readonly (string | null)[], batch: Batch, masking: SessionMasking): readonly (string | null)[] {
+  return params.map((param, i) => {
+    if (param === null) return null;
+    const sensitive = batch.reach === 'code' || batch.statements.some((s) => s.sensitiveParams.has(i + 1));
+    return sensitive ? MASKED_PARAM : scrubbed(param, masking);
+  });
+}

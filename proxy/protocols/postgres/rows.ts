@@ -1,0 +1,155 @@
+/** The DataRows of one result: passed on as they are where nothing in them may need a mask, rewritten where it does. */
+import type { Finding } from '../../../contract/response.ts';
+import type { SessionMasking } from '../../masking/masking.ts';
+import { RowsCollector } from './collect.ts';
+import { type Action, replace } from './columnMask.ts';
+import { FrameWriter, violation } from './frames.ts';
+import type { Column } from './messages.ts';
+import type { Outbox } from './outbox.ts';
+import { readable } from './types.ts';
+
+/** Largest row whose values are kept for a person, in bytes. */
+const MAX_COLLECTED_ROW = 65_536;
+
+export class Rows {
+  readonly #columns: readonly Column[];
+  readonly #actions: readonly (Action | undefined)[];
+  readonly #masking: SessionMasking;
+  readonly #collector: RowsCollector;
+  /** Index after the last column that is not simply passed. */
+  readonly #last: number;
+  readonly #masks: boolean;
+  /** Values replaced. */
+  masked = 0;
+
+  constructor(columns: readonly Column[], actions: readonly (Action | undefined)[], masking: SessionMasking) {
+    this.#columns = columns;
+    this.#actions = actions;
+    this.#masking = masking;
+    this.#collector = new RowsCollector(columns.map(({ name }) => masking.scrub(name).text));
+    this.#last = actions.findLastIndex((action) => action !== undefined) + 1;
+    this.#masks = actions.some((action) => action?.kind === 'mask');
+  }
+
+  /** Whether a row of `size` bytes may go on before it has come in whole. */
+  passes(size: number): boolean {
+    return this.#last === 0 && (!this.#collector.wants || size > MAX_COLLECTED_ROW);
+  }
+
+  /** A row went on in parts, unseen. */
+  passed(): void {
+    this.#collector.truncate();
+  }
+
+  get answer(): RowsCollector {
+    return this.#collector;
+  }
+
+  /** Sends the whole DataRow frames that lie in `start…end` on. */
+  send(buffer: Buffer, start: number, end: number, out: Outbox): void {
+    let at = start;
+    while (at < end && this.#collector.wants) {
+      const next = at + 1 + buffer.readInt32BE(at + 1);
+      this.#collect(buffer, at, next, out);
+      at = next;
+    }
+    if (at >= end) return;
+    this.#collector.truncate();
+    if (this.#last === 0) out.range(buffer, at, end);
+    else if (!this.#masks && !this.#masking.suspicious(buffer.subarray(at, end))) out.range(buffer, at, end);
+    else this.#rewrite(buffer, at, end, out);
+  }
+
+  /** Rows with something to replace are written anew; what lies between them goes on as it came. */
+  #rewrite(buffer: Buffer, start: number, end: number, out: Outbox): void {
+    const writer = new FrameWriter(end - start + ((end - start) >> 2) + 64);
+    let kept = start;
+    for (let at = start; at < end; ) {
+      const next = at + 1 + buffer.readInt32BE(at + 1);
+      const rowAt = writer.length + (at - kept);
+      let field = at + 7;
+      const count = Math.min(buffer.readUInt16BE(at + 5), this.#last);
+      let changed = false;
+      for (let i = 0; i < count; i++) {
+        const length = fieldLength(buffer, field, next);
+        const action = this.#actions[i];
+        if (action && length > 0) {
+          const replaced = replace(action, buffer, field + 4, field + 4 + length, this.#masking);
+          if (replaced) {
+            writer.copy(buffer, kept, field);
+            writeField(writer, replaced.value, replaced.prefix);
+            kept = field + 4 + length;
+            this.masked += replaced.findings.length;
+            changed = true;
+          }
+        }
+        field += 4 + Math.max(length, 0);
+      }
+      if (changed) {
+        writer.copy(buffer, kept, next);
+        kept = next;
+        writer.patch(rowAt + 1, writer.length - rowAt - 1);
+      }
+      at = next;
+    }
+    if (writer.length === 0) return out.range(buffer, start, end);
+    writer.copy(buffer, kept, end);
+    out.bytes(writer.take());
+  }
+
+  /** One row, kept for a person on its way. */
+  #collect(buffer: Buffer, start: number, end: number, out: Outbox): void {
+    const row = this.#collector.next;
+    const large = end - start > MAX_COLLECTED_ROW;
+    const shown: (string | null)[] = [];
+    const raw: (string | null)[] = [];
+    const findings: Finding[] = [];
+    let writer: FrameWriter | undefined;
+    let kept = start;
+    let field = start + 7;
+    const count = buffer.readUInt16BE(start + 5);
+    for (let i = 0; i < count; i++) {
+      const length = fieldLength(buffer, field, end);
+      const from = field + 4;
+      const to = from + Math.max(length, 0);
+      const action = this.#actions[i];
+      const column = this.#columns[i];
+      const text = length < 0 ? null : large ? '…' : readable(buffer, from, to, column?.format ?? 0, column?.typeOid ?? 25);
+      raw.push(text);
+      const replaced = action && length > 0 ? replace(action, buffer, from, to, this.#masking) : undefined;
+      if (replaced) {
+        writer ??= new FrameWriter(end - start + 256);
+        writer.copy(buffer, kept, field);
+        writeField(writer, replaced.value, replaced.prefix);
+        kept = to;
+        this.masked += replaced.findings.length;
+        for (const finding of replaced.findings) findings.push({ ...finding, at: [row, i] });
+        shown.push(large ? '…' : replaced.value);
+      } else shown.push(text);
+      field = to;
+    }
+    if (large) this.#collector.truncate();
+    this.#collector.add(shown, raw, findings);
+    if (!writer) return out.range(buffer, start, end);
+    writer.copy(buffer, kept, end);
+    writer.patch(1, writer.length - 1);
+    out.bytes(writer.take());
+  }
+}
+
+function fieldLength(buffer: Buffer, at: number, end: number): number {
+  if (at + 4 > end) throw violation('a row shorter than its columns');
+  const length = buffer.readInt32BE(at);
+  if (length < -1 || at + 4 + length > end) throw violation('a column longer than its row');
+  return length;
+}
+
+function writeField(writer: FrameWriter, value: string | null, prefix: number | undefined): void {
+  if (value === null || prefix === undefined) {
+    writer.field(value);
+    return;
+  }
+  const at = writer.length;
+  writer.int32(0).byte(prefix).utf8(value);
+  writer.patch(at, writer.length - at - 4);
+}

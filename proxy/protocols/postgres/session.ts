@@ -1,0 +1,388 @@
+/**
+ * One client's session: reads what the client says in order, has each operation decided, and sends on what a permit allows.
+ * Operations are admitted strictly one after the other; an answer is not waited for before the next is admitted. What
+ * carries no operation (Sync, Flush, Describe, Close, Terminate) goes under the permit of the session's CONNECT.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { Problem } from '../../../contract/problem.ts';
+import type { Session } from '../../pipeline/session.ts';
+import type { ClientIdentity } from '../protocol.ts';
+import { Admission } from './admission.ts';
+import { Answers } from './answers.ts';
+import { type Backend, cancelBackend, closeBackend } from './backend.ts';
+import type { Flight } from './flight.ts';
+import { FAILED_TRANSACTION, FrameReader, IDLE } from './frames.ts';
+import { Frontend, type Wait } from './frontend.ts';
+import type { Ground } from './ground.ts';
+import { errorResponse, noticeResponse, type OwnError, queryMessage, SQLSTATE, TERMINATE } from './messages.ts';
+import { Outbox } from './outbox.ts';
+import { NamesInSession, READ_ALL, READ_PATH } from './sessionNames.ts';
+import { isOn, isUtf8 } from './settings.ts';
+import type { StatementInfo } from './sql/classifier.ts';
+
+/** Bytes that a client may send ahead while an ask holds it, before its socket is no longer read. */
+const MAX_AHEAD_BYTES = 16 * 1024 * 1024;
+/** Answers that may be outstanding before the client is no longer read. */
+const MAX_OUTSTANDING = 10_000;
+/** A statement that is held longer than this says so in a notice, in milliseconds. */
+const HELD_NOTICE_MS = 400;
+/** How long either side may take to let go after a goodbye, in milliseconds. */
+const GOODBYE_MS = 10_000;
+
+export interface SessionParts {
+  readonly ground: Ground;
+  readonly identity: ClientIdentity;
+  readonly record: Session;
+  readonly client: Duplex;
+  readonly backend: Backend;
+  readonly searchPath: readonly string[];
+  readonly onClosed: () => void;
+}
+
+/** How a session came to its end. */
+interface Ending {
+  readonly reason: string;
+  /** What the client is told, where there is one. */
+  readonly error?: OwnError;
+  /** The client has gone: what the server is doing for it is cancelled. */
+  readonly clientGone?: boolean;
+}
+
+export class ClientSession {
+  readonly #parts: SessionParts;
+  readonly #answers: Answers;
+  readonly #names: NamesInSession;
+  readonly #admission: Admission;
+  readonly #frontend: Frontend;
+  readonly #reader = new FrameReader();
+  readonly #toClient = new Outbox();
+  readonly #toServer = new Outbox();
+  #inbox: Buffer[] = [];
+  #inboxBytes = 0;
+  /** A message waits for something; those behind it wait for it. */
+  #busy = false;
+  #pumping = false;
+  /** Names and settings are read again: it waits for the answers that are out, then for its own. */
+  #settling: 'no' | 'waiting' | 'reading' = 'no';
+  #waiters: (() => void)[] = [];
+  #goodbye = false;
+  #ended: Promise<void> | undefined;
+  #notice: NodeJS.Timeout | undefined;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    const { ground, identity, record } = parts;
+    this.#names = new NamesInSession(parts.searchPath);
+    this.#answers = new Answers(
+      {
+        progress: () => this.#progress(),
+        segmentFailed: () => {
+          this.#frontend.segmentFailed();
+          this.#admission.withdraw('a statement before it failed');
+        },
+        completed: (_flight: Flight, statement: StatementInfo | undefined) => {
+          if (!statement) return;
+          this.#names.completed(statement);
+          if (statement.flows.length > 0) ground.follow(statement.flows);
+        },
+        ready: (status) => this.#ready(status),
+        parameter: (name, value) => this.#parameter(name, value),
+        newerCatalog: () => {
+          ground.catalogs.stale();
+          return ground.catalogs.fresh();
+        },
+        failed: (cause) => this.#fail(cause),
+        reach: () => (ground.reading(this.#names.searchPath)?.plan.columns.size === 0 ? 'none' : 'possible'),
+      },
+      record.masking,
+      this.#toClient,
+    );
+    this.#admission = new Admission({
+      ground,
+      identity,
+      record,
+      names: this.#names,
+      failed: (cause) => this.#fail(cause),
+      waiting: () => this.#held(),
+    });
+    this.#frontend = new Frontend({
+      ground,
+      record,
+      names: this.#names,
+      answers: this.#answers,
+      admission: this.#admission,
+      toServer: this.#toServer,
+      readOnly: identity.readOnly ?? false,
+      abortPortal: `countersign ${randomBytes(12).toString('hex')}`,
+      idle: () => this.#until(() => this.#answers.idle),
+      copyAnswered: () => this.#until(() => this.#answers.copyIn || !this.#answers.copyInExpected),
+      settle: () => {
+        this.#settling = 'waiting';
+      },
+      goodbye: () => this.#sayGoodbye(),
+    });
+  }
+
+  /** @param ahead bytes that came with the login and were not read yet */
+  start(ahead: Buffer): void {
+    const { backend, client, record } = this.#parts;
+    const { socket } = backend;
+    client.on('data', (chunk: Buffer) => this.#fromClient(chunk));
+    client.on('drain', () => this.#flow());
+    for (const event of ['end', 'close', 'error']) client.on(event, () => this.#clientGone());
+    socket.on('data', (chunk: Buffer) => this.#fromServer(chunk));
+    socket.on('drain', () => this.#pump());
+    for (const event of ['end', 'close', 'error']) socket.on(event, () => this.#serverGone());
+    const ended = (): void => {
+      void this.end({
+        reason: `ended: ${String(record.signal.reason)}`,
+        error: { code: SQLSTATE.adminShutdown, message: `Countersign ended this session: ${String(record.signal.reason)}. Connect again.` },
+      });
+    };
+    record.signal.addEventListener('abort', ended);
+    if (record.signal.aborted) return ended();
+    if (client.destroyed || client.readableEnded) return this.#clientGone();
+    if (socket.destroyed) return this.#serverGone();
+    socket.resume();
+    if (ahead.length > 0) this.#fromClient(ahead);
+    client.resume();
+  }
+
+  /** A CancelRequest with this session's key: withdraws what is asked, or cancels what runs. */
+  cancel(): void {
+    if (this.#admission.withdraw('cancelled by the client') || this.#answers.idle) return;
+    this.#cancelUpstream();
+  }
+
+  /** Ends the session; the first call counts. Resolves when it is recorded and both sides are let go. */
+  end(ending: Ending): Promise<void> {
+    this.#ended ??= this.#end(ending);
+    return this.#ended;
+  }
+
+  async #end({ clientGone, error, reason }: Ending): Promise<void> {
+    const { backend, client, ground, onClosed, record } = this.#parts;
+    // Its callers go on with what they were doing: `#ended` must be set first.
+    await Promise.resolve();
+    clearTimeout(this.#notice);
+    this.#admission.withdraw(reason);
+    const running = !this.#answers.idle;
+    if (error && !this.#answers.midFrame && !this.#answers.fatal && !client.destroyed) this.#toClient.bytes(errorResponse({ severity: 'FATAL', ...error }));
+    this.#answers.abandon(clientGone ? 'cancelled' : 'failed', error?.code ?? SQLSTATE.connectionFailure, error?.message ?? reason);
+    this.#toClient.flush(client);
+    client.end();
+    client.resume();
+    setTimeout(() => client.destroy(), GOODBYE_MS).unref();
+    if (running && clientGone && !this.#goodbye && !backend.socket.destroyed) this.#cancelUpstream();
+    closeBackend(backend);
+    for (const wake of this.#waiters.splice(0)) wake();
+    try {
+      await this.#admission.settled();
+      await record.close(reason);
+    } catch (cause) {
+      ground.engine.log.error('postgres.session-not-closed', { connection: ground.connection.name, cause });
+    }
+    if (clientGone) client.destroy();
+    onClosed();
+  }
+
+  #cancelUpstream(): void {
+    const { backend, ground } = this.#parts;
+    cancelBackend(ground.connection, backend.cancelKey, new AbortController().signal).catch((cause: unknown) => {
+      ground.engine.log.warn('postgres.cancel-failed', { connection: ground.connection.name, cause });
+    });
+  }
+
+  #fail(cause: unknown): void {
+    const { ground } = this.#parts;
+    const ours = cause instanceof Problem;
+    ground.engine.log[ours ? 'warn' : 'error']('postgres.session-failed', { connection: ground.connection.name, cause });
+    void this.end({
+      reason: ours ? cause.message : 'a fault in Countersign',
+      error: ours
+        ? { code: cause.code === 'protocol-violation' ? SQLSTATE.protocolViolation : SQLSTATE.cannotConnectNow, message: cause.message }
+        : { code: SQLSTATE.internal, message: 'Countersign failed while it handled this statement, and ended the session. Its log says more. Connect again.' },
+    });
+  }
+
+  #sayGoodbye(): void {
+    this.#goodbye = true;
+    if (this.#answers.idle) return void this.end({ reason: 'the client said goodbye' });
+    // The server closes when it has done what was sent before.
+    this.#toServer.bytes(TERMINATE);
+    setTimeout(() => void this.end({ reason: 'the client said goodbye' }), GOODBYE_MS).unref();
+  }
+
+  #clientGone(): void {
+    if (this.#goodbye) return;
+    void this.end({ reason: 'the client closed the connection', clientGone: true });
+  }
+
+  #serverGone(): void {
+    if (this.#goodbye) return void this.end({ reason: 'the client said goodbye' });
+    const message = 'The database closed the connection. Connect again.';
+    void this.end({ reason: 'the database closed the connection', error: { code: SQLSTATE.connectionFailure, message } });
+  }
+
+  #fromClient(chunk: Buffer): void {
+    if (this.#ended || this.#goodbye) return;
+    this.#inbox.push(chunk);
+    this.#inboxBytes += chunk.length;
+    this.#pump();
+    // What is sent ahead of an ask is kept, not left in the socket: a client that goes must be noticed.
+    if (this.#inboxBytes > (this.#busy ? MAX_AHEAD_BYTES : 0)) this.#parts.client.pause();
+  }
+
+  #fromServer(chunk: Buffer): void {
+    if (this.#ended) return;
+    try {
+      this.#answers.push(chunk);
+    } catch (cause) {
+      this.#fail(cause);
+      return;
+    }
+    this.#flow();
+  }
+
+  /** Writes what is ready for the client; reads the server only as fast as the client takes it. */
+  #flow(): void {
+    if (this.#ended) return;
+    const { backend, client } = this.#parts;
+    const more = this.#toClient.flush(client);
+    if (!more || this.#answers.waiting) backend.socket.pause();
+    else if (backend.socket.isPaused()) backend.socket.resume();
+  }
+
+  /** Takes messages as long as nothing holds them. */
+  #pump(): void {
+    if (this.#pumping || this.#busy || this.#ended) return;
+    const { backend, client } = this.#parts;
+    this.#pumping = true;
+    try {
+      while (!this.#busy && !this.#ended && !this.#goodbye && !this.#stalled() && this.#next()) {
+        const { buffer, end, start, type } = this.#reader;
+        const wait = this.#frontend.message(type, buffer, start, end);
+        if (wait) this.#wait(wait);
+      }
+    } catch (cause) {
+      this.#pumping = false;
+      this.#fail(cause);
+      return;
+    }
+    this.#pumping = false;
+    if (this.#ended) return;
+    this.#toServer.flush(backend.socket);
+    this.#flow();
+    if (this.#inboxBytes === 0 && client.isPaused()) client.resume();
+  }
+
+  #stalled(): boolean {
+    return this.#settling !== 'no' || this.#parts.backend.socket.writableNeedDrain || this.#answers.outstanding > MAX_OUTSTANDING;
+  }
+
+  #next(): boolean {
+    for (;;) {
+      if (this.#reader.next()) return true;
+      const chunk = this.#inbox.shift();
+      if (!chunk) return false;
+      this.#inboxBytes -= chunk.length;
+      this.#reader.push(chunk);
+    }
+  }
+
+  #wait(wait: Promise<void>): void {
+    this.#busy = true;
+    const release = (): void => {
+      clearTimeout(this.#notice);
+      this.#busy = false;
+    };
+    wait.then(
+      () => {
+        release();
+        this.#pump();
+      },
+      (cause: unknown) => {
+        release();
+        this.#fail(cause);
+      },
+    );
+  }
+
+  /** Resolves when it is true, or the session is over. What is ready is sent first: it may be what is waited for. */
+  #until(condition: () => boolean): Wait {
+    if (condition()) return undefined;
+    this.#toServer.flush(this.#parts.backend.socket);
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        if (this.#ended || condition()) resolve();
+        else this.#waiters.push(wake);
+      };
+      this.#waiters.push(wake);
+    });
+  }
+
+  #progress(): void {
+    if (this.#settling === 'waiting' && this.#answers.idle) this.#settle();
+    if (this.#waiters.length > 0) for (const wake of this.#waiters.splice(0)) wake();
+    this.#pump();
+  }
+
+  /** An operation waits for a person, or for the disk: what is before it must not wait with it. */
+  #held(): void {
+    this.#toServer.flush(this.#parts.backend.socket);
+    clearTimeout(this.#notice);
+    this.#notice = setTimeout(() => {
+      if (this.#ended || !this.#busy || this.#answers.midFrame) return;
+      this.#toClient.bytes(noticeResponse('Countersign holds this statement until a person has answered.'));
+      this.#flow();
+    }, HELD_NOTICE_MS);
+    this.#notice.unref();
+  }
+
+  #ready(status: number): void {
+    if (status !== IDLE) return;
+    // Portals end with their transaction.
+    for (const portal of this.#names.portals.confirmed.values()) this.#answers.closePortal(portal);
+    this.#names.portals.clear();
+    if (this.#admission.takeCatalogTouched()) this.#parts.ground.catalogs.stale();
+  }
+
+  /** Reads again what a statement may have changed. In a failed transaction nothing can be read; it waits for the next. */
+  #settle(): void {
+    const what = this.#admission.unsettled;
+    if (what === 'nothing' || this.#answers.status === FAILED_TRANSACTION) {
+      this.#settling = 'no';
+      return;
+    }
+    this.#settling = 'reading';
+    this.#toServer.bytes(queryMessage(what === 'path' ? READ_PATH : READ_ALL));
+    this.#answers.expect({
+      kind: 'ours',
+      rows: [],
+      done: (rows) => {
+        if (this.#ended) return;
+        if (!rows)
+          return this.#fail(
+            new Problem('unsettled', 'Countersign could not read the session’s settings again, so it cannot tell what statements mean. Connect again.'),
+          );
+        if (what === 'path') this.#names.readPath(rows);
+        else this.#names.readAll(rows);
+        this.#admission.settledNow(this.#answers.status !== IDLE);
+        this.#settling = 'no';
+      },
+    });
+    this.#toServer.flush(this.#parts.backend.socket);
+  }
+
+  /** Whatever way they were changed: without these the proxy and the server would read different statements. */
+  #parameter(name: string, value: string): void {
+    if (name === 'client_encoding' ? isUtf8(value) : name !== 'standard_conforming_strings' || isOn(value)) return;
+    this.#fail(
+      new Problem(
+        'reading',
+        `${name} was changed to ${value.slice(0, 40)}, under which Countersign cannot read statements as the server does; the session is over.`,
+      ),
+    );
+  }
+}
