@@ -1,5 +1,6 @@
 /** What of a snapshot needs a person: how many asks, which are new, and how to say so. Pure. */
 import type { Person } from '../../contract/actor.ts';
+import { agentName } from '../../contract/agentName.ts';
 import type { PendingApproval } from '../../contract/approval.ts';
 import { waitsForMe } from '../../contract/approvers.ts';
 import type { Translate } from '../translate.ts';
@@ -15,7 +16,7 @@ export function fresh(seen: ReadonlySet<string>, pending: readonly PendingApprov
 
 /** Who and what in one line: the parsed effect, never the agent's prose. */
 export function headline(ask: PendingApproval, t: Translate): string {
-  return t('{0} → {1} on {2}', oneLine(ask.actor.agent.name), oneLine(ask.facts.headline), ask.connection);
+  return t('{0} → {1} on {2}', oneLine(agentName(ask.actor.agent)), oneLine(ask.facts.headline), ask.connection);
 }
 
 /** What a notification says about asks: it points to the view and decides nothing. */

@@ -1,4 +1,5 @@
 /** Sessions as a tree: day → conversation → operation, newest first. Pure. */
+import { agentName } from '../../contract/agentName.ts';
 import type { OperationSummary } from '../../contract/control.ts';
 import type { Translate } from '../translate.ts';
 
@@ -67,7 +68,7 @@ function conversations(day: string, operations: readonly OperationSummary[], lan
     return {
       kind: 'conversation',
       id: `conversation:${day}:${conversation}`,
-      label: actor === undefined ? conversation : `${actor.person.name ?? actor.person.subject} · ${actor.agent.name}`,
+      label: actor === undefined ? conversation : `${actor.person.name ?? actor.person.subject} · ${agentName(actor.agent)}`,
       description: parts.join(' · '),
       icon: actor?.agent.kind === 'terminal' ? 'terminal' : 'comment-discussion',
       // Within a conversation the order of events is what tells the story.

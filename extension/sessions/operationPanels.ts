@@ -43,7 +43,10 @@ export class OperationPanels implements vscode.Disposable {
       return;
     }
     const panel = vscode.window.createWebviewPanel(OPERATION_PANEL, vscode.l10n.t('Operation'), { viewColumn: vscode.ViewColumn.Active, preserveFocus: false });
-    panel.iconPath = vscode.Uri.joinPath(this.#extensionUri, 'media', 'icon.svg');
+    panel.iconPath = {
+      light: vscode.Uri.joinPath(this.#extensionUri, 'media', 'tab-light.svg'),
+      dark: vscode.Uri.joinPath(this.#extensionUri, 'media', 'tab-dark.svg'),
+    };
     const tab = new OperationTab(operation, panel, this.#link, this.#model, this.#log);
     this.#open.set(operation, tab);
     panel.onDidDispose(() => {
