@@ -10,7 +10,7 @@ import { Person } from './actor.ts';
 import { ANSWER_RESULTS, ApprovalAnswer, DecidedApproval, GrantView, PendingApproval } from './approval.ts';
 import { OperationDetail } from './control.ts';
 
-export const PANELS = ['approvals', 'operation'] as const;
+const PANELS = ['approvals', 'operation'] as const;
 export type Panel = (typeof PANELS)[number];
 
 const id = z.string().min(1).max(128);
@@ -60,7 +60,7 @@ export type ToOperation = z.infer<typeof ToOperation>;
 export const PANEL_COMMANDS = ['start', 'doctor', 'showLog', 'openPolicy', 'openSessions', 'openConnections'] as const;
 
 /** Longest text that a panel may put on the clipboard, in characters. */
-export const MAX_COPY_CHARS = 1_048_576;
+const MAX_COPY_CHARS = 1_048_576;
 
 const shared = [
   z.object({ type: z.literal('ready') }),

@@ -23,7 +23,6 @@ export const COMMANDS = {
   toolApproval: 'countersign.agent.reviewToolApproval',
 } as const;
 export type CommandName = keyof typeof COMMANDS;
-export type CommandId = (typeof COMMANDS)[CommandName];
 
 export const CONTAINER = 'countersign';
 export const VIEWS = { approvals: 'countersign.approvals', sessions: 'countersign.sessions', connections: 'countersign.connections' } as const;

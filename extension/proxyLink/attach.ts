@@ -10,7 +10,7 @@ import { isAlive, terminate, waitGone } from './process.ts';
 import type { Started } from './spawn.ts';
 
 /** How long a proxy that was started gets until it can be attached to, in milliseconds. */
-export const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 20_000;
 /** How long after our child ended another window's proxy may still turn up, in milliseconds. */
 const RIVAL_MS = 3_000;
 /** How long an older proxy gets to leave after it was asked to, in milliseconds. */

@@ -1,5 +1,5 @@
 /** Waits between attempts to reach the proxy, in milliseconds; the last one repeats. */
-export const WAITS_MS = [250, 500, 1000, 2000, 5000, 10_000] as const;
+const WAITS_MS = [250, 500, 1000, 2000, 5000, 10_000] as const;
 /** A link that held this long has proved itself: the next loss starts from the shortest wait. */
 export const STABLE_AFTER_MS = 30_000;
 

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 /** How long a proxy gets to deny what waits and close its records before it is killed, in milliseconds. */
-export const LEAVE_MS = 5_000;
+const LEAVE_MS = 5_000;
 const KILLED_MS = 2_000;
 const POLL_MS = 50;
 

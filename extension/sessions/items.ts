@@ -3,14 +3,14 @@ import { agentName } from '../../contract/agentName.ts';
 import type { OperationSummary } from '../../contract/control.ts';
 import type { Translate } from '../translate.ts';
 
-export interface DayNode {
+interface DayNode {
   readonly kind: 'day';
   readonly id: string;
   readonly label: string;
   readonly children: readonly ConversationNode[];
 }
 
-export interface ConversationNode {
+interface ConversationNode {
   readonly kind: 'conversation';
   readonly id: string;
   readonly label: string;
@@ -32,7 +32,7 @@ export interface OperationNode {
   readonly spoken: string;
 }
 
-export interface MoreNode {
+interface MoreNode {
   readonly kind: 'more';
   readonly id: string;
   readonly label: string;
