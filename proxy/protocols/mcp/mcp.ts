@@ -17,15 +17,23 @@ const SETTLED_MS = 10_000;
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;
 
-export const mcp: Protocol<McpConnection> = {
-  name: 'mcp',
-  serve: async (connection, host) => new Relay(connection, host),
-};
+export interface RelayTimes {
+  /** How often a client is told that a person has not answered yet, in milliseconds. */
+  readonly progressMs?: number;
+}
+
+/** @param times shorter ones are for tests */
+export function mcpRelay(times: RelayTimes = {}): Protocol<McpConnection> {
+  return { name: 'mcp', serve: async (connection, host) => new Relay(connection, host, times) };
+}
+
+export const mcp: Protocol<McpConnection> = mcpRelay();
 
 class Relay implements Served {
   readonly connection: McpConnection;
   readonly address: string;
   readonly #host: ProtocolHost;
+  readonly #times: RelayTimes;
   readonly #front: McpFront;
   readonly #modern: ModernLeg;
   readonly #mounted: { dispose(): void };
@@ -33,7 +41,8 @@ class Relay implements Served {
   #failures = 0;
   #notBefore = 0;
 
-  constructor(connection: McpConnection, host: ProtocolHost) {
+  constructor(connection: McpConnection, host: ProtocolHost, times: RelayTimes) {
+    this.#times = times;
     this.connection = connection;
     this.#host = host;
     this.address = `/mcp/${connection.name}`;
@@ -85,6 +94,7 @@ class Relay implements Served {
       identity,
       client,
       start: (session, on) => this.#start(session, on),
+      ...this.#times,
     });
     this.#sessions.add(relay);
     relay.signal.addEventListener('abort', () => this.#sessions.delete(relay), { once: true });

@@ -6,7 +6,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import type { Client } from '@modelcontextprotocol/client';
 import { Secret } from '../../../../contract/secret.ts';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
-import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import { mcp, mcpRelay } from '../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
 import { RUDE_SERVER } from './servers.ts';
 import { Stage } from './stage.ts';
@@ -36,6 +36,7 @@ async function serve(
   manners: string,
   env: Extract<McpConnection['upstream'], { transport: 'stdio' }>['env'] = new Map(),
   command?: readonly string[],
+  protocol = mcp,
 ): Promise<Served> {
   const connection: McpConnection = {
     name: 'rude',
@@ -45,7 +46,7 @@ async function serve(
     upstream: { transport: 'stdio', command: command ?? [process.execPath, script, manners], env },
   };
   stage.connections.push(connection);
-  served = await mcp.serve(connection, stage.host);
+  served = await protocol.serve(connection, stage.host);
   return served;
 }
 
@@ -231,17 +232,44 @@ describe('what a relayed server sends', () => {
     assert.deepEqual(facts?.mcp, { method: 'tools/call', tool: 'do', args: { to: '‹redacted›', n: 1 }, hints: { readOnly: true } });
     assert.deepEqual(facts?.notes, ['its server says it only reads']);
   });
+});
 
-  it('reaches the client as progress while a person thinks, and grows', async () => {
-    await serve('');
+describe('while a person thinks', () => {
+  for (const modern of [false, true]) {
+    it(`a ${modern ? 'stateless' : 'sessionful'} client is told by progress that grows, and the server's own goes on from there`, async () => {
+      stage.decide = (facts) => (facts.verb === 'tools/call' ? 'ask' : 'allow');
+      await serve('', new Map(), undefined, mcpRelay({ progressMs: 20 }));
+      const client = await stage.client('mcp/rude', { modern });
+      const seen: number[] = [];
+      let enough: () => void = () => {};
+      const told = new Promise<void>((resolve) => {
+        enough = resolve;
+      });
+      const call = client.callTool({ name: 'eager', arguments: {} }, { onprogress: (p) => void (seen.push(p.progress) === 3 && enough()) });
+      const question = await stage.question();
+      await told;
+      stage.approvals.answer({ answer: 'approve', id: question.id, digest: question.digest, scope: { what: 'exact', howLong: 'once' } }, question.actor.person);
+      await call;
+      assert.ok(seen.length >= 4 && seen.at(-1) === 1, String(seen));
+      assert.deepEqual(
+        seen,
+        [...new Set(seen)].sort((x, y) => x - y),
+      );
+    });
+  }
+
+  it('a client that hangs up is as good as one that cancels', async () => {
     stage.decide = (facts) => (facts.verb === 'tools/call' ? 'ask' : 'allow');
-    const client = await stage.client('mcp/rude', { modern: true });
-    const seen: number[] = [];
-    const call = client.callTool({ name: 'eager', arguments: {} }, { onprogress: (p) => void seen.push(p.progress) });
-    const question = await stage.question();
-    stage.approvals.answer({ answer: 'approve', id: question.id, digest: question.digest, scope: { what: 'exact', howLong: 'once' } }, question.actor.person);
+    await serve('');
+    const client = await stage.client('mcp/rude');
+    const call = client.callTool({ name: 'do', arguments: {} }).catch((cause: unknown) => cause);
+    await stage.question();
+    await client.close();
+    await stage.quiet();
     await call;
-    assert.deepEqual(seen, [1]);
+    const outcome = stage.entries.findLast((e) => e.type === 'operation.outcome');
+    assert.ok(outcome?.type === 'operation.outcome');
+    assert.equal(outcome.outcome, 'cancelled');
   });
 });
 
