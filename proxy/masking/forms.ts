@@ -1,10 +1,10 @@
 /** What stands in place of a value. None of it is ever detected again. */
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { assertNever } from '../../contract/problem.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
 
 /** Distinct values that a session numbers; beyond it a value is redacted instead. */
-export const MAX_TOKENS = 100_000;
+const MAX_TOKENS = 100_000;
 /** Longest outline of a value, in characters. */
 const MAX_SHAPE = 64;
 /** A value must be this many times as long as what a partial mask shows of it. */
@@ -18,13 +18,14 @@ export function shapeOf(value: string): string {
 
 /** Makes the replacements of one session: the same value gets the same token for as long as the session lives. */
 export class MaskForms {
-  readonly #key: Uint8Array;
+  /** Made once: a key in bytes is imported anew for every digest, which costs more than the digest. */
+  readonly #key: KeyObject;
   /** Keyed digest of the value under its name → number; holds no value. */
   readonly #tokens = new Map<string, number>();
   readonly #counts = new Map<string, number>();
 
   constructor(key: Uint8Array) {
-    this.#key = key;
+    this.#key = createSecretKey(key);
   }
 
   make(value: string, kind: MaskKind, label: string): string {

@@ -1,5 +1,5 @@
 /** Masking as the protocols use it. */
-import type { Answer, Finding } from '../../contract/response.ts';
+import type { Finding } from '../../contract/response.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
 
 export { shapeOf } from './forms.ts';
@@ -16,7 +16,7 @@ export interface Scrubbed {
 }
 
 /** Replaces one value. `kind` is the policy's; `label` says what it is (`customers.email`, `card`). */
-export interface ValueMasker {
+interface ValueMasker {
   mask(value: string, kind: MaskKind, label: string): MaskedText;
 }
 
@@ -33,11 +33,4 @@ export interface SessionMasking extends ValueMasker {
 export interface MaskStream {
   push(chunk: string): Scrubbed;
   end(): Scrubbed;
-}
-
-/** Collects the answer as the agent saw it, and (in memory, if `keepRaw`) as it was, both cut to what a person reads. */
-export interface AnswerCollector {
-  readonly masked: number;
-  answer(): Answer | undefined;
-  raw(): Answer | undefined;
 }

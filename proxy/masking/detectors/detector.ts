@@ -13,7 +13,7 @@ export const MAX_LEAD = 96;
 /** How far ahead the scanner itself looks to tell an anchor. */
 export const ANCHOR_AHEAD = 64;
 
-export interface Anchors {
+interface Anchors {
   /** Each of these characters, wherever it stands. */
   readonly chars?: string;
   /** Exact text. Where it begins with a letter or digit, it counts at the start of a word only. */

@@ -33,6 +33,8 @@ export function bearerOf(info: AuthInfo | undefined): Bearer {
 
 export interface FrontOptions {
   readonly log: Log;
+  /** Fewer sessions than usual, where each costs a process. */
+  readonly maxSessions?: number;
   /** Serves one exchange of the stateless era. */
   readonly modern: (request: globalThis.Request, options?: McpHandlerRequestOptions) => Promise<globalThis.Response>;
   /** Connects a server to a new session of the older era; `end` forgets the session. */
@@ -101,7 +103,7 @@ export class McpFront {
     await transport.handleRequest(request, response, body);
     if (transport.sessionId === undefined) await open.server.close();
     for (const oldest of this.#sessions.keys()) {
-      if (this.#sessions.size <= MAX_SESSIONS) break;
+      if (this.#sessions.size <= (this.#options.maxSessions ?? MAX_SESSIONS)) break;
       await this.#end(oldest);
     }
     return undefined;

@@ -82,11 +82,11 @@ function findOnWindows(file: string, env: Readonly<Record<string, string | undef
 }
 
 /** One argument by the rules of the C runtime. */
-export function quoteArgument(argument: string): string {
+function quoteArgument(argument: string): string {
   return `"${argument.replace(/(\\*)"/g, '$1$1\\"').replace(/(\\*)$/, '$1$1')}"`;
 }
 
 /** Nothing in it means anything to cmd.exe. */
-export function escapeForCmd(text: string): string {
+function escapeForCmd(text: string): string {
   return text.replace(/[()\][%!^"`<>&|;, *?]/g, '^$&');
 }

@@ -13,6 +13,8 @@ import { StdioServer } from './stdioServer.ts';
 
 /** A server that ends sooner than this has failed to start, in milliseconds. */
 const SETTLED_MS = 10_000;
+/** Processes of one connection for clients of the era of sessions; beyond it the session unused longest ends. */
+const MAX_PROCESSES = 32;
 /** How long a server that fails to start is left alone: first, and at most, in milliseconds. */
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;
@@ -50,6 +52,7 @@ class Relay implements Served {
     this.#modern = new ModernLeg(leg);
     this.#front = new McpFront({
       log: host.engine.log,
+      maxSessions: MAX_PROCESSES,
       modern: this.#modern.fetch,
       legacy: (identity, transport, end) => connectLegacy(leg, identity, transport, end),
     });

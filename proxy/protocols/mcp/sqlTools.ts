@@ -4,9 +4,9 @@ import { Client, DatabaseError, Query } from 'pg';
 import { Problem } from '../../../contract/problem.ts';
 
 /** Rows of a result that go to the agent. */
-export const MAX_ROWS = 200;
+const MAX_ROWS = 200;
 /** Characters of all values together that go to the agent. */
-export const MAX_CHARS = 100_000;
+const MAX_CHARS = 100_000;
 /** Rows that are counted before the rest is left alone. */
 const MAX_COUNTED = 100_000;
 

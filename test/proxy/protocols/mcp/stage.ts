@@ -17,7 +17,7 @@ import type { ProtocolHost, Served } from '../../../../proxy/protocols/protocol.
 import type { SessionHeader } from '../../../../proxy/recording/recorder.ts';
 import { freePort } from '../../daemon/freePort.ts';
 
-export const ada: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
+const ada: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
 
 export class Stage {
   readonly entries: EntryBody[] = [];
