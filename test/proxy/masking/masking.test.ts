@@ -205,7 +205,7 @@ describe('masking', () => {
       let pushed = 0;
       let out = 0;
       let masked = 0;
-      for (let i = 0; i < 12; i++) {
+      for (let i = 0; i < 5; i++) {
         const { text, findings } = stream.push(chunk);
         pushed += chunk.length;
         out += text.length;
@@ -233,7 +233,7 @@ describe('masking', () => {
 
   it('takes no longer than plain over hostile text', () => {
     const masking = session('redact');
-    const size = 100_000;
+    const size = 40_000;
     for (const run of [
       'a@',
       '@',
@@ -260,7 +260,7 @@ describe('masking', () => {
       const before = process.cpuUsage();
       masking.scrub(text);
       const { user } = process.cpuUsage(before);
-      assert.ok(user < 2_000_000, `${run}: ${user / 1000} ms for ${size} characters`);
+      assert.ok(user < 1_500_000, `${run}: ${user / 1000} ms for ${size} characters`);
     }
   });
 
