@@ -29,6 +29,14 @@ export interface Relation {
   /** Rewrite rules other than a view's own. */
   readonly rules: readonly { readonly event: 'insert' | 'update' | 'delete'; readonly definition: string }[];
   readonly triggers: boolean;
+  /** Schema of the table of the same name whose masked view this is: what it shows is masked by the server. */
+  readonly standsFor?: string;
+}
+
+/** Sessions that log in as roles of their own see other things than whoever reads the catalog. */
+export interface CatalogOptions {
+  /** Schema of masked views → schema of the tables that they stand for. */
+  readonly standIns: ReadonlyMap<string, string>;
 }
 
 export interface Routine {
@@ -109,9 +117,23 @@ export interface Catalog {
  * Reads the catalog in one read-only transaction, so that it is one snapshot. `query` must run all its statements on one
  * connection that has no transaction open; values come as text.
  */
-export async function loadCatalog(query: (sql: string) => Promise<(string | null)[][]>): Promise<Catalog> {
+export async function loadCatalog(query: (sql: string) => Promise<(string | null)[][]>, options?: CatalogOptions): Promise<Catalog> {
   const parser = await loadParser();
-  return new CatalogSnapshot(await readCatalog(query), parser);
+  const rows = await readCatalog(query);
+  return new CatalogSnapshot(options ? asMinted(rows, options) : rows, parser);
+}
+
+function asMinted(rows: CatalogRows, { standIns }: CatalogOptions): CatalogRows {
+  const tables = new Map(rows.relations.map((relation) => [JSON.stringify([relation.schema, relation.name]), relation]));
+  const relations = rows.relations.map((relation): Relation => {
+    const standsFor = standIns.get(relation.schema);
+    const table = standsFor === undefined ? undefined : tables.get(JSON.stringify([standsFor, relation.name]));
+    // What a view's own schema holds besides views is not a stand-in for anything.
+    if (!table || standsFor === undefined || relation.kind !== 'view') return relation;
+    return { ...relation, standsFor, triggers: table.triggers || table.rules.length > 0 };
+  });
+  // The role's name is random: no schema is called so.
+  return { ...rows, user: '', relations };
 }
 
 class CatalogSnapshot implements Catalog {

@@ -34,6 +34,8 @@ export interface Described {
   readonly allLiterals: boolean;
   readonly literalsDecide: boolean;
   readonly misses: readonly string[];
+  /** Columns with what they are made from, for who puts them elsewhere. */
+  readonly query: Query | undefined;
 }
 
 /** Filled in by the cases below. */
@@ -102,6 +104,7 @@ function finish(ground: Ground, found: Findings, parts: Parts): Described {
       ...(parts.control && { control: parts.control }),
       ...(parts.creates && { creates: parts.creates }),
     },
+    query: parts.query,
     literals: found.literals,
     allLiterals: found.allLiterals && sensitivity.any,
     literalsDecide: found.literalsDecide,
@@ -304,7 +307,7 @@ function execute(ground: Ground, context: Context, node: Node, parts: Parts): vo
   found.changesSession ||= inner.info.changesSession;
   found.flows.push(...inner.info.flows);
   parts.outputs = inner.info.outputs;
-  parts.query = inner.info.outputs === 'opaque' ? { columns: [], open: true } : undefined;
+  parts.query = inner.query && { columns: inner.query.columns.map((c) => ({ name: c.name, value: { ...c.value, sources: [] } })), open: inner.query.open };
   parts.headline = `EXECUTE ${name}: ${inner.info.facts.headline}`;
 }
 

@@ -135,9 +135,10 @@ export class Findings {
   }
 }
 
-/** As policy and people name it: the public schema is left out. */
-export function relationName(relation: Pick<Relation, 'schema' | 'name'>): string {
-  return relation.schema === 'public' ? relation.name : `${relation.schema}.${relation.name}`;
+/** As policy and people name it: the public schema is left out, and a masked view is called like its table. */
+export function relationName(relation: Pick<Relation, 'schema' | 'name' | 'standsFor'>): string {
+  const schema = relation.standsFor ?? relation.schema;
+  return schema === 'public' ? relation.name : `${schema}.${relation.name}`;
 }
 
 export function routineName(routine: Pick<Routine, 'schema' | 'name'>): string {

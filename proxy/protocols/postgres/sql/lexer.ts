@@ -52,9 +52,11 @@ function lex(sql: string, strict: boolean): number[] | undefined {
       const next = sql.charCodeAt(at + 1);
       if (next === QUOTE && (code | 32) !== 95) {
         const lower = code | 32;
-        if (lower === 101 || lower === 98 || lower === 120 || lower === 110) {
+        // n'…' is a keyword and a string to the server's lexer.
+        if (lower === 101 || lower === 98 || lower === 120) {
           const end = endOfString(sql, at + 1, lower === 101);
-          if (end < 0) return undefined;
+          // A bit string ends at its first quote; two in a row are no valid statement.
+          if (end < 0 || (lower !== 101 && sql.slice(at + 2, end).includes("''"))) return undefined;
           found.push(at, end, lower === 98 || lower === 120 ? BITS : STRING);
           at = end;
           continue;
@@ -83,6 +85,8 @@ function lex(sql: string, strict: boolean): number[] | undefined {
       at = end;
       continue;
     }
+    // Two dots are a token of their own, and no valid SQL.
+    if (code === 46 && sql.charCodeAt(at + 1) === 46) return undefined;
     if (code === QUOTE) {
       const end = endOfString(sql, at, false);
       if (end < 0) return undefined;
@@ -127,6 +131,7 @@ function endOfString(sql: string, quote: number, escapes: boolean): number {
     at = escapes ? endOfEscaped(sql, at) : endOfQuoted(sql, at, QUOTE);
     if (at < 0) return -1;
     const next = continuation(sql, at);
+    if (next === UNCERTAIN) return -1;
     if (next < 0) return at;
     at = next;
   }
@@ -152,16 +157,21 @@ function endOfEscaped(sql: string, start: number): number {
   return -1;
 }
 
+/** With a comment in between, the server and the parser's grammar disagree. */
+const UNCERTAIN = -2;
+
 /** 'a' <line break> 'b' is one literal: the offset of the next quote, or -1. */
 function continuation(sql: string, start: number): number {
   let broken = false;
+  let commented = false;
   for (let at = start; at < sql.length; ) {
     const code = sql.charCodeAt(at);
-    if (code === QUOTE) return broken ? at : -1;
+    if (code === QUOTE) return !broken ? -1 : commented ? UNCERTAIN : at;
     if (classOf(code) === SPACE) {
       if (code === NEWLINE || code === RETURN) broken = true;
       at++;
     } else if (code === 45 && sql.charCodeAt(at + 1) === 45) {
+      commented = true;
       at = endOfLine(sql, at);
     } else return -1;
   }

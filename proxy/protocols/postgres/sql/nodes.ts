@@ -62,6 +62,11 @@ export function sameTree(a: unknown, b: unknown, literals: boolean): boolean {
   return left.every(([key, inner]) => key in right && ((key === 'A_Const' && !literals) || sameTree(inner, right[key], literals)));
 }
 
+/** A tree as text, places left out; without `literals`, any two literals look the same. */
+export function treeText(node: unknown, literals: boolean): string {
+  return JSON.stringify(node ?? null, (key: string, value: unknown) => (key === 'location' || (key === 'A_Const' && !literals) ? undefined : value));
+}
+
 /** The column name that the server gives an output without an alias (`FigureColname` in parse_target.c). */
 export function outputName(node: Node | undefined): string {
   return figure(node)[0] ?? '?column?';

@@ -23,7 +23,7 @@ export type Parsed =
   | { readonly ok: false; readonly why: 'syntax' | 'too-long' | 'too-many' | 'not-text' | 'broken'; readonly message: string };
 
 /** What this file uses of the Emscripten module. Pointers are numbers; results are NUL-terminated UTF-8. */
-interface PgModule {
+export interface PgModule {
   _malloc(size: number): number;
   _free(pointer: number): void;
   _wasm_parse_query_raw(sql: number): number;
@@ -48,36 +48,51 @@ declare const WebAssembly: {
 };
 
 type Instantiate = (imports: object, done: (instance: WasmInstance) => void) => object;
-type Factory = (options: { locateFile?: (path: string, directory: string) => string; instantiateWasm?: Instantiate }) => Promise<PgModule>;
+export type ParserFactory = (options: {
+  locateFile?: (path: string, directory: string) => string;
+  instantiateWasm?: Instantiate;
+  printErr?: (line: string) => void;
+}) => Promise<PgModule>;
 
 interface RawTree {
   readonly stmts?: readonly { readonly stmt?: Node; readonly stmt_location?: number; readonly stmt_len?: number }[];
 }
 
+/** libpg-query's own. */
+export const createPgModule = createModule as ParserFactory;
+
 export class Parser {
+  readonly #create: ParserFactory;
   readonly #compiled: CompiledWasm;
   #module: PgModule | undefined;
+  /** Takes over at once after a trap, so that one client's odd text does not trouble the others. */
+  #spare: PgModule | undefined;
   #rebuilding: Promise<void> | undefined;
 
-  private constructor(compiled: CompiledWasm, module: PgModule) {
+  private constructor(create: ParserFactory, compiled: CompiledWasm, module: PgModule) {
+    this.#create = create;
     this.#compiled = compiled;
     this.#module = module;
   }
 
-  static async load(): Promise<Parser> {
+  /** @param create handed in by tests that make it fail */
+  static async load(create: ParserFactory = createPgModule): Promise<Parser> {
     let path = '';
-    const create = createModule as Factory;
     const module = await create({
+      // A trap is told by what it throws; it has nothing to say on our standard error.
+      printErr: () => {},
       locateFile: (name, directory) => {
         path = directory + name;
         return path;
       },
     });
     // Compiled once and kept, so that a rebuild does not depend on the file: an update may have replaced it meanwhile.
-    return new Parser(await WebAssembly.compile(await readFile(path)), module);
+    const parser = new Parser(create, await WebAssembly.compile(await readFile(path)), module);
+    await parser.#prepareSpare();
+    return parser;
   }
 
-  /** Never throws. After a trap the module is rebuilt in the background; until then everything is `broken`. */
+  /** Never throws. After a trap a spare module takes over while another is built; should that trap as well, all is `broken` until then. */
   parse(sql: string): Parsed {
     if (sql.includes('\0') || !sql.isWellFormed()) return { ok: false, why: 'not-text', message: 'the text holds a NUL or broken Unicode' };
     const bytes = Buffer.byteLength(sql);
@@ -130,20 +145,27 @@ export class Parser {
     await this.#rebuilding;
   }
 
+  /** What trapped is not used again: its memory may be in any state. */
   #rebuild(): void {
-    this.#module = undefined;
-    this.#rebuilding ??= (createModule as Factory)({
-      instantiateWasm: (imports, done) => {
-        done(new WebAssembly.Instance(this.#compiled, imports));
-        return {};
-      },
-    })
-      .then((module) => {
-        this.#module = module;
-      })
-      .finally(() => {
-        this.#rebuilding = undefined;
+    this.#module = this.#spare;
+    this.#spare = undefined;
+    this.#rebuilding ??= this.#prepareSpare().finally(() => {
+      this.#rebuilding = undefined;
+    });
+  }
+
+  async #prepareSpare(): Promise<void> {
+    while (!this.#spare || !this.#module) {
+      const module = await this.#create({
+        printErr: () => {},
+        instantiateWasm: (imports, done) => {
+          done(new WebAssembly.Instance(this.#compiled, imports));
+          return {};
+        },
       });
+      if (this.#module) this.#spare = module;
+      else this.#module = module;
+    }
   }
 }
 

@@ -3,7 +3,7 @@
  * for all of them, cannot: then an UPDATE or DELETE is a bulk change.
  */
 import type { A_Expr, Node } from 'libpg-query';
-import { as, kindOf, sameTree, strings, walk } from './nodes.ts';
+import { as, kindOf, sameTree, strings, treeText, walk } from './nodes.ts';
 import type { Context, Item } from './scope.ts';
 
 export function isSelective(context: Context, node: Node | undefined, target: Item): boolean {
@@ -20,7 +20,7 @@ function judge(context: Context, node: Node, target: Item): boolean {
       if (body?.boolop === 'NOT_EXPR') return args.every((arg) => isSelective(context, arg, target));
       // `x or false` is x; `x is null or x is not null` is everything.
       const open = args.filter((arg) => !isFalse(arg));
-      if (open.some((arg, i) => open.slice(i + 1).some((other) => areOpposite(context, arg, other)))) return false;
+      if (coverEverything(context, open)) return false;
       return open.every((arg) => isSelective(context, arg, target));
     }
     case 'CurrentOfExpr':
@@ -82,23 +82,60 @@ function same(context: Context, a: Node | undefined, b: Node | undefined): boole
   return sameTree(a, b, true);
 }
 
-function areOpposite(context: Context, a: Node, b: Node): boolean {
-  const [x, y] = [as(a, 'NullTest'), as(b, 'NullTest')];
-  if (x && y && x.nulltesttype !== y.nulltesttype) return same(context, x.arg, y.arg);
-  for (const [one, other] of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    const not = as(one, 'BoolExpr');
-    if (not?.boolop === 'NOT_EXPR' && same(context, not.args?.[0], other)) return true;
+/** Among the arms of an OR there are two of which one always holds (NULLs apart). One pass, however many arms. */
+function coverEverything(context: Context, arms: readonly Node[]): boolean {
+  const exact = new Map<string, Set<string>>();
+  const loose = new Map<string, Set<string>>();
+  for (const arm of arms) {
+    for (const [subject, says] of claims(arm)) {
+      const [full, bare] = [treeText(subject, true), treeText(subject, false)];
+      // The same but for literals: of this shape, one text covers everything and another does not.
+      if (opposes(loose, bare, says) && full !== bare) context.found.literalsDecide = true;
+      if (opposes(exact, full, says)) return true;
+    }
   }
-  const [p, q] = [as(a, 'A_Expr'), as(b, 'A_Expr')];
-  const operators = [strings(p?.name)[0], strings(q?.name)[0]].toSorted().join(' ');
-  return p !== undefined && q !== undefined && COMPLEMENTS.has(operators) && same(context, p.lexpr, q.lexpr) && same(context, p.rexpr, q.rexpr);
+  return false;
 }
 
-/** Pairs of operators of which one always holds (NULLs apart). */
-const COMPLEMENTS: ReadonlySet<string> = new Set(['<> =', '!= =', '< >=', '<= >', '<= >=']);
+/** What an arm says, of what: `x is null`, `a > b`, and of any condition that it holds or does not. */
+function claims(arm: Node): readonly (readonly [subject: unknown, says: string])[] {
+  const not = as(arm, 'BoolExpr');
+  if (not?.boolop === 'NOT_EXPR') return [[not.args?.[0], 'not']];
+  const test = as(arm, 'NullTest');
+  if (test) return [[test.arg, test.nulltesttype ?? '']];
+  const expr = as(arm, 'A_Expr');
+  if (expr?.kind === 'AEXPR_OP') {
+    return [
+      [arm, 'is'],
+      [[expr.lexpr, expr.rexpr], strings(expr.name)[0] ?? ''],
+    ];
+  }
+  return [[arm, 'is']];
+}
+
+const OPPOSITES: ReadonlyMap<string, readonly string[]> = new Map([
+  ['is', ['not']],
+  ['not', ['is']],
+  ['IS_NULL', ['IS_NOT_NULL']],
+  ['IS_NOT_NULL', ['IS_NULL']],
+  ['=', ['<>']],
+  ['<>', ['=']],
+  ['<', ['>=']],
+  ['>', ['<=']],
+  ['<=', ['>', '>=']],
+  ['>=', ['<', '<=']],
+  ['~~', ['!~~']],
+  ['!~~', ['~~']],
+  ['~', ['!~']],
+  ['!~', ['~']],
+]);
+
+function opposes(seen: Map<string, Set<string>>, subject: string, says: string): boolean {
+  const before = seen.get(subject);
+  if (before && (OPPOSITES.get(says) ?? []).some((opposite) => before.has(opposite))) return true;
+  seen.set(subject, (before ?? new Set()).add(says));
+  return false;
+}
 
 function isTrue(node: Node | undefined): boolean {
   return as(node, 'A_Const')?.boolval?.boolval === true;

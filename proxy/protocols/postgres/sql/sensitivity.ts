@@ -76,7 +76,7 @@ export class Sensitivity {
 
   /** What a view does when it is read; undefined for what is stored. */
   behind(relation: Relation): Findings | undefined {
-    if (relation.kind !== 'view' || relation.definition === undefined) return undefined;
+    if (relation.kind !== 'view' || relation.definition === undefined || relation.standsFor !== undefined) return undefined;
     this.#of(relation);
     return this.#behind.get(relation.oid);
   }
@@ -112,6 +112,8 @@ export class Sensitivity {
 
   #compute(relation: Relation): ReadonlyMap<number, readonly Taint[]> {
     const columns = new Map<number, readonly Taint[]>();
+    // The server has masked it: nothing sensitive comes out of it, and asking about it gives nothing away.
+    if (relation.standsFor !== undefined) return columns;
     const planned = this.#planned.get(relation.oid);
     const revealing = this.#revealing(relation);
     for (const column of relation.columns) {

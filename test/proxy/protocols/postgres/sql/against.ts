@@ -12,7 +12,7 @@ const FRAGMENTS = ['ada@', 'bob@', '@example', '123-45', '45-6789', '987-65', '6
 /** Everything in which a seeded value could be recognised by eye or by simple means. */
 const CANARIES: readonly string[] = [
   ...FRAGMENTS,
-  ...FRAGMENTS.map((f) => [...f].toReversed().join('')),
+  ...FRAGMENTS.map((f) => f.split('').toReversed().join('')),
   ...SEEDED.map((s) => Buffer.from(s).toString('hex')),
   ...SEEDED.map((s) => Buffer.from(s).toString('base64').slice(0, -3)),
 ].map((s) => s.toLowerCase());

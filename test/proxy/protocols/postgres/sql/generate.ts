@@ -1,5 +1,5 @@
 /** Queries over the corpus's schema, made at random: nested, joined, with expressions over sensitive and other columns. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 
 interface Source {
   /** As it stands in FROM, with an alias. */
