@@ -1,5 +1,5 @@
 /** What makes this installation itself: its key, and the ids and digests that come of it. */
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import type { Digest } from '../../contract/ids.ts';
 import { Problem } from '../../contract/problem.ts';
@@ -32,9 +32,10 @@ export function installationKey(file: string): Secret {
 
 /** `Engine.digest`: HMAC-SHA-256 over the parts, each behind its length, so that no two lists of parts read the same. */
 export function digestWith(key: Secret): Engine['digest'] {
-  const bytes = Buffer.from(key.reveal(), 'hex');
+  // Imported once: for every digest anew it would cost more than the digest.
+  const imported = createSecretKey(key.reveal(), 'hex');
   return (parts) => {
-    const hmac = createHmac('sha256', bytes);
+    const hmac = createHmac('sha256', imported);
     const length = Buffer.alloc(4);
     for (const part of parts) {
       const data = part === null ? null : typeof part === 'string' ? Buffer.from(part, 'utf8') : part;

@@ -72,22 +72,40 @@ export interface Replaced {
 
 const JSONB_VERSION = 1;
 
-/** @returns undefined where the value stays as it is */
-export function replace(action: Action, buffer: Buffer, start: number, end: number, masking: SessionMasking): Replaced | undefined {
+/**
+ * @param outlined whether a person will see it: then its outline is told, too
+ * @returns undefined where the value stays as it is
+ */
+export function replace(action: Action, buffer: Buffer, start: number, end: number, masking: SessionMasking, outlined: boolean): Replaced | undefined {
   const jsonb = action.form === 'jsonb' && action.format === 1;
   const from = jsonb ? start + 1 : start;
   if (from >= end) return undefined;
-  return action.kind === 'mask' ? masked(action, buffer, from, end, jsonb, masking) : scanned(action, buffer, from, end, jsonb, masking);
+  return action.kind === 'mask' ? masked(action, buffer, from, end, jsonb, masking, outlined) : scanned(action, buffer, from, end, jsonb, masking);
 }
 
-function masked(action: Extract<Action, { kind: 'mask' }>, buffer: Buffer, start: number, end: number, jsonb: boolean, masking: SessionMasking): Replaced {
-  const original = buffer.toString('utf8', start, end);
+function masked(
+  action: Extract<Action, { kind: 'mask' }>,
+  buffer: Buffer,
+  start: number,
+  end: number,
+  jsonb: boolean,
+  masking: SessionMasking,
+  outlined: boolean,
+): Replaced {
   const readable = action.format === 0 || isTextLike(action.typeOid);
-  const finding = { label: action.label, by: action.by, mask: action.mask, shape: readable ? shapeOf(original) : '' };
-  if (!readable) return { value: null, findings: [finding] };
+  if (!readable) return { value: null, findings: [found(action, '')] };
+  const original = buffer.toString('utf8', start, end);
   const text = masking.mask(original, action.mask, action.label);
-  return { value: dressed(text, action.form), ...(jsonb && { prefix: JSONB_VERSION }), findings: [finding] };
+  const findings = outlined ? [found(action, shapeOf(original))] : ONE_FINDING;
+  return jsonb ? { value: dressed(text, action.form), prefix: JSONB_VERSION, findings } : { value: dressed(text, action.form), findings };
 }
+
+function found({ by, label, mask }: Extract<Action, { kind: 'mask' }>, shape: string): Omit<Finding, 'at'> {
+  return { label, by, mask, shape };
+}
+
+/** Stands for a finding that is counted and not shown: of millions of values, only the first rows' are described. */
+const ONE_FINDING: Replaced['findings'] = [{ label: '', by: 'column', mask: 'redact', shape: '' }];
 
 /** A mask in the form that the type's readers expect. */
 function dressed(text: string, form: Form): string {

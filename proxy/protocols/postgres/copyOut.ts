@@ -88,7 +88,7 @@ export class CopyOut {
         continue;
       }
       const bytes = Buffer.from(field.value);
-      const replaced = replace(action, bytes, 0, bytes.length, this.#masking);
+      const replaced = replace(action, bytes, 0, bytes.length, this.#masking, this.#collector.wants);
       if (!replaced) {
         shown.push(field.value);
         continue;

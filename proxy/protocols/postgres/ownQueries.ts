@@ -9,9 +9,19 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 /** Most rows that one of our own statements may return. */
 const MAX_ROWS = 2_000_000;
 
+/** The database refused one of our own statements. */
+export class StatementRefused extends Problem {
+  readonly sqlstate: string;
+
+  constructor(sqlstate: string, message: string) {
+    super('own-statement', `the database refused one of the proxy’s own statements: ${message}`);
+    this.sqlstate = sqlstate;
+  }
+}
+
 interface Running {
   readonly rows: (string | null)[][];
-  error?: string;
+  error?: StatementRefused;
   readonly resolve: (rows: (string | null)[][]) => void;
   readonly reject: (cause: Error) => void;
 }
@@ -36,12 +46,15 @@ export function ownQueries(backend: Backend): (sql: string) => Promise<(string |
           if (running.rows.length >= MAX_ROWS) throw new Problem('too-large', `the catalog has more than ${MAX_ROWS} rows`);
           running.rows.push(readRow(body));
         } else if (reader.type === BACK.error) {
-          running.error ??= readDiagnostic(reader.buffer, reader.start, reader.end).get('M') ?? 'error';
+          const diagnostic = readDiagnostic(reader.buffer, reader.start, reader.end);
+          running.error ??= new StatementRefused(diagnostic.get('C') ?? '', diagnostic.get('M') ?? 'error');
         } else if (reader.type === BACK.ready) {
           const { error, resolve, reject, rows } = running;
           running = undefined;
+          // Between statements it may rest as long as it likes.
+          socket.setTimeout(0);
           if (error === undefined) resolve(rows);
-          else reject(new Problem('own-statement', `the database refused one of the proxy’s own statements: ${error}`));
+          else reject(error);
         }
       }
     } catch (cause) {
@@ -51,13 +64,14 @@ export function ownQueries(backend: Backend): (sql: string) => Promise<(string |
   });
   socket.on('error', fail);
   socket.on('close', () => fail(new Problem('unreachable', 'the database closed the connection')));
-  socket.setTimeout(STATEMENT_TIMEOUT_MS, () => socket.destroy(new Problem('unreachable', 'the database did not answer in time')));
+  socket.on('timeout', () => socket.destroy(new Problem('unreachable', 'the database did not answer in time')));
   socket.resume();
   return (sql) =>
     new Promise((resolve, reject) => {
       if (broken) return reject(broken);
       if (running) return reject(new Error('a statement is running already'));
       running = { rows: [], resolve, reject };
+      socket.setTimeout(STATEMENT_TIMEOUT_MS);
       socket.write(queryMessage(sql));
     });
 }

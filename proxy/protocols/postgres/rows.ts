@@ -74,7 +74,7 @@ export class Rows {
         const length = fieldLength(buffer, field, next);
         const action = this.#actions[i];
         if (action && length > 0) {
-          const replaced = replace(action, buffer, field + 4, field + 4 + length, this.#masking);
+          const replaced = replace(action, buffer, field + 4, field + 4 + length, this.#masking, false);
           if (replaced) {
             writer.copy(buffer, kept, field);
             writeField(writer, replaced.value, replaced.prefix);
@@ -116,7 +116,7 @@ export class Rows {
       const column = this.#columns[i];
       const text = length < 0 ? null : large ? '…' : readable(buffer, from, to, column?.format ?? 0, column?.typeOid ?? 25);
       raw.push(text);
-      const replaced = action && length > 0 ? replace(action, buffer, from, to, this.#masking) : undefined;
+      const replaced = action && length > 0 ? replace(action, buffer, from, to, this.#masking, true) : undefined;
       if (replaced) {
         writer ??= new FrameWriter(end - start + 256);
         writer.copy(buffer, kept, field);

@@ -52,6 +52,12 @@ async function verifierOf(password: string, salt: Buffer, iterations: number): P
   return { salt, iterations, storedKey: hash(hmac(salted, 'Client Key')), serverKey: hmac(salted, 'Server Key') };
 }
 
+/** What `CREATE ROLE … PASSWORD` takes in place of a password, so that the server never sees one. */
+export async function scramVerifier(password: Secret): Promise<string> {
+  const { iterations, salt, serverKey, storedKey } = await verifierOf(password.reveal(), randomBytes(SALT_BYTES), ITERATIONS);
+  return `${MECHANISM}$${iterations}:${salt.toString('base64')}$${storedKey.toString('base64')}:${serverKey.toString('base64')}`;
+}
+
 /** One derivation a secret: logins are many, and each costs milliseconds. */
 const verifiers = new WeakMap<Secret, Promise<Verifier>>();
 /** For logins that do not exist: the same steps, so that their time and answers tell nothing. */
