@@ -19,7 +19,7 @@ import { readSmallFile, writePrivateFile } from './privateFile.ts';
 import { readStartLine } from './startLine.ts';
 
 /** How the process ends. */
-export const EXIT = { done: 0, failed: 1, alreadyRunning: 3 } as const;
+const EXIT = { done: 0, failed: 1, alreadyRunning: 3 } as const;
 /** How long the proxy stays when the last window has gone and no session is open, in milliseconds. */
 const GRACE_MS = 60_000;
 /** How long a proxy that is starting or leaving may take until another one gives up on it, in milliseconds. */

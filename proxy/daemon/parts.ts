@@ -17,7 +17,7 @@ export interface PolicyPart {
 }
 
 /** The record, and questions to it. */
-export interface RecordPart extends Recorder {
+interface RecordPart extends Recorder {
   readonly revision: () => number;
   operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
   operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;

@@ -28,7 +28,7 @@ export interface Paths {
   readonly recordings: string;
 }
 
-export function thisMachine(): Machine {
+function thisMachine(): Machine {
   return { platform: process.platform, env: process.env, home: homedir() };
 }
 
@@ -89,7 +89,7 @@ function pipeName(state: string): string {
 }
 
 /** Creates a folder that only its owner can enter, or checks that the one there is such a folder and no link to another. */
-export function privateFolder(folder: string, code: 'state-folder' | 'runtime-folder'): void {
+function privateFolder(folder: string, code: 'state-folder' | 'runtime-folder'): void {
   try {
     makeFolder(folder);
     const stat = lstatSync(folder);

@@ -29,6 +29,7 @@ interface Entry {
 export class Serving {
   readonly #options: ServingOptions;
   readonly #entries = new Map<string, Entry>();
+  #order: readonly string[] = [];
   /** Stops that are under way: a connection that is served anew needs the port that the old one frees. */
   readonly #stopping = new Map<string, Promise<void>>();
 
@@ -42,6 +43,7 @@ export class Serving {
       const wanted = connections.get(name);
       if (!wanted || configText(wanted) !== entry.text) void this.#stop(name, entry, `the policy for ${name} changed; connect again`);
     }
+    this.#order = [...connections.keys()];
     for (const [name, config] of connections) {
       if (this.#entries.has(name)) continue;
       const entry: Entry = { config, text: configText(config), stopped: false, starting: Promise.resolve() };
@@ -63,7 +65,10 @@ export class Serving {
 
   /** Everything that is served, in the order of the policy. */
   get all(): readonly { readonly config: ConnectionConfig; readonly served: Served | undefined; readonly state: ServedState }[] {
-    return [...this.#entries].map(([name, { config, served }]) => ({ config, served, state: this.state(name) }));
+    return this.#order.flatMap((name) => {
+      const entry = this.#entries.get(name);
+      return entry ? { config: entry.config, served: entry.served, state: this.state(name) } : [];
+    });
   }
 
   /** A secret has come or changed: whoever uses it tries again. */
@@ -136,7 +141,10 @@ export function secretNames(config: ConnectionConfig): readonly string[] {
 
 /** Every secret that a connection uses, wherever it comes from. */
 export function secretRefs(config: ConnectionConfig): readonly { readonly from: 'secret' | 'env' | 'file'; readonly name: string }[] {
-  if (config.protocol === 'postgres') return config.password ? [config.password] : [];
+  if (config.protocol === 'postgres') {
+    const ref = config.credential?.admin ?? config.password;
+    return ref ? [ref] : [];
+  }
   const values = config.upstream.transport === 'stdio' ? config.upstream.env : config.upstream.headers;
   return [...values.values()].filter((value) => typeof value !== 'string');
 }

@@ -8,7 +8,7 @@ import { type Serving, secretRefs } from './serving.ts';
 /** Version of the MCP definitions handed to an editor: raised when what a server offers changes by an update. */
 const MCP_VERSION = '1';
 /** Path of our own MCP server; a relayed connection is found below it. */
-export const OWN_MCP_PATH = 'mcp';
+const OWN_MCP_PATH = 'mcp';
 
 export function connectionViews(serving: Serving, secrets: Secrets): ConnectionView[] {
   return serving.all.map(({ config, served, state }) => ({
@@ -65,7 +65,8 @@ export function surfaceAccess(window: string, { serving, clients, httpPort }: Ac
     url.username = user;
     url.password = password.reveal();
     url.pathname = `/${encodeURIComponent(at.database)}`;
-    environment[`COUNTERSIGN_DSN_${config.name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`] = url.href;
+    // Of two names that read alike as a variable, the first in the policy has it.
+    environment[`COUNTERSIGN_DSN_${config.name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`] ??= url.href;
     if (environment.PGHOST !== undefined) continue;
     environment.PGHOST = at.host;
     environment.PGPORT = String(at.port);
@@ -76,8 +77,12 @@ export function surfaceAccess(window: string, { serving, clients, httpPort }: Ac
     environment.PGREQUIREAUTH = 'scram-sha-256';
   }
   if (httpPort === undefined) return { environment, mcp: [] };
-  const headers = { Authorization: `Bearer ${clients.issueBearer(window).reveal()}` };
+  const token = clients.issueBearer(window).reveal();
+  const headers = { Authorization: `Bearer ${token}` };
   const base = `http://127.0.0.1:${httpPort}/${OWN_MCP_PATH}`;
+  // For `proxy mcp <name>`, which agents that run in a terminal start.
+  environment.COUNTERSIGN_MCP_URL = base;
+  environment.COUNTERSIGN_MCP_TOKEN = token;
   const relayed = serving.all.filter(({ config, served }) => config.protocol === 'mcp' && served);
   return {
     environment,

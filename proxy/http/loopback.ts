@@ -7,7 +7,7 @@ import type { Clients } from '../protocols/protocol.ts';
 import { MAX_BODY_BYTES, readJson } from './body.ts';
 import { bearerOf, rejection } from './guard.ts';
 
-export const LOOPBACK = '127.0.0.1';
+const LOOPBACK = '127.0.0.1';
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 const MAX_CONNECTIONS = 256;

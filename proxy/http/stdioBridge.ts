@@ -46,6 +46,10 @@ export async function carry(bridge: Bridge): Promise<void> {
     if (message.method === 'initialize' || message.id === undefined) await sent;
   }
   await Promise.all(running);
+  if (state.session === undefined) return;
+  // The session ends with the client, not with a time-out.
+  const headers = { Authorization: `Bearer ${bridge.token}`, 'Mcp-Session-Id': state.session };
+  await fetch(bridge.endpoint, { method: 'DELETE', headers, redirect: 'error' }).catch(() => undefined);
 }
 
 interface BridgeState {

@@ -16,8 +16,8 @@ import type { Engine } from '../pipeline/engine.ts';
 import type { ClientIdentity, Clients } from '../protocols/protocol.ts';
 
 /** Surface of terminals and database clients, by login; surface of MCP clients, by bearer token. */
-export const TERMINAL = 'terminal';
-export const MCP = 'mcp';
+const TERMINAL = 'terminal';
+const MCP = 'mcp';
 type Surface = typeof TERMINAL | typeof MCP;
 
 /** How long a login is good for, in milliseconds. */

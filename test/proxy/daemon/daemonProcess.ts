@@ -9,9 +9,9 @@ import { ProxyFile } from '../../../contract/daemon.ts';
 import { Secret } from '../../../contract/secret.ts';
 import { ControlClient } from '../../../proxy/control/client.ts';
 
-const MAIN = resolve(import.meta.dirname, '../../../proxy/main.ts');
+export const MAIN = resolve(import.meta.dirname, '../../../proxy/main.ts');
 
-export interface Exit {
+interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { type DoctorCheck, METHODS, type SurfaceAccess } from '../../../contract/control.ts';
 import { ProxyFile } from '../../../contract/daemon.ts';
 import { Home } from './daemonProcess.ts';
@@ -104,6 +105,26 @@ describe('the proxy’s start', { timeout: 60_000 }, () => {
     const { policy } = await (await home.attach(at)).until(() => true);
     assert.ok(policy.problems.length > 0);
     assert.equal(policy.problems[0]?.file, join(home.path, 'countersign.yaml'));
+  });
+
+  it('is the language server of policy files, which judges a file as the layer it is', async () => {
+    const { at } = await home.start();
+    const client = await home.attach(at);
+    const published = new Map<string, (found: { message: string; range: { start: { line: number } } }[]) => void>();
+    client.rpc.onNotification('textDocument/publishDiagnostics', (params: { uri: string; diagnostics: [] }) => published.get(params.uri)?.(params.diagnostics));
+    const diagnose = async (path: string, text: string): Promise<string> => {
+      const uri = pathToFileURL(path).href;
+      const found = new Promise<{ message: string; range: { start: { line: number } } }[]>((resolve) => published.set(uri, resolve));
+      await client.rpc.sendNotification('textDocument/didOpen', { textDocument: { uri, languageId: 'yaml', version: 1, text } });
+      return (await found).map(({ message, range }) => `${range.start.line}: ${message}`).join('\n');
+    };
+    assert.match(await diagnose(join(home.path, 'countersign.yaml'), 'version: 1\nrules:\n  - id: x\n    verdikt: ask\n'), /^3: .*verdikt/m);
+    const loosening = 'version: 1\ndefaults: { write: allow }\n';
+    assert.equal(await diagnose(join(home.path, 'other', '..', 'countersign.yaml'), loosening), '');
+    assert.notEqual(await diagnose(join(home.path, 'workspace', 'countersign.yaml'), loosening), '');
+    const uri = pathToFileURL(join(home.path, 'countersign.yaml')).href;
+    const items = (await client.request('textDocument/completion', { textDocument: { uri }, position: { line: 3, character: 4 } })) as { label: string }[];
+    assert.ok(items.some(({ label }) => label === 'verdict'));
   });
 
   it('refuses an organisation’s policy that is not named by its whole path', async () => {
