@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { describe, it } from 'node:test';
 
 const ROOT = resolve(import.meta.dirname, '..');
-const AREAS = ['contract', 'proxy', 'gateway', 'extension', 'webview', 'cli', 'demo', 'scripts', 'test'] as const;
+const AREAS = ['contract', 'proxy', 'gateway', 'extension', 'webview', 'cli', 'demo', 'scripts', 'test', 'bench'] as const;
 type Area = (typeof AREAS)[number];
 
 /** What each part may import of ours besides itself. Anything else is a mistake in the design, not in this table. */
@@ -18,6 +18,7 @@ const MAY_IMPORT: Record<Area, readonly Area[]> = {
   demo: ['contract'],
   scripts: ['contract', 'proxy', 'demo'],
   test: [...AREAS],
+  bench: ['contract', 'proxy', 'demo', 'test'],
 };
 
 /** Modules that a part may not use: the panels and the contract run where there is no Node and no editor. */

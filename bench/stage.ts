@@ -1,0 +1,126 @@
+/** What a PostgreSQL benchmark is played on: one server, and three ways to it: straight, through PgBouncer, through the proxy. */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Client } from 'pg';
+import { METHODS, SurfaceAccess } from '../contract/control.ts';
+import { SUPERUSER, startPostgres } from '../demo/postgres.ts';
+import { Home } from '../test/proxy/daemon/daemonProcess.ts';
+import { freePort } from '../test/proxy/daemon/freePort.ts';
+import { startPgBouncer } from './pgbouncer.ts';
+
+/** The proxy to measure: a bundle. */
+const BUNDLE = process.env.BENCH_PROXY ?? resolve(import.meta.dirname, '../dist/proxy.cjs');
+/** Flags for the proxy's Node, separated by spaces: `--cpu-prof --cpu-prof-dir=/tmp/prof` shows what a figure is made of. */
+const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? '').split(' ').filter((flag) => flag !== '');
+const DATABASE = 'bench';
+const PEOPLE = 500_000;
+/** Three columns of five are masked: the policy below says how. */
+const PEOPLE_TABLE = `
+CREATE TABLE people (id int PRIMARY KEY, city text NOT NULL, email text NOT NULL, ssn text NOT NULL, card text NOT NULL);
+INSERT INTO people SELECT i, (ARRAY['Utrecht', 'Turin', 'Tartu', 'Toledo', 'Tromsø'])[1 + i % 5], 'person' || i || '@mail.example',
+  lpad((1 + i % 898)::text, 3, '0') || '-' || lpad((1 + i % 98)::text, 2, '0') || '-' || lpad((1 + i % 9998)::text, 4, '0'), '4' || lpad((i::bigint * 7919 % 1000000000000000)::text, 15, '0')
+  FROM generate_series(1, ${PEOPLE}) i;
+VACUUM (ANALYZE, FREEZE) people;
+`;
+
+const policy = (port: number): string => `
+version: 1
+defaults: { read: allow, write: ask, unknown: ask }
+connections:
+  shop:
+    protocol: postgres
+    upstream: postgres://${SUPERUSER}@127.0.0.1:${port}/${DATABASE}
+    password: env:BENCH_PASSWORD
+    sensitive: { people.email: partial, people.ssn: redact, people.card: token }
+rules:
+  - { id: no-salaries, match: { target: [salaries, 'hr.*'] }, verdict: deny, say: Salaries are not for agents. }
+  - { id: no-mass-change, match: { effect: [delete, write], bulk: true }, verdict: deny, say: Changing every row is a migration. Write one. }
+  - { id: schema-is-reviewed, match: { effect: [schema, admin] }, verdict: ask, say: Schema changes go through a migration. }
+  - { id: orders, match: { connection: shop, effect: write, target: orders }, verdict: ask, expires: 10m }
+  - { id: bulk-reads-of-people, match: { effect: read, target: [payroll, patients] }, verdict: ask }
+  - { id: after-reading-people, when: 'op.effect == "send" && conversation.read.exists(t, t.sensitive)', verdict: ask }
+`;
+
+/** One way to the database. */
+export interface Way {
+  readonly name: 'direct' | 'pgbouncer' | 'proxy';
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  readonly database: string;
+  /** The process in between; undefined where there is none. */
+  readonly pid: number | undefined;
+}
+
+export interface Stage {
+  readonly direct: Way;
+  readonly proxy: Way;
+  /** Undefined where the machine has no PgBouncer. */
+  readonly pgbouncer: Way | undefined;
+  stop(): Promise<void>;
+}
+
+export async function setStage(): Promise<Stage> {
+  const stops: (() => unknown)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const one of stops.reverse()) await one();
+  };
+  try {
+    const password = randomBytes(12).toString('hex');
+    const folder = mkdtempSync(join(tmpdir(), 'countersign-bench-'));
+    stops.push(() => rmSync(folder, { recursive: true, force: true }));
+    const settings = ['fsync=off', 'max_connections=400', 'shared_buffers=256MB', 'max_wal_size=4GB', 'autovacuum=off'];
+    const server = await startPostgres({ folder, port: await freePort(), password, settings });
+    stops.push(() => server.stop());
+    await fill(server.port, password);
+    const direct: Way = { name: 'direct', port: server.port, user: SUPERUSER, password, database: DATABASE, pid: undefined };
+
+    const bouncer = await startPgBouncer({ port: server.port, database: DATABASE, user: SUPERUSER, password }, await freePort());
+    if (bouncer) stops.push(() => bouncer.stop());
+    return {
+      direct,
+      pgbouncer: bouncer && { ...direct, name: 'pgbouncer', port: bouncer.port, pid: bouncer.pid },
+      proxy: await startProxy(server.port, password, stops),
+      stop,
+    };
+  } catch (cause) {
+    await stop();
+    throw cause;
+  }
+}
+
+async function fill(port: number, password: string): Promise<void> {
+  const login = { host: '127.0.0.1', port, user: SUPERUSER, password };
+  const admin = new Client({ ...login, database: 'postgres' });
+  await admin.connect();
+  await admin.query(`CREATE DATABASE ${DATABASE}`);
+  await admin.end();
+  const client = new Client({ ...login, database: DATABASE });
+  await client.connect();
+  for (const statement of PEOPLE_TABLE.split(';\n')) if (statement.trim() !== '') await client.query(statement);
+  await client.end();
+}
+
+async function startProxy(upstream: number, password: string, stops: (() => unknown)[]): Promise<Way> {
+  const home = new Home({ BENCH_PASSWORD: password }, BUNDLE);
+  stops.push(() => home.remove());
+  writeFileSync(join(home.path, 'countersign.yaml'), policy(upstream), { mode: 0o600 });
+  const { at, child, exit } = await home.start({ nodeFlags: NODE_FLAGS });
+  const client = await home.attach(at);
+  stops.push(async () => {
+    client.close();
+    // A profile is written on the way out, which a kill would not leave time for.
+    if (NODE_FLAGS.length > 0) child.kill('SIGTERM');
+    if (NODE_FLAGS.length > 0) await exit;
+  });
+  const up = await client.until(
+    ({ connections, policy }) => policy.problems.length > 0 || connections.some(({ state }) => state === 'ready' || state === 'failed'),
+  );
+  const problem = up.policy.problems[0]?.message ?? up.connections[0]?.problem;
+  if (problem !== undefined) throw new Error(`the proxy does not serve the database: ${problem}`);
+  const { environment } = SurfaceAccess.parse(await client.request(METHODS.access));
+  const { PGDATABASE = '', PGPASSWORD = '', PGPORT = '', PGUSER = '' } = environment;
+  return { name: 'proxy', port: Number(PGPORT), user: PGUSER, password: PGPASSWORD, database: PGDATABASE, pid: at.pid };
+}
