@@ -40,6 +40,8 @@ export async function runCheck({ vsix, say }: CheckOptions): Promise<number> {
       const picture = join(tmpdir(), 'countersign-check-failed.png');
       await browser?.page.screenshot({ path: picture }).catch(() => undefined);
       if (browser) say(`  The editor at that moment: ${picture}`);
+      const log = join(demo.home, 'log', 'proxy.log');
+      if (existsSync(log)) say(`  The end of the proxy’s log:\n${readFileSync(log, 'utf8').slice(-4000)}`);
     }
   };
 
@@ -81,10 +83,10 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
   await step('the agent reads customers, and gets them masked', async () => {
     await person.ask(PROMPTS.look);
     await person.waitForChat(/This is what I was given/);
-    const shown = JSON.stringify(demo.model.requests.at(-1)) + (await person.chatText());
+    const shown = demo.model.toolResults.join('\n') + (await person.chatText());
     for (const secret of [first.email, first.ssn, first.card]) assert.ok(!shown.includes(secret), `the agent was shown ${secret}`);
-    assert.match(shown, /‹redacted›/);
-    assert.match(shown, /‹customers\.card·1›|‹card·1›/);
+    assert.match(shown, /‹redacted›/, shown);
+    assert.match(shown, /‹card·1›/, shown);
     return undefined;
   });
 
@@ -94,7 +96,7 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
     await person.typeInTerminal(`psql -XAt -c "select email, ssn from customers where id = 1" > psql.txt 2>&1; echo done >> psql.txt`);
     const text = await eventually(
       () => (existsSync(out) && readFileSync(out, 'utf8').includes('done') ? readFileSync(out, 'utf8') : undefined),
-      'psql’s answer',
+      () => 'psql’s answer',
     );
     assert.ok(text.includes('‹redacted›'), text);
     assert.ok(!text.includes(first.ssn) && !text.includes(first.email), text);
@@ -105,7 +107,7 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
     const before = await staleOrders(demo);
     await person.ask(PROMPTS.refund);
     const { waitedMs } = await person.waitForAsk();
-    assert.ok(waitedMs < ASK_SHOWN_MS, `it took ${waitedMs} ms from the question to the screen`);
+    assert.ok(waitedMs !== undefined && waitedMs < ASK_SHOWN_MS, `it took ${waitedMs} ms from the question to the screen`);
     const card = await person.currentCard();
     for (const part of ['UPDATE', 'orders', 'shop-writes', "status = 'refunded'"]) assert.ok(card.includes(part), `the card does not say ${part}:\n${card}`);
     assert.equal(await staleOrders(demo), before, 'the statement ran before anyone answered');
@@ -115,16 +117,17 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
   await step('denied with a note: the agent gets the note, nothing has run', async () => {
     const before = await staleOrders(demo);
     await person.deny(NOTE);
-    await person.waitForChat(new RegExp(NOTE));
+    await shownToAgent(demo, NOTE);
     assert.equal(await staleOrders(demo), before);
     return undefined;
   });
 
   await step('approved: it runs, and the agent gets its result', async () => {
+    const before = await staleOrders(demo);
     await person.ask(PROMPTS.refund);
     await person.waitForAsk();
     await person.approve();
-    await person.waitForChat(/The database answered/);
+    await shownToAgent(demo, `"rowCount":${before}`);
     assert.equal(await staleOrders(demo), 0);
     return undefined;
   });
@@ -132,7 +135,7 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
   await step('a bulk delete is denied outright, by a rule that names itself', async () => {
     await person.ask(PROMPTS.wipe);
     await person.allowToolIfAsked();
-    await person.waitForChat(/no-mass-delete/);
+    await shownToAgent(demo, 'no-mass-delete');
     assert.equal(await count(demo, 'select count(*) from orders'), 9000);
     return undefined;
   });
@@ -154,6 +157,14 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
 
 const staleOrders = (demo: Demo) => count(demo, `select count(*) from orders where ${STALE}`);
 
+/** Waits until the newest tool result that the model was given says something. */
+async function shownToAgent(demo: Demo, text: string): Promise<void> {
+  await eventually(
+    () => (demo.model.toolResults.at(-1)?.includes(text) ? true : undefined),
+    () => `“${text}” in what the agent was told (${demo.model.toolResults.at(-1)})`,
+  );
+}
+
 /** Asks the database itself, past the proxy. */
 async function count(demo: Demo, sql: string): Promise<number> {
   const client = new Client({ host: '127.0.0.1', ...demo.database });
@@ -172,12 +183,12 @@ function hasPsql(): boolean {
     .some((folder) => existsSync(join(folder, process.platform === 'win32' ? 'psql.exe' : 'psql')));
 }
 
-async function eventually<T>(look: () => T | undefined, what: string, withinMs = 30_000): Promise<T> {
+async function eventually<T>(look: () => T | undefined, what: () => string, withinMs = 30_000): Promise<T> {
   const deadline = Date.now() + withinMs;
   for (;;) {
     const found = look();
     if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`${what} did not come within ${withinMs / 1000} s`);
+    if (Date.now() > deadline) throw new Error(`${what()} did not come within ${withinMs / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

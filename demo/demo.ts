@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { PROXY_FILE, ProxyFile } from '../contract/daemon.ts';
 import { type RunningPostgres, startPostgres } from './postgres.ts';
@@ -76,6 +76,8 @@ export class Demo {
     const { folder, say } = this.options;
     mkdirSync(this.workspace, { recursive: true });
     mkdirSync(this.home, { recursive: true, mode: 0o700 });
+    // A server that may not run as root runs as another user, who must get through to its own folder below.
+    chmodSync(folder, 0o711);
     const kept = await this.#keep();
 
     say('Starting PostgreSQL…');

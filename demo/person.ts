@@ -55,17 +55,24 @@ export class ScriptedPerson {
   }
 
   async ask(text: string): Promise<void> {
-    await runCommand(this.page, 'Chat: New Chat');
-    await runCommand(this.page, 'Chat: Open Chat (Agent)');
+    await this.waitForAnswer();
+    // A new conversation each time: what is waited for must not be found in an earlier answer.
+    await this.page
+      .getByRole('button', { name: /^New Chat/ })
+      .first()
+      .click();
+    await this.chat.locator('.interactive-response').first().waitFor({ state: 'detached', timeout: STEP_MS });
+    const input = this.chat.locator('.interactive-input-part .monaco-editor').first();
+    await input.click();
+    await input.locator('.native-edit-context:focus, textarea:focus').waitFor({ timeout: STEP_MS });
     await this.page.keyboard.type(text);
     await this.page.keyboard.press('Enter');
   }
 
-  /** Where the editor itself asks about a tool before we do, says yes to that. */
-  async allowTool(): Promise<void> {
-    const allow = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
-    await allow.waitFor({ timeout: STEP_MS });
-    await allow.click();
+  /** Waits until the agent has finished answering. */
+  async waitForAnswer(): Promise<void> {
+    await this.chat.locator('.chat-response-loading').first().waitFor({ state: 'detached', timeout: STEP_MS });
+    await this.page.waitForTimeout(300);
   }
 
   async waitForChat(text: string | RegExp): Promise<void> {
@@ -76,7 +83,7 @@ export class ScriptedPerson {
     return (await this.chat.allInnerTexts()).join('\n');
   }
 
-  /** The same, where the editor may have been told not to ask. */
+  /** Where the editor itself asks about a tool before we do, says yes to that; it remembers the answer for a while. */
   async allowToolIfAsked(): Promise<void> {
     const allow = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
     if (
@@ -94,32 +101,43 @@ export class ScriptedPerson {
   }
 
   /**
-   * Says yes to the editor's own question about the tool, and waits for ours.
-   * @returns how long ours took to show, in milliseconds.
+   * Says yes to the editor's own question about the tool, if it has one, and waits for ours.
+   * @returns how long ours took to show after that, in milliseconds; undefined where the editor did not ask.
    */
-  async waitForAsk(): Promise<{ waitedMs: number }> {
+  async waitForAsk(): Promise<{ waitedMs: number | undefined }> {
     const panel = await this.openApprovals();
-    await this.allowTool();
-    const startedAt = Date.now();
-    await panel.getByRole('button', { name: 'Approve' }).first().waitFor({ timeout: STEP_MS });
-    return { waitedMs: Date.now() - startedAt };
+    const ours = panel.locator('cs-armed-button.approve').first();
+    const theirs = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
+    await Promise.any([ours.waitFor({ timeout: STEP_MS }), theirs.waitFor({ timeout: STEP_MS })]);
+    let startedAt: number | undefined;
+    if (await theirs.isVisible()) {
+      await theirs.click();
+      startedAt = Date.now();
+    }
+    await ours.waitFor({ timeout: STEP_MS });
+    return { waitedMs: startedAt === undefined ? undefined : Date.now() - startedAt };
   }
 
   async currentCard(): Promise<string> {
     const panel = await this.panel('approvals');
-    return panel.locator('body').innerText();
+    return shownText(panel);
   }
 
   async approve(): Promise<void> {
     const panel = await this.panel('approvals');
-    await panel.getByRole('button', { name: 'Approve' }).first().click();
+    const button = panel.locator('cs-armed-button.approve').first();
+    await button.scrollIntoViewIfNeeded();
+    // A press counts only after the button has stood still for a moment: as a person would, look first.
+    await button.locator('vscode-button:not(.waiting)').waitFor({ timeout: STEP_MS });
+    await button.click();
   }
 
   async deny(note: string): Promise<void> {
     const panel = await this.panel('approvals');
-    await panel.getByRole('button', { name: 'Deny…' }).first().click();
-    await panel.getByRole('textbox').first().fill(note);
-    await panel.getByRole('button', { name: 'Deny', exact: true }).first().click();
+    await panel.locator('vscode-button.deny').first().click();
+    const form = panel.locator('cs-deny-form');
+    await form.getByRole('textbox').fill(note);
+    await form.locator('vscode-button.deny').click();
   }
 
   async typeInTerminal(line: string): Promise<void> {
@@ -130,11 +148,19 @@ export class ScriptedPerson {
     await this.page.keyboard.press('Enter');
   }
 
-  /** @returns the text of the Sessions tree. */
+  /** Gives the Sessions tree the whole side bar. @returns its text. */
   async openSessions(): Promise<string> {
-    await runCommand(this.page, 'Countersign: Show Sessions');
-    const tree = this.page.locator('.pane', { hasText: 'Sessions' }).locator('.monaco-list').first();
+    await this.openApprovals();
+    for (const other of ['Approvals', 'Connections']) {
+      const header = this.page.locator('.pane-header.expanded', { hasText: other }).first();
+      if (await header.isVisible()) await header.click();
+    }
+    const tree = this.page
+      .locator('.pane', { has: this.page.locator('.pane-header', { hasText: 'Sessions' }) })
+      .locator('.monaco-list')
+      .first();
     await tree.waitFor({ timeout: STEP_MS });
+    await this.page.waitForTimeout(500);
     return tree.innerText();
   }
 
@@ -142,6 +168,21 @@ export class ScriptedPerson {
     await this.page.locator('.monaco-list-row', { hasText: headline }).first().click();
     const panel = await this.panel('operation');
     await panel.getByText('What the agent saw').first().waitFor({ timeout: STEP_MS });
-    return panel.locator('body').innerText();
+    return shownText(panel);
   }
+}
+
+/** What a panel shows, its components' insides too, which `innerText` does not reach. */
+function shownText(panel: FrameLocator): Promise<string> {
+  return panel.locator('body').evaluate((body) => {
+    const texts: string[] = [];
+    const visit = (node: Node): void => {
+      if (node instanceof Text) texts.push(node.data);
+      if (node instanceof HTMLElement && (node.hidden || node.localName === 'style' || node.localName === 'script')) return;
+      if (node instanceof HTMLElement && node.shadowRoot) visit(node.shadowRoot);
+      for (const child of node instanceof HTMLSlotElement ? node.assignedNodes() : node.childNodes) visit(child);
+    };
+    visit(body);
+    return texts.join('').replaceAll(/[ \t]*\n\s*/g, '\n');
+  });
 }

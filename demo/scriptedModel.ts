@@ -52,8 +52,8 @@ export function nextStep(scripts: readonly Script[], request: ChatRequest): Step
 
 export class ScriptedModel {
   scripts: readonly Script[];
-  /** Every request that carried tools, newest last: what the model was shown. */
-  readonly requests: ChatRequest[] = [];
+  /** Every tool result that the model was shown, newest last. */
+  readonly toolResults: string[] = [];
   #calls = 0;
   #close: () => void = () => {};
   url = '';
@@ -109,7 +109,8 @@ export class ScriptedModel {
   #answer(request: ChatRequest): object {
     // Titles and summaries come without tools.
     if (!request.tools?.length) return { content: 'Scripted' };
-    this.requests.push(request);
+    const last = request.messages.at(-1);
+    if (last?.role === 'tool') this.toolResults.push(textOf(last.content));
     const step = nextStep(this.scripts, request);
     if (step.tool === undefined) return { content: step.text ?? '' };
     const name = request.tools.map((t) => t.function.name).find((n) => n === step.tool || n.endsWith(`_${step.tool}`));

@@ -218,20 +218,29 @@ export async function openWorkbench(page: Page, url: string): Promise<void> {
   await page.locator('.monaco-workbench .part.statusbar').waitFor({ timeout: START_TIMEOUT_MS });
 }
 
-/** Runs a command by its title through the command palette. */
+/** How often the command palette is opened again when something else took the focus from it. */
+const PALETTE_TRIES = 4;
+
+/** Runs a command by its exact title through the command palette. */
 export async function runCommand(page: Page, title: string): Promise<void> {
   const box = page.locator('.quick-input-widget input.input, .quick-input-widget input[type=text]').first();
-  // F1 is ignored until the workbench has registered it.
-  for (let attempt = 0; attempt < 20; attempt++) {
-    await page.keyboard.press('F1');
-    if (await box.isVisible()) break;
-    await page.waitForTimeout(300);
-    if (await box.isVisible()) break;
+  const exact = new RegExp(`^${title.replaceAll(/[.*+?^$\{}()|[\]\\]/g, '\\$&')}$`);
+  const row = page.locator('.quick-input-list .monaco-list-row').filter({ has: page.locator('.monaco-highlighted-label', { hasText: exact }) });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      // F1 is ignored until the workbench has registered it.
+      for (let press = 0; press < 20 && !(await box.isVisible()); press++) {
+        await page.keyboard.press('F1');
+        await box.waitFor({ timeout: 500 }).catch(() => undefined);
+      }
+      await box.fill(`>${title}`, { timeout: 5000 });
+      await row.first().click({ timeout: 10_000 });
+      return;
+    } catch (error) {
+      if (attempt === PALETTE_TRIES) throw error;
+      await page.keyboard.press('Escape');
+    }
   }
-  await box.fill(`>${title}`);
-  const row = page.locator('.quick-input-list .monaco-list-row').filter({ hasText: title }).first();
-  await row.waitFor({ timeout: 30_000 });
-  await row.click();
 }
 
 /** The document inside the n-th ready webview: `iframe.webview.ready` holds `iframe#active-frame`, both same-origin. */

@@ -82,7 +82,7 @@ export async function run(
     throw cause;
   } finally {
     if (recorded && engine.recorder.halted === undefined) writeOutcome(session, operation, closing, engine.clock.now() - startedAt);
-    engine.approvals.ended(operation.id, closing.outcome);
+    engine.approvals.ended(operation.id, inWords(closing));
   }
 }
 
@@ -127,6 +127,13 @@ function writeOutcome(
     ...(closing.answer && { answer: closing.answer }),
     tookMs,
   });
+}
+
+/** How it ended, for the quiet line of a decided question; nothing where the decision says it all. */
+function inWords({ outcome, rows }: { readonly outcome: Outcome['outcome'] | 'denied'; readonly rows?: number }): string {
+  if (outcome === 'denied') return '';
+  if (outcome !== 'done') return outcome;
+  return rows === undefined ? 'ran' : `ran · ${rows} ${rows === 1 ? 'row' : 'rows'}`;
 }
 
 function anySignal(a: AbortSignal, b: AbortSignal): AbortSignal {

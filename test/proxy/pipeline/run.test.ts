@@ -151,7 +151,7 @@ describe('the pipeline', () => {
     const stage = new Stage();
     const result = await stage.go(operation('read'));
     assert.deepEqual(result, { forwarded: true, outcome: DONE });
-    assert.deepEqual(stage.events, ['operation.intent', 'forward', 'operation.outcome', 'ended:done']);
+    assert.deepEqual(stage.events, ['operation.intent', 'forward', 'operation.outcome', 'ended:ran · 1 row']);
   });
 
   it('calls forward without giving way for a read that is allowed, so that the fast path stays fast', async () => {
@@ -194,7 +194,7 @@ describe('the pipeline', () => {
     stage.answer = (question) => approved(question);
     const result = await stage.go(operation('write'));
     assert.equal(result.forwarded, true);
-    assert.deepEqual(stage.events, ['operation.intent', 'sync', 'ask', 'operation.approval', 'sync', 'forward', 'operation.outcome', 'ended:done']);
+    assert.deepEqual(stage.events, ['operation.intent', 'sync', 'ask', 'operation.approval', 'sync', 'forward', 'operation.outcome', 'ended:ran · 1 row']);
   });
 
   it('gives the person’s note to the agent as it stands, and masks it in the record', async () => {
