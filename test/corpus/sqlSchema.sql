@@ -53,6 +53,9 @@ create rule ruled_insert as on insert to ruled do also delete from ruled_log whe
 create function note_change() returns trigger language plpgsql as $$ begin return new; end $$;
 create trigger orders_change after update on orders for each row execute function note_change();
 
+create view by_function as select id, email_of(id) as found, add(id, 1) as next from orders;
+create view by_rows as select who, contact from contact_rows();
+create function pinned() returns setof text language sql stable set search_path = hr as 'select name from people where salary > 0';
 insert into customers (id, name, email, ssn, card, city, vip) values
   (1, 'Ada', 'ada@example.com', '123-45-6789', '4111111111111111', 'London', true),
   (2, 'Bob', 'bob@example.org', '987-65-4321', '5500000000000004', 'Paris', false);

@@ -45,6 +45,8 @@ export function callValue(context: Context, call: FuncCall, scope: Scope): Value
   const builtin = routines.every((r) => r.schema === 'pg_catalog');
   if (builtin && name === 'current_setting') return settingValue(context, call);
   const tainted = rows.some(isTainted);
+  // How many rows come out can tell what went in.
+  if (tainted && routines.some((r) => r.returnsSet)) for (const value of rows) found.predicate(value);
   if (builtin && tainted && SAYS_NOTHING.has(name)) {
     for (const value of rows) found.predicate(value);
     return CLEAN;
@@ -70,12 +72,15 @@ export function effectsOf(context: Context, routines: readonly Routine[], args: 
   for (const routine of routines) {
     if (routine.schema === 'pg_catalog') values.push(builtinEffects(context, routine, args));
     else {
-      const result = context.sensitivity.routine(routine, context.searchPath);
+      const result = context.sensitivity.routine(routine, routine.searchPath ?? context.callerPath ?? context.searchPath);
       userEffects(context, routine, result);
-      if (result.taints.length > 0) {
-        context.found.touch(result.taints);
+      // Called from a view, its names mean what the search path of whoever reads the view makes of them.
+      const doubt = context.callerPath && routine.searchPath === undefined && routine.namesAtCall ? opaque(context).taints : [];
+      const taints = unite([result.taints, doubt]);
+      if (taints.length > 0) {
+        context.found.touch(taints);
         context.found.routineTaint = true;
-        values.push({ taints: result.taints, keeps: false, sources: [] });
+        values.push({ taints, keeps: false, sources: [] });
       }
     }
   }

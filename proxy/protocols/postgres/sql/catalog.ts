@@ -58,6 +58,10 @@ export interface Routine {
   readonly inputs: readonly string[];
   /** Names of OUT and TABLE parameters, where it has any. */
   readonly outputs: readonly string[] | undefined;
+  /** The search path that it sets for itself. */
+  readonly searchPath: readonly string[] | undefined;
+  /** Its text is read anew at each call, along the search path of then. */
+  readonly namesAtCall: boolean;
   /** Source of SQL functions that are not built in. */
   readonly body?: string;
   /** Whole CREATE FUNCTION of PL/pgSQL functions. */

@@ -30,6 +30,7 @@ select p.oid, n.nspname, p.proname, p.prokind,
   case when n.nspname in ('pg_catalog', 'information_schema') or l.lanname <> 'sql' or p.prokind = 'a' then null
     else ${version >= 140000 ? 'coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)' : 'p.prosrc'} end,
   case when l.lanname = 'plpgsql' and p.prokind in ('f', 'p') then pg_get_functiondef(p.oid) end,
+  (select substr(c, 13) from unnest(p.proconfig) c where c like 'search_path=%'),
   t.typtype = 'p' and t.typname in ('record', 'anyelement', 'anyarray', 'anycompatible', 'anycompatiblearray')
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
 join pg_type t on t.oid = p.prorettype left join pg_type e on e.oid = t.typelem and t.typlen = -1`;
@@ -116,8 +117,26 @@ function toAttribute(row: (string | null)[]): Attribute {
 }
 
 function toRoutine(row: (string | null)[]): Routine {
-  const [oid, schema, name, kind, volatility, language, definer, returnsSet, returnsRow, nargs, defaults, variadic, modes, names, body, definition, shapeless] =
-    row;
+  const [
+    oid,
+    schema,
+    name,
+    kind,
+    volatility,
+    language,
+    definer,
+    returnsSet,
+    returnsRow,
+    nargs,
+    defaults,
+    variadic,
+    modes,
+    names,
+    body,
+    definition,
+    path,
+    shapeless,
+  ] = row;
   const argModes = JSON.parse(modes ?? 'null') as string[] | null;
   const argNames = (JSON.parse(names ?? 'null') as string[] | null) ?? [];
   const outputs = argModes?.flatMap((mode, i) => (mode === 'o' || mode === 't' || mode === 'b' ? [argNames[i] || `column${i + 1}`] : []));
@@ -134,6 +153,8 @@ function toRoutine(row: (string | null)[]): Routine {
     definer: definer === 't',
     returnsSet: returnsSet === 't',
     shapeless: shapeless === 't',
+    searchPath: path === null || path === undefined ? undefined : path.split(',').map((part) => part.trim().replace(/^"(.*)"$/, '$1')),
+    namesAtCall: language === 'sql' && volatility !== 'i' && !/^\s*(return|begin)\b/i.test(body ?? ''),
     returnsRow: Number(returnsRow),
     arity: variadic === 't' ? [Math.max(0, most - 1 - Number(defaults)), Number.POSITIVE_INFINITY] : [most - Number(defaults), most],
     inputs,

@@ -164,7 +164,7 @@ const EXPRESSIONS: ReadonlySet<string> = new Set([
 ]);
 
 /** A value computed from others, which meet in it. */
-export function met(context: Context, values: readonly Value[]): Value {
+function met(context: Context, values: readonly Value[]): Value {
   context.found.meet(values);
   return computed(values);
 }

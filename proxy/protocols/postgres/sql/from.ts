@@ -39,7 +39,7 @@ function fromItem(context: Context, node: Node, scope: Scope): readonly Item[] {
       }
       case 'RangeTableFunc': {
         const body = as(node, 'RangeTableFunc');
-        const value = computed(valuesWithin(context, [body?.docexpr, body?.rowexpr, body?.namespaces, body?.columns], scope));
+        const value = asked(context, [body?.docexpr, body?.rowexpr, body?.namespaces, body?.columns], scope);
         const columns = (body?.columns ?? []).flatMap((c) => as(c, 'RangeTableFuncCol') ?? []);
         return [
           entry(
@@ -51,7 +51,7 @@ function fromItem(context: Context, node: Node, scope: Scope): readonly Item[] {
       }
       case 'JsonTable': {
         const body = as(node, 'JsonTable') ?? {};
-        const value = computed(valuesWithin(context, [body.context_item, body.passing, body.columns], scope));
+        const value = asked(context, [body.context_item, body.passing, body.columns], scope);
         return [entry(jsonColumns(body.columns, value), body.alias, false)];
       }
       default:
@@ -59,6 +59,13 @@ function fromItem(context: Context, node: Node, scope: Scope): readonly Item[] {
         return [entry([], undefined, true)];
     }
   });
+}
+
+/** What a document is made into rows from: how many rows come out can tell what is in it. */
+function asked(context: Context, parts: unknown, scope: Scope): Value {
+  const value = computed(valuesWithin(context, parts, scope));
+  context.found.predicate(value);
+  return value;
 }
 
 function entry(columns: readonly Column[], alias: Alias | undefined, open: boolean, name = ''): Item {
@@ -193,7 +200,7 @@ function unnested(context: Context, call: Node, scope: Scope): readonly Column[]
   const [schema, name] = qualified(body?.funcname);
   const args = body?.args ?? [];
   if (name !== 'unnest' || (schema !== undefined && schema !== 'pg_catalog') || args.length < 2) return undefined;
-  return args.map((arg) => ({ name, value: computed([valueOf(context, arg, scope)]) }));
+  return args.map((arg) => ({ name, value: asked(context, arg, scope) }));
 }
 
 /** Columns of a function in FROM; undefined where they cannot be known. */

@@ -85,6 +85,10 @@ export function insert(context: Context, stmt: InsertStmt, outer: Scope): Change
     const excluded: Item = { ...item, name: 'excluded', colsVisible: false, shadow: true };
     const inner: Scope = { parent: scope, items: [item, excluded], ctes: new Map() };
     for (const value of valuesWithin(context, conflict.infer, inner)) found.predicate(value);
+    for (const node of conflict.infer?.indexElems ?? []) {
+      const column = item.columns.find((c) => c.name === as(node, 'IndexElem')?.name);
+      if (column) found.predicate(column.value);
+    }
     if (conflict.action === 'ONCONFLICT_UPDATE') changed(context, item, 'update');
     setColumns(context, item, conflict.targetList, inner);
     predicate(context, conflict.whereClause, inner);

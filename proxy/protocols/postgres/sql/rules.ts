@@ -26,7 +26,8 @@ export function analyseRules(context: Context, relation: Relation, event: 'inser
     // Places in the rule's text are not places in the statement's: only what it does is taken over.
     const inner = new Findings();
     context.budget.within(() => {
-      for (const action of actions ?? []) analyseStatement({ ...context, searchPath: CATALOG_ONLY, found: inner }, action, scope);
+      for (const action of actions ?? [])
+        analyseStatement({ ...context, searchPath: CATALOG_ONLY, callerPath: context.searchPath, found: inner }, action, scope);
     });
     found.include(inner);
   }

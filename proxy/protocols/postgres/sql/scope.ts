@@ -10,6 +10,8 @@ export interface Context {
   readonly catalog: Catalog;
   readonly sensitivity: Sensitivity;
   readonly searchPath: readonly string[];
+  /** Inside views and rules, whose own names are qualified: the path along which functions they call look for theirs. */
+  readonly callerPath?: readonly string[];
   readonly found: Findings;
   readonly budget: Budget;
   /** Temporary relations that the session has made, by name. */

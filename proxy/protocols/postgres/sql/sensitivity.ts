@@ -16,6 +16,8 @@ import { isTainted, settled, strictest, type Taint, unite } from './value.ts';
 
 /** Inside views and functions every name outside `pg_catalog` is qualified, or resolved along the function's own path. */
 const CATALOG_ONLY: readonly string[] = ['pg_catalog'];
+/** What a session's path is unless someone changed it. */
+const USUAL_PATH: readonly string[] = ['$user', 'public'];
 const NO_TEMPORARY: ReadonlyMap<string, never> = new Map<string, never>();
 const NOTHING: readonly Taint[] = [];
 /** Results kept, one a function and search path. */
@@ -183,7 +185,15 @@ export class Sensitivity {
   }
 
   #context(found: Findings, searchPath: readonly string[]): Context {
-    return { catalog: this.#catalog, sensitivity: this, searchPath, found, budget: new Budget(), temporary: NO_TEMPORARY };
+    return {
+      catalog: this.#catalog,
+      sensitivity: this,
+      searchPath,
+      ...(searchPath === CATALOG_ONLY && { callerPath: USUAL_PATH }),
+      found,
+      budget: new Budget(),
+      temporary: NO_TEMPORARY,
+    };
   }
 }
 

@@ -126,7 +126,7 @@ export function setEffect(stmt: VariableSetStmt): Effect {
   }
 }
 
-export function isHarmless(name: string): boolean {
+function isHarmless(name: string): boolean {
   return HARMLESS.has(name) || HARMLESS_FAMILIES.test(name);
 }
 
