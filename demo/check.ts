@@ -108,6 +108,9 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
     await person.ask(PROMPTS.refund);
     const { waitedMs } = await person.waitForAsk();
     assert.ok(waitedMs !== undefined && waitedMs < ASK_SHOWN_MS, `it took ${waitedMs} ms from the question to the screen`);
+    assert.ok(await person.focusIsInChat(), 'the ask took the focus from the chat');
+    await browser.page.locator('.statusbar-item', { hasText: '1 ask' }).waitFor({ timeout: ASK_SHOWN_MS });
+    assert.equal(await browser.page.locator('.activitybar .badge-content', { hasText: '1' }).count(), 1, 'the activity bar shows no badge');
     const card = await person.currentCard();
     for (const part of ['UPDATE', 'orders', 'shop-writes', "status = 'refunded'"]) assert.ok(card.includes(part), `the card does not say ${part}:\n${card}`);
     assert.equal(await staleOrders(demo), before, 'the statement ran before anyone answered');

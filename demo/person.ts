@@ -105,17 +105,23 @@ export class ScriptedPerson {
    * @returns how long ours took to show after that, in milliseconds; undefined where the editor did not ask.
    */
   async waitForAsk(): Promise<{ waitedMs: number | undefined }> {
-    const panel = await this.openApprovals();
-    const ours = panel.locator('cs-armed-button.approve').first();
     const theirs = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
-    await Promise.any([ours.waitFor({ timeout: STEP_MS }), theirs.waitFor({ timeout: STEP_MS })]);
+    const asks = this.page.locator('.statusbar-item', { hasText: /\d+ asks?/ }).first();
+    await Promise.any([asks.waitFor({ timeout: STEP_MS }), theirs.waitFor({ timeout: STEP_MS })]);
     let startedAt: number | undefined;
     if (await theirs.isVisible()) {
       await theirs.click();
       startedAt = Date.now();
     }
-    await ours.waitFor({ timeout: STEP_MS });
+    // Nobody opens the view: it comes by itself.
+    const panel = await this.panel('approvals');
+    await panel.locator('cs-armed-button.approve').first().waitFor({ timeout: STEP_MS });
     return { waitedMs: startedAt === undefined ? undefined : Date.now() - startedAt };
+  }
+
+  /** Whether typing would still go where the person was: into the chat. */
+  async focusIsInChat(): Promise<boolean> {
+    return this.chat.evaluateAll((sessions) => sessions.some((session) => session.contains(document.activeElement)));
   }
 
   async currentCard(): Promise<string> {
