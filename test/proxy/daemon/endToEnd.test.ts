@@ -8,7 +8,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as DatabaseClient } from 'pg';
 import type { PendingApproval } from '../../../contract/approval.ts';
-import { type DoctorCheck, METHODS, type OperationPage, type SurfaceAccess, type VerifyReport } from '../../../contract/control.ts';
+import { type DoctorCheck, METHODS, type OperationPage, type OperationSummary, type SurfaceAccess, type VerifyReport } from '../../../contract/control.ts';
 import type { ControlClient } from '../../../proxy/control/client.ts';
 import { carry } from '../../../proxy/http/stdioBridge.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
@@ -83,6 +83,16 @@ function approve({ id, digest }: PendingApproval, howLong = 'once', what = 'exac
   return person.request(METHODS.answer, { answer: 'approve', id, digest, scope: { what, howLong } });
 }
 
+/** The newest operation in the record that the test likes: the index follows the files by a moment. */
+async function recorded(test: (operation: OperationSummary) => boolean): Promise<OperationSummary> {
+  for (;;) {
+    const { operations } = (await person.request(METHODS.operations)) as OperationPage;
+    const found = operations.find(test);
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /** What stands in the database, read past the proxy. */
 async function status(id: number): Promise<string> {
   const direct = await database.direct();
@@ -105,7 +115,7 @@ function everyFile(folder: string): string[] {
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
-const OPTIONS = { timeout: 120_000 };
+const OPTIONS = { timeout: 300_000 };
 
 describe('an agent in a terminal', OPTIONS, () => {
   it('reads masked rows, and nothing that was masked is in any file of the proxy', async () => {
@@ -117,10 +127,9 @@ describe('an agent in a terminal', OPTIONS, () => {
     assert.doesNotMatch(await settled(client.query('SELECT email::int FROM customers')), CANARY);
     await client.end();
 
-    const { operations } = (await person.request(METHODS.operations)) as OperationPage;
-    const read = operations.find(({ headline }) => headline.startsWith('SELECT'));
-    assert.equal(read?.actor.agent.kind, 'terminal');
-    assert.ok((read?.masked ?? 0) > 0);
+    const read = await recorded((operation) => operation.headline.startsWith('SELECT') && operation.outcome === 'done');
+    assert.equal(read.actor.agent.kind, 'terminal');
+    assert.equal(read.masked, 9);
     proxy.child.kill('SIGTERM');
     assert.equal((await proxy.exit).code, 0);
     const files = everyFile(home.path);
@@ -260,8 +269,7 @@ describe('a proxy that ends in the middle of an ask', OPTIONS, () => {
     await begin();
     const report = (await person.request(METHODS.verify)) as VerifyReport;
     assert.deepEqual([report.ok, report.problems], [true, []]);
-    const { operations } = (await person.request(METHODS.operations)) as OperationPage;
-    assert.equal(operations.find(({ headline }) => headline === 'UPDATE orders')?.outcome, 'denied');
+    assert.equal((await recorded(({ headline }) => headline === 'UPDATE orders')).outcome, 'denied');
   });
 
   it('has executed nothing when it is killed, and the next start closes the record', async () => {
@@ -275,8 +283,7 @@ describe('a proxy that ends in the middle of an ask', OPTIONS, () => {
     await begin();
     const report = (await person.request(METHODS.verify)) as VerifyReport;
     assert.deepEqual([report.ok, report.problems], [true, []]);
-    const { operations } = (await person.request(METHODS.operations)) as OperationPage;
-    assert.equal(operations.find(({ headline }) => headline === 'UPDATE orders')?.outcome, 'lost');
+    assert.equal((await recorded(({ headline }) => headline === 'UPDATE orders')).outcome, 'lost');
     // The same login works on the same port, and the question is asked anew.
     const again = await terminal();
     assert.equal((await again.query('SELECT 1 AS one')).rows.length, 1);
