@@ -61,7 +61,7 @@ function scannerFor(ids: readonly string[]): Scanner {
 }
 
 /**
- * Holds back what more text could change: a hundred characters or so, and more (at most a detector's longest span) only
+ * Holds back what more text could change: a few hundred characters, and more (at most a detector's longest span) only
  * while something like a key goes on.
  */
 class Stream implements MaskStream {

@@ -36,7 +36,7 @@ export const card: Detector = {
   scan(text, anchor, found) {
     if (!startsWord(text, anchor)) return true;
     // A fraction: 0.4111111111111111
-    if (text.charAt(anchor - 1) === '.' && /(?:^|[\s"':=,([{])\d{1,6}\.$/.test(text.slice(Math.max(0, anchor - 8), anchor))) return true;
+    if (text.charAt(anchor - 1) === '.' && /(?:^|[:=,"'([{]\s?)0\.$/.test(text.slice(Math.max(0, anchor - 4), anchor))) return true;
     const number = readNumber(text, anchor, MAX_DIGITS, ' -\u00a0\u2011');
     for (const length of lengths(number.digits)) {
       const end = number.ends[length - 1];

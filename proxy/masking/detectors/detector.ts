@@ -5,9 +5,9 @@
  */
 
 /** How far before an anchor a detector may look, in UTF-16 units. */
-export const LOOK_BACK = 384;
+export const LOOK_BACK = 512;
 /** How far before its anchor a span may start. */
-export const MAX_BEFORE = 64;
+export const MAX_BEFORE = 256;
 /** How far after its anchor a span may start. */
 export const MAX_LEAD = 96;
 /** How far ahead the scanner itself looks to tell an anchor. */

@@ -1,7 +1,7 @@
-import { type Detector, endsEscape } from './detector.ts';
+import { type Detector, endsEscape, isAlnum, MAX_BEFORE } from './detector.ts';
 
-/** Lengths by RFC 5321, section 4.5.3.1; a longer local part is masked as far as this. */
-const MAX_LOCAL = 64;
+/** RFC 5321 (section 4.5.3.1) has 64 and 255; a longer local part is masked as far as this, whatever it is. */
+const MAX_LOCAL = MAX_BEFORE;
 const MAX_DOMAIN = 255;
 /** How an at-sign is written: plain, in escaped JSON, in a URL. */
 const AT_SIGNS = ['\\u0040', '%40', '@'] as const;
@@ -28,6 +28,11 @@ export const email: Detector = {
     if (sign === undefined) return true;
     let start = anchor;
     while (start > 0 && anchor - start < MAX_LOCAL && (LOCAL.test(text.charAt(start - 1)) || isWide(text, start - 1))) start--;
+    // A run that is longer than any local part is cut where a word begins, so that what is left of it ends as it did before.
+    if (anchor - start === MAX_LOCAL && isAlnum(text.charCodeAt(start - 1))) {
+      const word = text.slice(start, anchor).search(/[._%+-]/);
+      if (word >= 0) start += word;
+    }
     // The letter of an escape (`\n`) is not part of the address.
     if (text.charCodeAt(start - 1) === 92 && endsEscape(text, start + 1)) start++;
     while (start < anchor && '.-%'.includes(text.charAt(start))) start++;
@@ -68,6 +73,6 @@ function topLength(domain: string, from: number, end: number): number {
 function isOther(text: string, start: number, anchor: number, domain: string, next: string): boolean {
   if (next === ':' && text.slice(start, anchor) === 'git') return true;
   if (/^\dx\.(?:png|jpe?g|gif|svg|webp)$/.test(domain)) return true;
-  // Userinfo with a password belongs to the detector for secrets.
-  return /:\/\/[^\s/@:"']{0,80}:[^\s/@"']{0,120}$/.test(text.slice(Math.max(0, start - 200), start));
+  // Userinfo with a password belongs to the detector for secrets; an encoded sign does not end userinfo.
+  return text.charCodeAt(anchor) === 64 && /:\/\/[^\s/?#@:"'<>]{0,79}:[^\s/?#@"'<>]{0,120}$/.test(text.slice(Math.max(0, start - 200), start));
 }

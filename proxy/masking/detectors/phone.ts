@@ -70,8 +70,7 @@ export const phone: Detector = {
       if (isAlnum(text.charCodeAt(end))) continue;
       const digits = text.slice(anchor, end).replace(/\D/g, '');
       if (digits.length < MIN_DIGITS || digits.length > MAX_DIGITS) continue;
-      if (plus !== undefined) {
-        if (!isValidPhoneNumber(`+${digits}`)) continue;
+      if (plus !== undefined && isValidPhoneNumber(`+${digits}`)) {
         found(plus, end);
         return false;
       }

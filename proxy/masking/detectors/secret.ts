@@ -135,6 +135,8 @@ function userinfo(text: string, from: number, found: Found): boolean {
   for (let i = from; i < limit; i++) {
     const char = text.charAt(i);
     if (char === '' || /[\s/?#"'<>]/.test(char)) return char !== '';
+    // A mask in front is no user: what stood there was a path.
+    if (colon < 0 && '‹›•'.includes(char)) return true;
     if (char === ':' && colon < 0) colon = i;
     if (char === '@') {
       if (colon >= 0 && i > colon + 1 && colon - from < 80) {

@@ -1,4 +1,4 @@
-import { type Detector, isAlnum, isDigit, startsWord } from './detector.ts';
+import { type Detector, isDigit, startsWord } from './detector.ts';
 
 /** Area 001–899 without 666, group and serial not zero (SSA, since randomisation in 2011). */
 function valid(area: string, group: string, serial: string): boolean {
@@ -12,7 +12,7 @@ const CONTEXT_WINDOW = 48;
 export const usSsn: Detector = {
   id: 'us-ssn',
   title: 'US social security number',
-  longest: 13,
+  longest: 16,
   anchors: { digits: 9 },
   scan(text, anchor, found) {
     const match = /^(\d{3})([- ]?)(\d{2})\2(\d{4})(?![0-9A-Za-z])/.exec(text.slice(anchor, anchor + 12));
@@ -21,7 +21,7 @@ export const usSsn: Detector = {
     const end = anchor + all.length;
     // A piece of a longer number: 1-123-45-6789, 123-45-6789-0
     if (/(?:^|[\s"':=,([{])\d{1,2}-$/.test(text.slice(Math.max(0, anchor - 4), anchor))) return false;
-    if (/[-.]/.test(text.charAt(end)) && isAlnum(text.charCodeAt(end + 1))) return false;
+    if (/^[-.]\d{1,2}(?![0-9A-Za-z])/.test(text.slice(end, end + 4))) return false;
     if (!valid(area, group, serial)) return false;
     if (separator === '-' || CONTEXT.test(text.slice(Math.max(0, anchor - CONTEXT_WINDOW), anchor))) found(anchor, end);
     return false;

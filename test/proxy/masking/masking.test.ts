@@ -51,6 +51,9 @@ const texts = fc.array(pieces, { maxLength: 14 }).map((p) => p.join(''));
 /** Cut points as fractions of the text. */
 const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 12 });
 
+/** The same texts every time: a failure is a change, never luck. Longer hunts change it. */
+const SEED = 20_261_120;
+
 describe('masking', () => {
   it('writes each kind of mask in its own form', () => {
     const of = (kind: MaskKind, value: string, label = 'email') => session(kind).mask(value, kind, label);
@@ -135,7 +138,7 @@ describe('masking', () => {
         assert.equal(out, whole.text);
         assert.equal(found, whole.findings.length);
       }),
-      { numRuns: 2000 },
+      { numRuns: 2000, seed: SEED },
     );
   });
 
@@ -154,8 +157,29 @@ describe('masking', () => {
         const once = masking.scrub(text).text;
         assert.equal(masking.scrub(once).text, once);
       }),
-      { numRuns: 2000 },
+      { numRuns: 2000, seed: SEED },
     );
+  });
+
+  it('finds nothing either where two values stand without a break between them', () => {
+    for (const text of [
+      'ghp_a1B2c3D4e5F6g7H8a1B2c3D4e5F6g7H8a1B2xoxb-a1B2c3D4e5F6g7H8a1B2c3D4e5F6g7H8a1B2c3D4',
+      'A@eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U',
+      'nl91abna0417164300.(415) 555-2671',
+      'xoxb-a1B2c3D4e5F6g7H8a1B2c3D4e5F6g7H8a1B2c3D4GB82 WEST 1234 5698 7654 32',
+      '4242424242424242 4242 4242 4242',
+      'ann.lee@example.org0.4111111111111111',
+      'KEY1-123-45-6789.eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U',
+      '://u:<ann.lee@example.org',
+      '://u:\u0000kim%40example.com',
+      'https://hooks.slack.com/services/a1B2c3D4e5F6g7H8a1B2c3D4e5F6g7H8a1B2c3D4:%@',
+      'API_KEY=0123456789abcdef+(415) 555-2671',
+    ]) {
+      for (const kind of MASK_KINDS) {
+        const once = session(kind).scrub(text).text;
+        assert.equal(session(kind).scrub(once).text, once, kind);
+      }
+    }
   });
 
   it('never calls clean what it would mask', () => {
@@ -165,7 +189,7 @@ describe('masking', () => {
         const masking = session('redact');
         if (masking.scrub(bytes.toString()).findings.length > 0) assert.ok(masking.suspicious(bytes));
       }),
-      { numRuns: 2000 },
+      { numRuns: 2000, seed: SEED },
     );
   });
 
