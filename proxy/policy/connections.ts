@@ -1,9 +1,19 @@
 /** `connections:`, compiled. No secret stands in the file: only where it is kept. */
 import { isAbsolute } from 'node:path';
 import type { MaskKind } from '../../contract/verdict.ts';
-import type { ConnectionConfig, McpConnection, PostgresConnection, SecretRef } from './policy.ts';
+import {
+  type ConnectionConfig,
+  type McpConnection,
+  type MintedCredential,
+  type PostgresConnection,
+  PRIVILEGES,
+  type Privilege,
+  type SecretRef,
+  type TableGrant,
+} from './policy.ts';
 import { found, type Path, type Problems } from './problems.ts';
-import { HttpUpstream, McpShape, PostgresShape, StdioUpstream } from './schema.ts';
+import { parseDuration } from './rules.ts';
+import { type CredentialShape, HttpUpstream, McpShape, PostgresShape, StdioUpstream } from './schema.ts';
 import { shapeErrors } from './shapeErrors.ts';
 import { suggestValue } from './suggest.ts';
 import type { YamlText } from './yamlText.ts';
@@ -53,6 +63,10 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     error(['tls', 'ca'], 'An authority is checked only with `mode: verify-full`. Write that, or remove `ca`.');
   const mode = tls?.mode ?? (LOOPBACK.has(upstream.host) || upstream.host.startsWith('/') ? 'disable' : 'verify-full');
   const password = shape.password === undefined ? undefined : secretRef(shape.password, (message) => error(['password'], message));
+  const credential = shape.credential && mintedCredential(shape.credential, error);
+  if (credential && shape.password !== undefined)
+    error(['password'], 'With `credential` no session logs in as `user`. Move this to `credential: { admin: … }`, or remove `credential`.');
+  if (credential && user === undefined) error(['credential'], 'Say who creates the roles: add `user: NAME` to the connection.');
   return {
     name,
     protocol: 'postgres',
@@ -61,8 +75,30 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     tls: { mode, ...(tls && 'ca' in tls && tls.ca !== undefined && { ca: tls.ca }) },
     sensitive: new Map<string, MaskKind>(Object.entries(shape.sensitive ?? {})),
     ...(password && { password }),
+    ...(credential && { credential }),
     ...(shape.port !== undefined && { port: shape.port }),
   };
+}
+
+const DEFAULT_TTL = '15m';
+/** Longest time that a minted role may log in, in milliseconds. */
+const MAX_TTL_MS = 24 * 3_600_000;
+
+function mintedCredential(shape: CredentialShape, error: Say): MintedCredential | undefined {
+  const admin = secretRef(shape.admin, (message) => error(['credential', 'admin'], message));
+  const ttlMs = parseDuration(shape.ttl ?? DEFAULT_TTL);
+  if (ttlMs > MAX_TTL_MS) error(['credential', 'ttl'], 'A login made for one session lives at most a day: `24h`.');
+  const grants = new Map<string, TableGrant>();
+  for (const [table, grant] of Object.entries(shape.grants ?? {})) {
+    const name = table.includes('.') ? table : `public.${table}`;
+    if (grants.has(name)) error(['credential', 'grants', table], `\`${table}\` is granted twice: a table without a schema is in \`public\`. Keep one.`);
+    const privileges: [Privilege, 'all' | readonly string[]][] = Array.isArray(grant)
+      ? grant.map((privilege) => [privilege, 'all'])
+      : PRIVILEGES.flatMap((privilege) => (grant[privilege] === undefined ? [] : [[privilege, grant[privilege]]]));
+    if (privileges.length === 0) error(['credential', 'grants', table], `This grants nothing. Write \`${table}: [select]\`, or remove it.`);
+    grants.set(name, new Map(privileges));
+  }
+  return admin && { mint: 'postgres-role', admin, ttlMs, ...(shape.grants !== undefined && { grants }) };
 }
 
 function postgresUpstream(text: string, error: Say): { host: string; port: number; database: string; user?: string } | undefined {

@@ -15,12 +15,31 @@ interface ConnectionBase {
   readonly port?: number;
 }
 
+/** What a grant may let a role do to a table. */
+export const PRIVILEGES = ['select', 'insert', 'update', 'delete'] as const;
+export type Privilege = (typeof PRIVILEGES)[number];
+/** Privilege → columns as they are written in the policy; `all`: every column, for `insert` and `update` every one that is not sensitive. */
+export type TableGrant = ReadonlyMap<Privilege, 'all' | readonly string[]>;
+
+/** A role that is made on the server for each session, by the connection's `user`. */
+export interface MintedCredential {
+  readonly mint: 'postgres-role';
+  /** The password of the login that makes the roles. */
+  readonly admin: SecretRef;
+  /** How long a role can log in, in milliseconds. */
+  readonly ttlMs: number;
+  /** `schema.table`, in the server's spelling → what is granted. Absent: reading every table, and nothing else. */
+  readonly grants?: ReadonlyMap<string, TableGrant>;
+}
+
 export interface PostgresConnection extends ConnectionBase {
   readonly protocol: 'postgres';
   readonly upstream: { readonly host: string; readonly port: number; readonly database: string; readonly user?: string };
   /** As libpq's `sslmode`; `prefer` is not offered: a connection is encrypted or it is not. */
   readonly tls: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: string };
   readonly password?: SecretRef;
+  /** Absent: every session logs in with `password`. */
+  readonly credential?: MintedCredential;
 }
 
 export interface McpConnection extends ConnectionBase {

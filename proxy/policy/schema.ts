@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { AGENT_KINDS } from '../../contract/actor.ts';
 import { EFFECTS, type Effect } from '../../contract/facts.ts';
 import { DECISIONS, MASK_KINDS } from '../../contract/verdict.ts';
+import { PRIVILEGES } from './policy.ts';
 
 export const MAX_RULES = 500;
 export const MAX_CONNECTIONS = 200;
@@ -76,6 +77,31 @@ const secretRef = z
 
 const TlsMode = z.enum(['disable', 'require', 'verify-full']);
 
+const TABLE = /^[^.\s*?][^.*?]{0,99}(\.[^.*?]{1,100})?$/;
+const columnName = z.string().min(1).max(100);
+const columns = z.union([z.literal('all'), z.array(columnName).min(1).max(MAX_SENSITIVE)]);
+const Grant = z.union([
+  z.array(z.enum(PRIVILEGES)).min(1).max(PRIVILEGES.length),
+  z.strictObject({
+    select: columns.optional().describe('Columns that may be read, or `all`; a sensitive one comes masked.'),
+    insert: columns.optional().describe('Columns that may be given, or `all` that are not sensitive.'),
+    update: columns.optional().describe('Columns that may be changed, or `all` that are not sensitive.'),
+    delete: z.literal('all').optional().describe('`all`: rows may be removed.'),
+  }),
+]);
+
+const Credential = z
+  .strictObject({
+    mint: z.literal('postgres-role').describe('`postgres-role`: each session gets a role of its own, which the server holds to `grants`.'),
+    admin: secretRef.describe('The password of `user`, who creates these roles: `secret:NAME`, `env:NAME` or `file:PATH`.'),
+    ttl: Duration.optional().describe('How long a role can log in: `15m`, which it is when left out.'),
+    grants: z
+      .record(z.string().regex(TABLE, 'Write a table as `table` or `schema.table`, without wildcards.'), Grant)
+      .optional()
+      .describe('Table → `[select, insert, update, delete]`, or columns for each. Left out: reading every table, and nothing else.'),
+  })
+  .describe('A login made for each session, instead of `password`.');
+
 export const PostgresShape = z
   .strictObject({
     protocol: z.literal('postgres'),
@@ -89,6 +115,7 @@ export const PostgresShape = z
       .describe('Encryption towards the database: `verify-full` unless it is on this machine.'),
     user: z.string().min(1).max(63).optional(),
     password: secretRef.optional().describe('`secret:NAME`, `env:NAME` or `file:PATH`.'),
+    credential: Credential.optional(),
     port,
     via,
     sensitive: Sensitive.optional(),
@@ -201,6 +228,7 @@ export const PolicyFile = z.strictObject({
   rules: z.array(Rule).max(MAX_RULES).optional().describe('deny > ask > allow over all that match; order does not matter.'),
 });
 
+export type CredentialShape = z.infer<typeof Credential>;
 export type DefaultsShape = z.infer<typeof Defaults>;
 export type MatchShape = z.infer<typeof Match>;
 export type RuleShape = z.infer<typeof Rule>;

@@ -6,16 +6,18 @@
 import type { Backend } from './backend.ts';
 import { closeBackend } from './backend.ts';
 import { ownQueries } from './ownQueries.ts';
-import { type Catalog, loadCatalog } from './sql/catalog.ts';
+import { type Catalog, type CatalogOptions, loadCatalog } from './sql/catalog.ts';
 
 /** The proxy's own sessions, as they show in `pg_stat_activity`. */
 export const CATALOG_APPLICATION = 'countersign catalog';
-/** A snapshot older than this is read again before the next new session, in milliseconds. */
-const MAX_AGE_MS = 60_000;
+/** A snapshot older than this is read again before the next statement: others change the schema past us, in milliseconds. */
+const MAX_AGE_MS = 30_000;
 
 export interface CatalogKeeperOptions {
   readonly open: (signal: AbortSignal) => Promise<Backend>;
   readonly now: () => number;
+  /** How it is to be read now. */
+  readonly reading?: () => CatalogOptions | undefined;
   /** Told after each attempt. */
   readonly changed: (problem: unknown) => void;
 }
@@ -85,7 +87,7 @@ export class CatalogKeeper {
     let backend: Backend | undefined;
     try {
       backend = await this.#options.open(this.#abort.signal);
-      const catalog = await loadCatalog(ownQueries(backend));
+      const catalog = await loadCatalog(ownQueries(backend), this.#options.reading?.());
       this.#abort.signal.throwIfAborted();
       this.#catalog = catalog;
       this.#readChanges = changes;

@@ -2,7 +2,6 @@
 import { createServer, type Server, Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { Problem } from '../../../contract/problem.ts';
-import type { Secret } from '../../../contract/secret.ts';
 import type { Outcome, RunResult } from '../../pipeline/operation.ts';
 import { run } from '../../pipeline/run.ts';
 import { Session } from '../../pipeline/session.ts';
@@ -16,6 +15,7 @@ import { loopbackTls } from './certificate.ts';
 import type { Reading } from './flight.ts';
 import { BACK, FrameWriter, IDLE } from './frames.ts';
 import type { Ground } from './ground.ts';
+import { Logins, type SessionLogin } from './logins.ts';
 import { diagnostic, errorResponse, type OwnError, parameterStatus, readyForQuery, SQLSTATE } from './messages.ts';
 import { connectOperation } from './operations.ts';
 import { followed } from './plans.ts';
@@ -45,12 +45,18 @@ export const postgres: Protocol<PostgresConnection> = {
   },
 };
 
+interface Upstream {
+  readonly backend: Backend;
+  readonly login: SessionLogin;
+}
+
 class ServedPostgres implements Served, Ground {
   readonly connection: PostgresConnection;
   readonly engine: ProtocolHost['engine'];
   readonly classifier: SqlClassifier;
   readonly catalogs: CatalogKeeper;
   readonly #host: ProtocolHost;
+  readonly #logins: Logins;
   readonly #server: Server;
   readonly #cancelKeys = new CancelKeys();
   readonly #sessions = new Set<ClientSession>();
@@ -68,11 +74,12 @@ class ServedPostgres implements Served, Ground {
     this.engine = host.engine;
     this.classifier = classifier;
     this.#host = host;
+    this.#logins = new Logins(connection, host, () => this.catalogs);
     this.catalogs = new CatalogKeeper({
       open: (signal) =>
         openBackend(
           connection,
-          this.#password(),
+          this.#logins.own(),
           new Map([
             ['application_name', CATALOG_APPLICATION],
             ['default_transaction_read_only', 'on'],
@@ -80,6 +87,7 @@ class ServedPostgres implements Served, Ground {
           signal,
         ),
       now: () => this.engine.clock.now(),
+      reading: () => this.#logins.catalogOptions,
       changed: (problem) => this.#catalogRead(problem),
     });
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, pauseOnConnect: false }, (socket) =>
@@ -120,6 +128,8 @@ class ServedPostgres implements Served, Ground {
 
   connect(identity: ClientIdentity): Duplex {
     const [outside, inside] = duplexPair();
+    // A pair does not tell one side that the other was destroyed.
+    outside.once('close', () => inside.destroy());
     this.#start(inside, identity);
     // What `pg` expects of a socket: to be connected first, and to be tuned.
     return Object.assign(outside, {
@@ -143,10 +153,12 @@ class ServedPostgres implements Served, Ground {
     const error = { code: SQLSTATE.adminShutdown, message: `Countersign ended this session: ${reason}.` };
     await Promise.all([...this.#sessions].map((session) => session.end({ reason, error })));
     await Promise.all(this.#starting);
+    await this.#logins.stop();
     await closed;
   }
 
   reading(searchPath: readonly string[]): Reading | undefined {
+    this.catalogs.ageOut();
     const catalog = this.catalogs.current;
     if (!catalog) return undefined;
     const policy = this.engine.policy();
@@ -173,15 +185,6 @@ class ServedPostgres implements Served, Ground {
 
   // ── state ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Throws `needs-secret` where nobody has provided it yet. */
-  #password(): Secret | undefined {
-    const { name, password } = this.connection;
-    if (!password) return undefined;
-    const secret = this.#host.secret(password);
-    if (secret) return secret;
-    throw new Problem('needs-secret', `${name} needs the secret "${password.name}" to log in to the database. Enter it in the Connections view.`);
-  }
-
   #prepare(): void {
     const reading = this.catalogs.fresh().then(
       () => {},
@@ -194,9 +197,11 @@ class ServedPostgres implements Served, Ground {
   #catalogRead(problem: unknown): void {
     if (this.#abort.signal.aborted) return;
     const before = JSON.stringify(this.#state);
-    if (problem === undefined) this.#state = { state: 'ready' };
-    else if (problem instanceof Problem && problem.code === 'needs-secret') {
-      this.#state = { state: 'needs-secret', secret: this.connection.password?.name ?? '', problem: problem.message };
+    if (problem === undefined) {
+      this.#state = { state: 'ready' };
+      this.#logins.reached();
+    } else if (problem instanceof Problem && problem.code === 'needs-secret') {
+      this.#state = { state: 'needs-secret', secret: this.#logins.secretName, problem: problem.message };
     } else this.#state = { state: 'failed', problem: sentenceOf(problem, this.connection) };
     if (problem !== undefined) this.engine.log.warn('postgres.catalog', { connection: this.connection.name, cause: problem });
     if (JSON.stringify(this.#state) !== before) this.#host.changed();
@@ -290,13 +295,15 @@ class ServedPostgres implements Served, Ground {
       conversation: identity.conversation,
     });
     let backend: Backend | undefined;
+    let login: SessionLogin | undefined;
     let failure: unknown;
     try {
       const operation = connectOperation(engine, connection, identity, upstreamUser(connection));
       const result = await run(engine, record, operation, signal, async (permit): Promise<Outcome> => {
         permit.use(operation.digest);
         try {
-          backend = await openBackend(connection, this.#password(), startup.upstream, AbortSignal.any([signal, record.signal]));
+          login = await this.#logins.session();
+          backend = await openBackend(login.connection, login.password, startup.upstream, AbortSignal.any([signal, record.signal]));
           return { outcome: 'done', masked: 0 };
         } catch (cause) {
           failure = cause;
@@ -308,19 +315,20 @@ class ServedPostgres implements Served, Ground {
         }
       });
       refuseIfDenied(result);
-      if (!backend) throw failure ?? new Error('a session without a backend');
+      if (!backend || !login) throw failure ?? new Error('a session without a backend');
       signal.throwIfAborted();
-      this.#hand(client, identity, startup, record, backend, ahead);
+      this.#hand(client, identity, startup, record, { backend, login }, ahead);
     } catch (cause) {
       backend?.socket.destroy();
+      void login?.release();
       await record.close(cause instanceof Problem ? cause.message.slice(0, 400) : 'it could not be opened').catch(() => {});
       throw cause;
     }
   }
 
-  #hand(client: Duplex, identity: ClientIdentity, startup: Startup, record: Session, backend: Backend, ahead: () => Buffer): void {
+  #hand(client: Duplex, identity: ClientIdentity, startup: Startup, record: Session, { backend, login }: Upstream, ahead: () => Buffer): void {
     const key = this.#cancelKeys.add(() => session.cancel());
-    const searchPath = readSearchPath(startup.searchPath ?? backend.parameters.get('search_path') ?? '"$user", public');
+    const searchPath = readSearchPath(startup.searchPath ?? login.searchPath ?? backend.parameters.get('search_path') ?? '"$user", public');
     const session: ClientSession = new ClientSession({
       ground: this,
       identity,
@@ -330,6 +338,7 @@ class ServedPostgres implements Served, Ground {
       searchPath,
       onClosed: () => {
         key.dispose();
+        void login.release();
         this.#sessions.delete(session);
       },
     });
@@ -344,7 +353,6 @@ class ServedPostgres implements Served, Ground {
 
   /** Without a catalog nothing is understood, so nothing is forwarded. */
   async #ready(signal: AbortSignal): Promise<void> {
-    this.catalogs.ageOut();
     if (this.catalogs.current) return;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(READY_TIMEOUT_MS)]);
     let onAbort = (): void => {};

@@ -10,6 +10,8 @@ const one = (connection: string): ConnectionConfig => {
   return config;
 };
 const postgres = (rest: string): string => `{ protocol: postgres, ${rest} }`;
+const minting = (grants: string): string =>
+  postgres(`upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role, admin: "env:A", grants: { ${grants} } }`);
 const mcp = (upstream: string): string => `{ protocol: mcp, upstream: ${upstream} }`;
 
 describe('a PostgreSQL connection', () => {
@@ -31,6 +33,38 @@ describe('a PostgreSQL connection', () => {
         sensitive: new Map([['customers.email', 'partial']]),
       },
     );
+  });
+
+  it('has a role made for each session where it says so', () => {
+    const credential = (rest: string): unknown => {
+      const config = one(postgres(`upstream: "postgres://owner@db/shop", credential: { mint: postgres-role, admin: "secret:shop-owner"${rest} }`));
+      return config.protocol === 'postgres' && config.credential;
+    };
+    const admin = { from: 'secret', name: 'shop-owner' };
+    assert.deepEqual(credential(''), { mint: 'postgres-role', admin, ttlMs: 900_000 });
+    assert.deepEqual(credential(', ttl: 30s, grants: {}'), { mint: 'postgres-role', admin, ttlMs: 30_000, grants: new Map() });
+    assert.deepEqual(credential(', grants: { orders: [select, update], "Billing.Cards": { select: [id, "Last 4"], update: [note], delete: all } }'), {
+      mint: 'postgres-role',
+      admin,
+      ttlMs: 900_000,
+      grants: new Map([
+        [
+          'public.orders',
+          new Map([
+            ['select', 'all'],
+            ['update', 'all'],
+          ]),
+        ],
+        [
+          'Billing.Cards',
+          new Map<string, unknown>([
+            ['select', ['id', 'Last 4']],
+            ['update', ['note']],
+            ['delete', 'all'],
+          ]),
+        ],
+      ]),
+    });
   });
 
   it('is encrypted and checked unless it is on this machine', () => {
@@ -71,7 +105,24 @@ describe('a PostgreSQL connection', () => {
       [postgres('upstream: "postgres://db/shop", password: "file:relative"'), /whole path/],
       [postgres('upstream: "postgres://db/shop", port: 80'), /at least 1024/],
       [postgres('upstream: "postgres://db/shop", via: gateway'), /needs the shared gateway/],
-      [postgres('upstream: "postgres://db/shop", credential: { mint: role }'), /`credential` is not known here.*shared gateway/],
+      [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: role, admin: "env:A" }'), /`mint` cannot be `role`/],
+      [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role }'), /`admin` is missing/],
+      [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role, admin: hunter2 }'), /Do not write a secret/],
+      [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role, admin: "env:A", ttl: 25h }'), /at most a day/],
+      [
+        postgres('upstream: "postgres://db/shop", user: a, password: "env:P", credential: { mint: postgres-role, admin: "env:A" }'),
+        /no session logs in as `user`/,
+      ],
+      [postgres('upstream: "postgres://db/shop", credential: { mint: postgres-role, admin: "env:A" }'), /Say who creates the roles/],
+      [minting('orders: [truncate]'), /cannot be `truncate`/],
+      [minting('orders: []'), /cannot be empty/],
+      [minting('orders: {}'), /grants nothing/],
+      [minting('orders: { delete: [id] }'), /`delete` cannot be/],
+      [minting('orders: { select: [] }'), /cannot be empty/],
+      [minting('orders: { drop: all }'), /`drop` is not known here/],
+      [minting('"*": [select]'), /without wildcards/],
+      [minting('a.b.c: [select]'), /without wildcards/],
+      [minting('orders: [select], public.orders: [update]'), /granted twice/],
       [postgres('upstream: "postgres://db/shop", sensitive: { email: redact }'), /`table.column`/],
       [postgres('upstream: "postgres://db/shop", sensitive: { "customers.*": redact }'), /without wildcards/],
       [postgres('upstream: "postgres://db/shop", sensitive: { customers.email: mask }'), /Here, say `redact`/],
