@@ -35,15 +35,19 @@ class Walk {
   }
 
   #object(object: JsonObject): JsonObject {
-    const out: Record<string, Json> = {};
+    // A map first: assigning to `__proto__` would not make a property.
+    const out = new Map<string, Json>();
     const media = typeof object.mimeType === 'string' ? object.mimeType : undefined;
     for (const [key, value] of Object.entries(object)) {
       let name = this.#text(key, undefined);
       // Two names that look the same once they are masked stay two.
-      for (let n = 2; Object.hasOwn(out, name); n++) name = `${this.#text(key, undefined)} ${n}`;
-      out[name] = (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key);
+      for (let n = 2; out.has(name); n++) name = `${this.#text(key, undefined)} ${n}`;
+      out.set(
+        name,
+        (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key),
+      );
     }
-    return out;
+    return Object.fromEntries(out);
   }
 
   #text(text: string, name: string | undefined): string {

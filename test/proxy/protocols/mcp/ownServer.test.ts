@@ -174,7 +174,7 @@ for (const modern of [false, true]) {
       const client = await stage.client('mcp', { modern });
       let reports = 0;
       await client.callTool(
-        { name: 'query', arguments: { connection: 'orders', sql: 'select pg_sleep(0.4)' } },
+        { name: 'execute', arguments: { connection: 'orders', sql: 'select pg_sleep(0.4)' } },
         {
           onprogress: () => {
             reports++;
@@ -189,7 +189,7 @@ for (const modern of [false, true]) {
       const abort = new AbortController();
       const seen = identities.length;
       const call = client.callTool(
-        { name: 'query', arguments: { connection: 'orders', sql: 'select pg_sleep(60) /* to cancel */' } },
+        { name: 'execute', arguments: { connection: 'orders', sql: 'select pg_sleep(60) /* to cancel */' } },
         { signal: abort.signal },
       );
       while (identities.length === seen) await new Promise((resolve) => setTimeout(resolve, 5));
