@@ -48,6 +48,7 @@ export class ChainFile {
   readonly path: string;
   readonly #host: ChainHost;
   readonly #handle: FileHandle;
+  readonly #onWritten: () => void;
   readonly #tail: string;
   #entries: number;
   #head: string;
@@ -67,10 +68,18 @@ export class ChainFile {
   #waiters: Waiter[] = [];
   #closed = false;
 
-  private constructor(path: string, host: ChainHost, handle: FileHandle, session: string | undefined, from: ChainHead & { readonly bytes: number }) {
+  private constructor(
+    path: string,
+    host: ChainHost,
+    handle: FileHandle,
+    session: string | undefined,
+    from: ChainHead & { readonly bytes: number },
+    onWritten: () => void = () => undefined,
+  ) {
     this.path = path;
     this.#host = host;
     this.#handle = handle;
+    this.#onWritten = onWritten;
     // Keys in canonical order: at, body, prev, seq, session, v.
     this.#tail = session === undefined ? `,"v":${RECORDING_VERSION}}` : `,"session":${JSON.stringify(session)},"v":${RECORDING_VERSION}}`;
     this.#entries = this.#written = this.#synced = from.entries;
@@ -78,9 +87,12 @@ export class ChainFile {
     this.#bytes = from.bytes;
   }
 
-  /** A new file; fails where one is already. */
-  static async create(path: string, host: ChainHost, session: string): Promise<ChainFile> {
-    return new ChainFile(path, host, await open(path, 'ax', FILE_MODE), session, { entries: 0, head: GENESIS, bytes: 0 });
+  /**
+   * A new file; fails where one is already.
+   * @param onWritten called when lines have reached the file: whoever reads it then finds them.
+   */
+  static async create(path: string, host: ChainHost, session: string, onWritten: () => void): Promise<ChainFile> {
+    return new ChainFile(path, host, await open(path, 'ax', FILE_MODE), session, { entries: 0, head: GENESIS, bytes: 0 }, onWritten);
   }
 
   /** Goes on where a file stands; `session` is absent for the audit. */
@@ -203,6 +215,7 @@ export class ChainFile {
     if (nlink === 0) throw Object.assign(new Error('the file was deleted while it was being written'), { code: 'ENOENT' });
     if (size !== this.#bytes) throw Object.assign(new Error('the file was changed by another program'), { code: 'ECHANGED' });
     this.#written += entries;
+    this.#onWritten();
   }
 
   async #datasync(): Promise<void> {

@@ -59,7 +59,7 @@ export class OperationIndex {
     this.#comparing ??= this.#compare();
   }
 
-  /** A session has new entries: cheap, called for each. */
+  /** A session's file has new entries, written already: cheap. */
   note(session: string, file: string): void {
     if (this.#stopped) return;
     this.#behind.set(session, file);

@@ -2,7 +2,6 @@
 import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Problem } from '../../contract/problem.ts';
-import type { EntryBody } from '../../contract/recording.ts';
 import type { Answer } from '../../contract/response.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
 import type { AuditBody } from './audit.ts';
@@ -37,19 +36,8 @@ export interface RecorderOptions {
   readonly markMs?: number;
   /** Called once, with a sentence for a person: every session must be cut. */
   readonly onHalt?: (sentence: string) => void;
-  /** Called for each entry after it was queued: cheap work only. */
-  readonly onEntry?: (entry: NotedEntry) => void;
-}
-
-/** An entry as the index wants it. */
-interface NotedEntry {
-  readonly session: string;
-  /** Relative to the folder of sessions. */
-  readonly file: string;
-  readonly seq: number;
-  /** Epoch milliseconds. */
-  readonly at: number;
-  readonly body: EntryBody;
+  /** Called when entries of a session have reached its file (relative to the folder of sessions): cheap work only. */
+  readonly onWritten?: (session: string, file: string) => void;
 }
 
 export interface LocalRecorder extends Recorder {
@@ -130,7 +118,7 @@ class FileRecorder implements LocalRecorder {
       const day = this.#now().slice(0, 10);
       const folder = await this.#folder(day);
       const file = `${day}/${header.session}.jsonl`;
-      const chain = await ChainFile.create(join(this.#sessions, file), this.#halting, header.session);
+      const chain = await ChainFile.create(join(this.#sessions, file), this.#halting, header.session, () => this.#options.onWritten?.(header.session, file));
       this.#halting.watch(chain);
       const session = new LocalSession({
         id: header.session,
@@ -139,7 +127,6 @@ class FileRecorder implements LocalRecorder {
         log: this.#options.log,
         now: () => this.#now(),
         closeGraceMs: this.#options.closeGraceMs ?? CLOSE_GRACE_MS,
-        noted: (seq, at, body) => this.#options.onEntry?.({ session: header.session, file, seq, at: Date.parse(at), body }),
         sealed: () => this.#seal(header.session, file, chain),
       });
       const { conversation, actor, connection, protocol, surface } = header;

@@ -5,7 +5,7 @@ import { OperationIndex } from './index.ts';
 import { createRecorder, type LocalRecorder, type RecorderOptions } from './localRecorder.ts';
 import { verifyRecord } from './verify.ts';
 
-export interface RecordOptions extends Omit<RecorderOptions, 'onEntry'> {
+export interface RecordOptions extends Omit<RecorderOptions, 'onWritten'> {
   /** Called when there is more to show: at most a few times a second. */
   readonly onChange?: () => void;
 }
@@ -31,7 +31,7 @@ export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
       options.onChange?.();
     },
   });
-  const recorder = await createRecorder({ ...options, onEntry: ({ session, file }) => index.note(session, file) });
+  const recorder = await createRecorder({ ...options, onWritten: (session, file) => index.note(session, file) });
   // Another proxy's index, or a folder that cannot be written, is left alone.
   if (recorder.halted === undefined) index.start();
 

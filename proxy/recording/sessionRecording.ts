@@ -22,7 +22,6 @@ export interface SessionParts {
   readonly now: () => string;
   /** How long closing waits for operations that are still out, in milliseconds. */
   readonly closeGraceMs: number;
-  readonly noted: (seq: number, at: string, body: EntryBody) => void;
   /** The file is whole and on disk: puts it into the audit. */
   readonly sealed: () => Promise<void>;
 }
@@ -107,7 +106,7 @@ export class LocalSession implements SessionRecording {
   }
 
   #write(body: EntryBody): void {
-    const { chain, host, now, noted } = this.#parts;
+    const { chain, host, now } = this.#parts;
     let text = canonicalOrMended(body);
     // What was done is done: its outcome is recorded even where its answer is too large to keep.
     if (text.length > MAX_ENTRY_CHARS && body.type === 'operation.outcome') text = canonicalOrMended({ ...body, answer: undefined });
@@ -117,7 +116,7 @@ export class LocalSession implements SessionRecording {
       throw host.haltedProblem();
     }
     const at = now();
-    noted(chain.append(at, text), at, body);
+    chain.append(at, text);
   }
 }
 

@@ -299,3 +299,27 @@ describe('the detail of an operation', () => {
     assert.equal((await story.record.operation('op_write'))?.raw, undefined);
   });
 });
+
+describe('an entry that comes while the index reads', () => {
+  it('is found as well, whenever it came', async (t) => {
+    const directory = folder(t);
+    const record = await openRecord({ directory, clock: { now: () => Date.now() }, log: silent, closeGraceMs: 1 });
+    t.after(() => record.stop('done'));
+    // The index gathers for a while before it reads; these outcomes come around that moment, each a little later.
+    await Promise.all(
+      Array.from({ length: 60 }, async (_, i) => {
+        const session = await record.open(header(`ses_late_${i}`));
+        session.append(intent(`op_late_${i}`));
+        await new Promise((resolve) => setTimeout(resolve, 100 + i * 2));
+        session.append(outcome(`op_late_${i}`));
+      }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const { operations } = await record.operations({ filter: '', limit: 100 });
+    assert.equal(operations.length, 60);
+    assert.deepEqual(
+      operations.filter((o) => o.outcome === undefined).map((o) => o.operation),
+      [],
+    );
+  });
+});
