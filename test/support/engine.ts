@@ -38,6 +38,8 @@ export interface TestEngine {
   identity(more?: Partial<ClientIdentity>): ClientIdentity;
   /** The next question that comes up, answered; resolves with it. */
   onAsk(answer: 'approve' | 'deny' | ((pending: PendingApproval) => ApprovalAnswer | undefined), note?: string): Promise<PendingApproval>;
+  /** Questions that no `onAsk` waits for are denied; while held they stay open. */
+  holdAsks(hold: boolean): void;
   /** Every entry of every session, in the order of each file, read from disk. */
   entries(): Promise<EntryBody[]>;
   /** All that was written to disk, as text. */
@@ -65,6 +67,7 @@ export async function testEngine(policyText: string): Promise<TestEngine> {
   let policy = parsePolicy(policyText);
   const answers: { answer: Parameters<TestEngine['onAsk']>[0]; note: string | undefined; seen: (pending: PendingApproval) => void }[] = [];
   const answered = new Set<string>();
+  let holding = false;
   const approvals = createApprovals({
     clock,
     newId: (prefix) => newId(prefix),
@@ -75,17 +78,18 @@ export async function testEngine(policyText: string): Promise<TestEngine> {
     for (const pending of approvals.pending()) {
       if (answered.has(pending.id)) continue;
       const next = answers.shift();
-      if (!next) return;
+      if (!next && holding) return;
       answered.add(pending.id);
       const base = { id: pending.id, digest: pending.digest };
-      const click: ApprovalAnswer | undefined =
-        typeof next.answer === 'function'
+      const click: ApprovalAnswer | undefined = !next
+        ? { answer: 'deny', ...base, note: 'the test did not expect this question' }
+        : typeof next.answer === 'function'
           ? next.answer(pending)
           : next.answer === 'approve'
             ? { answer: 'approve', ...base, scope: NARROWEST }
             : { answer: 'deny', ...base, ...(next.note !== undefined && { note: next.note }) };
       if (click) approvals.answer(click, ADA);
-      next.seen(pending);
+      next?.seen(pending);
     }
   };
   const sessions = new Set<Session>();
@@ -138,6 +142,10 @@ export async function testEngine(policyText: string): Promise<TestEngine> {
         answers.push({ answer, note, seen });
         answerNext();
       }),
+    holdAsks: (hold) => {
+      holding = hold;
+      if (!hold) answerNext();
+    },
     entries: async () => {
       const bodies: EntryBody[] = [];
       for (const file of (await files()).filter((name) => name.includes('sessions') && name.endsWith('.jsonl'))) {

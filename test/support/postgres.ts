@@ -23,6 +23,11 @@ export interface TestDatabase {
 let running: Promise<RunningPostgres> | undefined;
 let databases = 0;
 
+// At the top of the file, so that it belongs to the test file and not to the hook that asks for a database.
+after(async () => {
+  if (running) await (await running).stop('immediate');
+});
+
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -50,12 +55,10 @@ async function connect(port: number, database: string): Promise<Client> {
   return client;
 }
 
-/** @param setup SQL that fills it. Call it in a `before` hook or at the top of a file; it is stopped after the file's tests. */
+/** @param setup SQL that fills it. The server is stopped after the file's tests. */
 export async function testDatabase(setup = ''): Promise<TestDatabase> {
-  const first = !running;
   running ??= start();
   const server = await running;
-  if (first) after(() => server.stop('immediate'));
   const database = `test_${process.pid}_${++databases}`;
   const admin = await connect(server.port, 'postgres');
   await admin.query(`CREATE DATABASE ${database} TEMPLATE template0 ENCODING 'UTF8'`);

@@ -34,7 +34,7 @@ export interface AnswersHost {
   reach(): Reach;
 }
 
-const NO_TEXT = (): string => '';
+const NOTHING_KNOWN = { own: (): string => '', isRelation: (): boolean => false };
 
 export class Answers {
   readonly #host: AnswersHost;
@@ -502,7 +502,7 @@ export class Answers {
 
   #say(type: number, buffer: Buffer, start: number, end: number, flight: Flight | undefined): void {
     const before = readDiagnostic(buffer, start, end);
-    const { fields, masked } = maskDiagnostic(before, flight?.reach ?? this.#host.reach(), flight?.own ?? NO_TEXT, this.#masking);
+    const { fields, masked } = maskDiagnostic(before, flight?.reach ?? this.#host.reach(), flight ?? NOTHING_KNOWN, this.#masking);
     if (flight) {
       flight.masked += masked;
       if (type === BACK.error) flight.failed(fields.get('C') ?? 'XX000', fields.get('M') ?? '');

@@ -130,6 +130,7 @@ function doubtful(statement: StatementInfo): StatementInfo {
 
 function refusal({ control, copy, touchesSensitive }: StatementInfo, readOnly: boolean): string | undefined {
   if (control?.kind === 'set' && control.value !== undefined) return refusedChange(control.name, control.value.join(','), readOnly);
+  if (readOnly && control?.kind === 'begin' && control.readOnly === false) return 'This session only reads: a transaction that writes is refused.';
   if (copy?.direction === 'out' && copy.via === 'client') {
     const masked =
       touchesSensitive || copy.columns === 'opaque' || copy.columns.some((column) => column.kind === 'mask' || (column.kind === 'origin' && column.mask));

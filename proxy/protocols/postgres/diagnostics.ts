@@ -16,6 +16,14 @@ export type Reach =
   /** The statement runs code that is not understood and can say anything. */
   | 'code';
 
+/** What may be quoted because it gives nothing away. */
+export interface Known {
+  /** Text that the client itself sent: the statement and its parameters. */
+  own(): string;
+  /** Whether it is the name of a relation of this database. */
+  isRelation(name: string): boolean;
+}
+
 const HIDDEN = '‹hidden›';
 const WITHHELD = 'The database said something that may hold sensitive values; Countersign withheld it.';
 
@@ -23,14 +31,11 @@ const WITHHELD = 'The database said something that may hold sensitive values; Co
 const TEXTS = ['M', 'D', 'H', 'W', 'q'] as const;
 const NAMES = ['s', 't', 'c', 'd', 'n'] as const;
 
-/**
- * @param own text that the client itself sent (the statement and its parameters): quoting it back gives nothing away
- * @returns the fields to send, and how many values were masked
- */
+/** @returns the fields to send, and how many values were masked */
 export function maskDiagnostic(
   fields: Diagnostic,
   reach: Reach,
-  own: () => string,
+  known: Known,
   masking: SessionMasking,
 ): { readonly fields: Diagnostic; readonly masked: number } {
   const out = new Map(fields);
@@ -40,74 +45,82 @@ export function maskDiagnostic(
     masked += scrubbed.findings.length;
     out.set(letter, scrubbed.text);
   };
-  const known = NAMES.flatMap((letter) => fields.get(letter) ?? []);
+  // What RAISE … USING COLUMN = … puts there is data.
+  const names = reach === 'code' ? [] : NAMES.flatMap((letter) => fields.get(letter) ?? []);
+  const hide = (letter: string, text: string, strict: boolean): void => {
+    const { hidden, text: shown } = hideQuoted(text, strict ? strictly(names, known) : loosely(names, known));
+    masked += hidden;
+    put(letter, shown);
+  };
+  const drop = (letter: string): void => {
+    masked++;
+    if (letter === 'M') out.set('M', WITHHELD);
+    else out.delete(letter);
+  };
   for (const letter of TEXTS) {
     const text = fields.get(letter);
     if (text === undefined) continue;
     if (reach === 'none') put(letter, text);
-    else if (reach === 'code') {
-      masked++;
-      if (letter === 'M') out.set('M', raisedByServer(fields) ? scrubQuoted(text, known, undefined, () => masked++, masking) : WITHHELD);
-      else out.delete(letter);
-    } else if (reach === 'sensitive' && letter === 'M' && raisedByCode(fields)) {
-      masked++;
-      out.set('M', WITHHELD);
-    } else if (reach === 'sensitive' && (letter === 'W' || letter === 'q')) {
-      masked++;
-      out.delete(letter);
-    } else {
-      const hidden = scrubQuoted(text, known, reach === 'sensitive' ? identifiersOf(own()) : own(), () => masked++, masking);
-      put(letter, hidden);
-    }
+    else if (reach === 'possible') hide(letter, text, false);
+    else if (reach === 'sensitive' ? letter === 'W' || letter === 'q' || (letter === 'M' && raisedByCode(fields)) : letter !== 'M' || !raisedByServer(fields))
+      drop(letter);
+    else hide(letter, text, true);
   }
   for (const letter of NAMES) {
     const text = fields.get(letter);
     if (text === undefined) continue;
-    // RAISE … USING COLUMN = … puts data here.
     if (reach === 'code') out.delete(letter);
     else put(letter, text);
   }
   return { fields: out, masked };
 }
 
-/** Errors whose message is the server's own, whatever code was running: cancellation, shutdown, time-outs. */
+/** The server's sources that read a statement before anything of it runs. */
+const READING = /^(parse_\w+\.c|scan\.l|gram\.y|analyze\.c|namespace\.c)$/;
+
+/**
+ * Errors whose message is the server's own, whatever code was running: of the statement itself, before it ran, and
+ * cancellation, shutdown, time-outs. Code can choose the SQLSTATE of what it raises, but not the file that raises it.
+ */
 function raisedByServer(fields: Diagnostic): boolean {
-  return (
-    fields.get('V') !== 'NOTICE' &&
-    /^(57|55|53|08)/.test(fields.get('C') ?? '') &&
-    /^(canceling|terminating|could not obtain lock|too many)/.test(fields.get('M') ?? '')
-  );
+  if (READING.test(fields.get('F') ?? '') && !fields.has('W')) return true;
+  return fields.get('F') === 'postgres.c' && /^(canceling|terminating) /.test(fields.get('M') ?? '');
 }
 
 /** Notices, and errors out of a function's body: their words are the function's, and it has seen the data. */
 function raisedByCode(fields: Diagnostic): boolean {
-  return fields.get('V') !== 'ERROR' || (fields.get('C') ?? '').startsWith('P0') || /function|PL\//i.test(fields.get('W') ?? '');
+  return !/^(ERROR|FATAL|PANIC)$/.test(fields.get('V') ?? '') || (fields.get('C') ?? '').startsWith('P0') || /function|PL\//i.test(fields.get('W') ?? '');
 }
 
-/** Values in quotes, and in the parentheses of `(…)=(…)` and `contains (…)`. */
+/** Values in double quotes, and in the parentheses of `(…)=(…)` and `contains (…)`. */
 const QUOTED = /"((?:[^"]|"")*)"|(=\s*\(|contains \()([\s\S]*?)\)(?= (?:already exists|is (?:not|still|duplicated)|conflicts)|\.|$)/g;
 
-function scrubQuoted(
-  text: string,
-  known: readonly string[],
-  own: string | ReadonlySet<string> | undefined,
-  onHidden: () => void,
-  masking: SessionMasking,
-): string {
-  const allowed = (value: string): boolean =>
-    known.includes(value) || (own !== undefined && value !== '' && (typeof own === 'string' ? own.includes(value) : own.has(value.toLowerCase())));
-  return masking.scrub(
-    text.replace(QUOTED, (whole, quoted: string | undefined, open: string | undefined, inner: string | undefined) => {
-      if (quoted !== undefined) {
-        if (allowed(quoted)) return whole;
-        onHidden();
-        return `"${HIDDEN}"`;
-      }
-      if (inner !== undefined && typeof own === 'string' && inner !== '' && own.includes(inner)) return whole;
-      onHidden();
-      return `${open ?? ''}${HIDDEN})`;
-    }),
-  ).text;
+type MayShow = (value: string, quoted: boolean) => boolean;
+
+function hideQuoted(text: string, mayShow: MayShow): { readonly text: string; readonly hidden: number } {
+  let hidden = 0;
+  const shown = text.replace(QUOTED, (whole, quoted: string | undefined, open: string | undefined, inner: string | undefined) => {
+    if (mayShow(quoted ?? inner ?? '', quoted !== undefined)) return whole;
+    hidden++;
+    return quoted === undefined ? `${open ?? ''}${HIDDEN})` : `"${HIDDEN}"`;
+  });
+  return { text: shown, hidden };
+}
+
+/** Whatever the client sent itself, and names. */
+function loosely(names: readonly string[], known: Known): MayShow {
+  return (value, quoted) => value !== '' && (known.own().includes(value) || (quoted && (names.includes(value) || known.isRelation(value))));
+}
+
+/** Only identifiers: a literal that the client sent, quoted back by an error, would say that the data holds it. */
+function strictly(names: readonly string[], known: Known): MayShow {
+  let identifiers: ReadonlySet<string> | undefined;
+  return (value, quoted) => {
+    if (!quoted) return false;
+    if (names.includes(value) || known.isRelation(value)) return true;
+    identifiers ??= identifiersOf(known.own());
+    return identifiers.has(value.toLowerCase());
+  };
 }
 
 const IDENTIFIER = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/g;
@@ -115,8 +128,8 @@ const IDENTIFIER = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/g;
 /** The identifiers that the client wrote outside string literals, and qualified names of them. */
 function identifiersOf(sql: string): ReadonlySet<string> {
   const outside = sql.replace(/'(?:[^']|'')*'/g, "''");
-  const names = new Set<string>();
-  for (const [name] of outside.matchAll(IDENTIFIER)) names.add(name.toLowerCase());
-  for (const [name] of outside.matchAll(/[\w$]+(?:\.[\w$]+)+/g)) names.add(name.toLowerCase());
-  return names;
+  const found = new Set<string>();
+  for (const [name] of outside.matchAll(IDENTIFIER)) found.add(name.toLowerCase());
+  for (const [name] of outside.matchAll(/[\w$]+(?:\.[\w$]+)+/g)) found.add(name.toLowerCase());
+  return found;
 }

@@ -42,6 +42,10 @@ export class Flight {
     });
   }
 
+  isRelation(name: string): boolean {
+    return this.reading.catalog.findRelation(undefined, name, this.reading.searchPath) !== undefined;
+  }
+
   get over(): boolean {
     return this.#resolve === undefined;
   }
