@@ -102,9 +102,10 @@ export class ScriptedPerson {
 
   /**
    * Says yes to the editor's own question about the tool, if it has one, and waits for ours.
-   * @returns how long ours took to show after that, in milliseconds; undefined where the editor did not ask.
+   * @returns how long it took from there to the count in the status bar (undefined where the editor did not ask), and
+   *   from the count to the request on the screen, in milliseconds.
    */
-  async waitForAsk(): Promise<{ waitedMs: number | undefined }> {
+  async waitForAsk(): Promise<{ countedMs: number | undefined; shownMs: number }> {
     const theirs = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
     const asks = this.page.locator('.statusbar-item', { hasText: /\d+ asks?/ }).first();
     await Promise.any([asks.waitFor({ timeout: STEP_MS }), theirs.waitFor({ timeout: STEP_MS })]);
@@ -113,10 +114,12 @@ export class ScriptedPerson {
       await theirs.click();
       startedAt = Date.now();
     }
+    await asks.waitFor({ timeout: STEP_MS });
+    const countedAt = Date.now();
     // Nobody opens the view: it comes by itself.
     const panel = await this.panel('approvals');
     await panel.locator('cs-armed-button.approve').first().waitFor({ timeout: STEP_MS });
-    return { waitedMs: startedAt === undefined ? undefined : Date.now() - startedAt };
+    return { countedMs: startedAt === undefined ? undefined : countedAt - startedAt, shownMs: Date.now() - countedAt };
   }
 
   /** Whether typing would still go where the person was: into the chat. */

@@ -1,16 +1,15 @@
 /** `npm run screenshots`: each panel in the real workbench, in three themes, to `docs/images/`. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Page } from 'playwright-core';
 import { Demo } from './demo.ts';
 import { ScriptedPerson } from './person.ts';
 import { PROMPTS } from './story.ts';
-import { openBrowser, openWorkbench } from './workbench.ts';
+import { openBrowser, openWorkbench, runCommand } from './workbench.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const IMAGES = join(ROOT, 'docs', 'images');
-const THEMES = { dark: 'Default Dark Modern', light: 'Default Light Modern', 'high-contrast': 'Default High Contrast' } as const;
+const THEMES = { dark: 'Dark Modern', light: 'Light Modern', 'high-contrast': 'Dark High Contrast' } as const;
 /** How long a theme may take to reach every webview, in milliseconds. */
 const SETTLE_MS = 1500;
 
@@ -20,20 +19,23 @@ await demo.start();
 const browser = await openBrowser({ width: 1280, height: 800 });
 const { page } = browser;
 
-function useTheme(theme: string): void {
-  const file = join(demo.workbench.data, 'User', 'settings.json');
-  const settings = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
-  writeFileSync(file, JSON.stringify({ ...settings, 'workbench.colorTheme': theme }, null, 2));
+/** As a person would: settings written from outside are not seen by an editor without native file watching. */
+async function useTheme(theme: string): Promise<void> {
+  await runCommand(page, 'Preferences: Color Theme');
+  const box = page.locator('.quick-input-widget input').first();
+  await box.fill(theme);
+  await page.locator('.quick-input-list .monaco-list-row', { hasText: theme }).first().waitFor();
+  await page.keyboard.press('Enter');
+  await page.waitForTimeout(SETTLE_MS);
 }
 
-async function picture(name: string, target: Page = page): Promise<void> {
+async function picture(name: string): Promise<void> {
   for (const [short, theme] of Object.entries(THEMES)) {
-    useTheme(theme);
-    await target.waitForTimeout(SETTLE_MS);
-    await target.screenshot({ path: join(IMAGES, `${name}-${short}.png`) });
+    await useTheme(theme);
+    await page.screenshot({ path: join(IMAGES, `${name}-${short}.png`) });
     console.log(`docs/images/${name}-${short}.png`);
   }
-  useTheme(THEMES.dark);
+  await useTheme(THEMES.dark);
 }
 
 try {
@@ -47,13 +49,14 @@ try {
   await person.waitForChat(/This is what I was given/);
   await person.ask(PROMPTS.refund);
   await person.waitForAsk();
+  await page.mouse.move(700, 300);
   await picture('approvals');
 
   await person.approve();
   await person.waitForChat(/The database answered/);
   await person.ask(PROMPTS.wipe);
   await person.allowToolIfAsked();
-  await person.waitForChat(/no-mass-delete/);
+  await person.waitForChat(/That did not work/);
 
   await person.openSessions();
   await person.openOperation('SELECT customers');

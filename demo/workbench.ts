@@ -224,7 +224,7 @@ const PALETTE_TRIES = 4;
 /** Runs a command by its exact title through the command palette. */
 export async function runCommand(page: Page, title: string): Promise<void> {
   const box = page.locator('.quick-input-widget input.input, .quick-input-widget input[type=text]').first();
-  const exact = new RegExp(`^${title.replaceAll(/[.*+?^$\{}()|[\]\\]/g, '\\$&')}$`);
+  const exact = new RegExp(`^${RegExp.escape(title)}$`);
   const row = page.locator('.quick-input-list .monaco-list-row').filter({ has: page.locator('.monaco-highlighted-label', { hasText: exact }) });
   for (let attempt = 1; ; attempt++) {
     try {

@@ -5,6 +5,9 @@ import type { Model } from '../model.ts';
 import { fresh, noticeText } from './attention.ts';
 import type { ApprovalsView } from './view.ts';
 
+/** How long the editor may take to bring a view up, in milliseconds, before a notification points to it. */
+const SHOWN_WITHIN_MS = 2000;
+
 export class Notices implements vscode.Disposable {
   readonly #model: Model;
   readonly #view: ApprovalsView;
@@ -30,7 +33,12 @@ export class Notices implements vscode.Disposable {
     const [first] = added;
     if (first === undefined || this.#view.visible) return;
     const settings = vscode.workspace.getConfiguration();
-    if (settings.get(SETTINGS.reveal, true)) await this.#view.show({ focus: false });
+    if (settings.get(SETTINGS.reveal, true)) {
+      await this.#view.show({ focus: false });
+      await this.#shown();
+      // Answered meanwhile: nothing to point to.
+      if (!this.#model.waiting.some((ask) => ask.id === first.id)) return;
+    }
     if (this.#view.visible || this.#open || !settings.get(SETTINGS.notify, true)) return;
     this.#open = true;
     try {
@@ -40,5 +48,19 @@ export class Notices implements vscode.Disposable {
     } finally {
       this.#open = false;
     }
+  }
+
+  /** Waits until the view can be seen, or has had its time. */
+  async #shown(): Promise<void> {
+    if (this.#view.visible) return;
+    await new Promise<void>((done) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        subscription.dispose();
+        done();
+      };
+      const timer = setTimeout(finish, SHOWN_WITHIN_MS);
+      const subscription = this.#view.onDidChangeVisibility(() => this.#view.visible && finish());
+    });
   }
 }

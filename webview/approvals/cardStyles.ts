@@ -11,7 +11,8 @@ export const cardStyles = [
       border: 1px solid var(--edge);
       border-radius: 4px;
       background: var(--vscode-editorWidget-background, transparent);
-      overflow: hidden;
+      /* Not "hidden", which would keep the footer from sticking to the view's lower edge. */
+      overflow: clip;
       container-type: inline-size;
     }
     header {
@@ -175,7 +176,12 @@ export const cardStyles = [
       font-family: var(--code-font);
       font-size: var(--code-size);
     }
+    /* The answer is always in reach, however long the request is; what was not seen yet is said beside it. */
     footer {
+      position: sticky;
+      bottom: 0;
+      z-index: 1;
+      background: var(--vscode-editorWidget-background, var(--vscode-sideBar-background));
       margin-top: 4px;
       padding: 8px 10px 10px;
       border-top: 1px solid var(--rule);
