@@ -5,6 +5,10 @@ import type { MaskKind } from '../../contract/verdict.ts';
 
 /** Distinct values that a session numbers; beyond it a value is redacted instead. */
 const MAX_TOKENS = 100_000;
+/** Longest value that is kept as it is to be known again, in characters; of longer ones a digest is kept. */
+const MAX_TOKEN_KEY = 256;
+/** Labels whose names are remembered. */
+const MAX_NAMES = 1000;
 /** Longest outline of a value, in characters. */
 const MAX_SHAPE = 64;
 /** A value must be this many times as long as what a partial mask shows of it. */
@@ -20,9 +24,10 @@ export function shapeOf(value: string): string {
 export class MaskForms {
   /** Made once: a key in bytes is imported anew for every digest, which costs more than the digest. */
   readonly #key: KeyObject;
-  /** Keyed digest of the value under its name → number; holds no value. */
-  readonly #tokens = new Map<string, number>();
-  readonly #counts = new Map<string, number>();
+  /** Name → value → token. Long values stand there as their digest. */
+  readonly #tokens = new Map<string, Map<string, string>>();
+  #tokenCount = 0;
+  readonly #names = new Map<string, string>();
 
   constructor(key: Uint8Array) {
     this.#key = createSecretKey(key);
@@ -35,9 +40,9 @@ export class MaskForms {
       case 'partial':
         return partial(value);
       case 'hash':
-        return `‹${nameOf(label)}·${this.#digest(value).slice(0, 6)}›`;
+        return `‹${this.#nameOf(label)}·${this.#digest(value).slice(0, 6)}›`;
       case 'token':
-        return this.#token(value, nameOf(label));
+        return this.#token(value, this.#nameOf(label));
       default:
         return assertNever(kind);
     }
@@ -49,15 +54,28 @@ export class MaskForms {
   }
 
   #token(value: string, name: string): string {
-    const key = `${name}\0${this.#digest(value).slice(0, 32)}`;
-    let number = this.#tokens.get(key);
-    if (number === undefined) {
-      if (this.#tokens.size >= MAX_TOKENS) return '‹redacted›';
-      number = (this.#counts.get(name) ?? 0) + 1;
-      this.#counts.set(name, number);
-      this.#tokens.set(key, number);
+    let tokens = this.#tokens.get(name);
+    if (!tokens) {
+      tokens = new Map();
+      this.#tokens.set(name, tokens);
     }
-    return `‹${name}·${number}›`;
+    const key = value.length > MAX_TOKEN_KEY ? `\0${this.#digest(value)}` : value;
+    const known = tokens.get(key);
+    if (known !== undefined) return known;
+    if (this.#tokenCount >= MAX_TOKENS) return '‹redacted›';
+    this.#tokenCount++;
+    const token = `‹${name}·${tokens.size + 1}›`;
+    tokens.set(key, token);
+    return token;
+  }
+
+  #nameOf(label: string): string {
+    let name = this.#names.get(label);
+    if (name === undefined) {
+      name = nameOf(label);
+      if (this.#names.size < MAX_NAMES) this.#names.set(label, name);
+    }
+    return name;
   }
 }
 

@@ -1,7 +1,9 @@
 /** Masking as the protocols use it. */
 import type { Finding } from '../../contract/response.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
+import type { ByteMask } from './byteMask.ts';
 
+export { type ByteMask, copyBytes, MASK_ROOM } from './byteMask.ts';
 export { shapeOf } from './forms.ts';
 export { createSessionMasking } from './sessionMasking.ts';
 
@@ -26,6 +28,10 @@ export interface SessionMasking extends ValueMasker {
   scrub(text: string): Scrubbed;
   /** The same over a stream, whatever the chunks: holds back no more than the longest span that a detector needs. */
   stream(): MaskStream;
+  /** What `mask` gives, for many values that lie in buffers. */
+  byteMask(kind: MaskKind, label: string): ByteMask;
+  /** Whether the value in `bytes[start, end)` may hold anything that `scrub` finds; false is certain. Meant for short values. */
+  mayHold(bytes: Buffer, start: number, end: number): boolean;
   /** A fast answer to "may this hold anything sensitive?"; false is certain. */
   suspicious(bytes: Uint8Array): boolean;
 }

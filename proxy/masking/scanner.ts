@@ -37,6 +37,9 @@ const MAX_GLUED = 256;
 /** Separators that a number may hold between two digits, counted in Latin-1 characters of UTF-8 as well. */
 const MAX_GAP = 6;
 
+/** Longest value that is looked through byte by byte. */
+const MAX_SHORT = 256;
+
 /** Returns true to stop. */
 type Visit = (detector: Detector, anchor: number) => boolean;
 
@@ -203,6 +206,43 @@ export class Scanner {
   /** True where a scan could find something. Certain when false, also for UTF-8 read as Latin-1. */
   suspicious(text: string): boolean {
     return this.anchors(text, 0, text.length, () => true);
+  }
+
+  /** The same of a short value in UTF-8, without making a text of it; true more often. */
+  mayHold(bytes: Uint8Array, start: number, end: number): boolean {
+    if (end - start > MAX_SHORT) return true;
+    const action = this.#action;
+    const second = this.#second;
+    let inWord = false;
+    let digits = 0;
+    let escape = start;
+    for (let i = start; i < end; i++) {
+      const code = bytes[i] as number;
+      const act = code < 128 ? (action[code] as number) : 0;
+      if ((act & LETTER) !== 0) {
+        if (inWord && i - escape > MAX_ESCAPE) continue;
+        inWord = true;
+        const next = i + 1 < end ? (bytes[i + 1] as number) : 128;
+        if (next < 128 && second[code * 128 + next] === 1) return this.#suspiciousBytes(bytes, start, end);
+        continue;
+      }
+      inWord = (act & DIGITS) !== 0;
+      if (inWord) {
+        // However they are grouped: fewer than the least that any detector wants are none.
+        if (++digits >= this.#minDigits) return true;
+        continue;
+      }
+      if ((act & CHAR) !== 0) return true;
+      if ((act & ESCAPE) !== 0) escape = i;
+      if ((act & LITERAL) === 0) continue;
+      const next = i + 1 < end ? (bytes[i + 1] as number) : 128;
+      if (next < 128 && second[code * 128 + next] === 1) return this.#suspiciousBytes(bytes, start, end);
+    }
+    return false;
+  }
+
+  #suspiciousBytes(bytes: Uint8Array, start: number, end: number): boolean {
+    return this.suspicious(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1'));
   }
 
   #order(hit: Hit): number {

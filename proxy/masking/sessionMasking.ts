@@ -1,6 +1,7 @@
 import type { Finding } from '../../contract/response.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
 import type { MaskPlan } from '../policy/policy.ts';
+import { byteMask } from './byteMask.ts';
 import { DETECTORS } from './detectors/index.ts';
 import { MaskForms, shapeOf } from './forms.ts';
 import type { MaskedText, MaskStream, Scrubbed, SessionMasking } from './masking.ts';
@@ -42,6 +43,8 @@ export function createSessionMasking(options: { readonly plan: MaskPlan; readonl
       return hits.length === 0 ? { text: text as MaskedText, findings: [] } : replace(text, 0, text.length, hits);
     },
     stream: () => new Stream(scanner, replace),
+    byteMask: (kind, label) => byteMask(forms, kind, label),
+    mayHold: (bytes, start, end) => scanner.mayHold(bytes, start, end),
     suspicious(bytes) {
       return scanner.suspicious(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'));
     },

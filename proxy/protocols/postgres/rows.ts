@@ -6,6 +6,7 @@ import { type Action, replace } from './columnMask.ts';
 import { FrameWriter, violation } from './frames.ts';
 import type { Column } from './messages.ts';
 import type { Outbox } from './outbox.ts';
+import { RowWriter } from './rowWriter.ts';
 import { readable } from './types.ts';
 
 /** Largest row whose values are kept for a person, in bytes. */
@@ -19,6 +20,8 @@ export class Rows {
   /** Index after the last column that is not simply passed. */
   readonly #last: number;
   readonly #masks: boolean;
+  /** For what no person is shown. */
+  #writer: RowWriter | undefined;
   /** Values replaced. */
   masked = 0;
 
@@ -62,39 +65,12 @@ export class Rows {
 
   /** Rows with something to replace are written anew; what lies between them goes on as it came. */
   #rewrite(buffer: Buffer, start: number, end: number, out: Outbox): void {
-    const writer = new FrameWriter(end - start + ((end - start) >> 2) + 64);
-    let kept = start;
-    for (let at = start; at < end; ) {
-      const next = at + 1 + buffer.readInt32BE(at + 1);
-      const rowAt = writer.length + (at - kept);
-      let field = at + 7;
-      const count = Math.min(buffer.readUInt16BE(at + 5), this.#last);
-      let changed = false;
-      for (let i = 0; i < count; i++) {
-        const length = fieldLength(buffer, field, next);
-        const action = this.#actions[i];
-        if (action && length > 0) {
-          const replaced = replace(action, buffer, field + 4, field + 4 + length, this.#masking, false);
-          if (replaced) {
-            writer.copy(buffer, kept, field);
-            writeField(writer, replaced.value, replaced.prefix);
-            kept = field + 4 + length;
-            this.masked += replaced.findings.length;
-            changed = true;
-          }
-        }
-        field += 4 + Math.max(length, 0);
-      }
-      if (changed) {
-        writer.copy(buffer, kept, next);
-        kept = next;
-        writer.patch(rowAt + 1, writer.length - rowAt - 1);
-      }
-      at = next;
-    }
-    if (writer.length === 0) return out.range(buffer, start, end);
-    writer.copy(buffer, kept, end);
-    out.bytes(writer.take());
+    this.#writer ??= new RowWriter(this.#actions, this.#masking);
+    const before = this.#writer.masked;
+    const rewritten = this.#writer.rewrite(buffer, start, end);
+    this.masked += this.#writer.masked - before;
+    if (rewritten) out.bytes(rewritten);
+    else out.range(buffer, start, end);
   }
 
   /** One row, kept for a person on its way. */

@@ -1,0 +1,131 @@
+/**
+ * Masks written from bytes to bytes: what `MaskForms` gives, without a string in between where the value lets it. Results
+ * have millions of values, and making a string of each costs more than everything else that is done to it.
+ */
+import type { MaskKind } from '../../contract/verdict.ts';
+import type { MaskForms } from './forms.ts';
+
+/** How much longer than its value a mask may be, in bytes of UTF-8. */
+export const MASK_ROOM = 64;
+
+/**
+ * Writes the mask of the UTF-8 value in `source[start, end)` to `target` from `at` on, where there must be room for the
+ * value's length and `MASK_ROOM`. @returns where the mask ends.
+ */
+export type ByteMask = (source: Buffer, start: number, end: number, target: Buffer, at: number) => number;
+
+export function byteMask(forms: MaskForms, kind: MaskKind, label: string): ByteMask {
+  const ofText: ByteMask = (source, start, end, target, at) => writeText(forms.make(source.toString('utf8', start, end), kind, label), target, at);
+  switch (kind) {
+    case 'redact': {
+      const redacted = forms.make('', kind, label);
+      return (_source, _start, _end, target, at) => writeText(redacted, target, at);
+    }
+    case 'partial':
+      return (source, start, end, target, at) => {
+        const done = partialOfAscii(source, start, end, target, at);
+        return done < 0 ? ofText(source, start, end, target, at) : done;
+      };
+    case 'hash':
+    case 'token':
+      return ofText;
+  }
+}
+
+/** UTF-8 of a short text. */
+function writeText(text: string, target: Buffer, from: number): number {
+  let at = from;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x80) target[at++] = code;
+    else if (code < 0x800 || (code >= 0xd800 && code < 0xe000)) return from + target.write(text, from, 'utf8');
+    else {
+      target[at++] = 0xe0 | (code >> 12);
+      target[at++] = 0x80 | ((code >> 6) & 0x3f);
+      target[at++] = 0x80 | (code & 0x3f);
+    }
+  }
+  return at;
+}
+
+const SPACE = 1;
+const DOMAIN = 2;
+const DIGIT = 4;
+/** What a number may be written with besides its digits. */
+const PUNCTUATION = 8;
+const ALNUM = 16;
+const CLASSES = Uint8Array.from({ length: 128 }, (_, code) => {
+  const char = String.fromCharCode(code);
+  return (
+    (/\s/.test(char) ? SPACE : 0) |
+    (/[A-Za-z0-9.-]/.test(char) ? DOMAIN : 0) |
+    (/\d/.test(char) ? DIGIT : 0) |
+    (/[\s().+/-]/.test(char) ? PUNCTUATION : 0) |
+    (/[A-Za-z0-9]/.test(char) ? ALNUM : 0)
+  );
+});
+const AT_SIGN = 64;
+/** As in `partial` of `forms.ts`, which this must agree with on every value (held by a test). */
+const MAX_DOMAIN = 255;
+
+/** @returns where the mask ends; -1 for a value that is not ASCII: nothing was written then. */
+function partialOfAscii(source: Buffer, start: number, end: number, target: Buffer, from: number): number {
+  let digits = 0;
+  let punctuation = 0;
+  let sign = -1;
+  let mail = true;
+  for (let i = start; i < end; i++) {
+    const code = source[i] as number;
+    if (code >= 128) return -1;
+    const kind = CLASSES[code] as number;
+    if ((kind & DIGIT) !== 0) digits++;
+    if ((kind & PUNCTUATION) !== 0) punctuation++;
+    if (code === AT_SIGN) {
+      if (sign >= 0) mail = false;
+      else sign = i;
+    } else if (sign < 0 ? (kind & SPACE) !== 0 : (kind & DOMAIN) === 0) mail = false;
+  }
+  const length = end - start;
+  const domain = end - sign - 1;
+  if (mail && sign > start && domain >= 1 && domain <= MAX_DOMAIN) {
+    let at = from;
+    if (sign - start >= 2) target[at++] = source[start] as number;
+    return copyBytes(source, sign, end, target, dots(target, at, 3));
+  }
+  const at = dots(target, from, 4);
+  if (digits === length - punctuation && digits >= 6) return lastDigits(source, end, digits >= 12 ? 4 : 2, target, at);
+  const show = Math.min(4, Math.floor(length / 6));
+  if (show < 2) return at;
+  for (let i = end - show; i < end; i++) if (((CLASSES[source[i] as number] as number) & ALNUM) === 0) return at;
+  return copyBytes(source, end - show, end, target, at);
+}
+
+function dots(target: Buffer, from: number, count: number): number {
+  let at = from;
+  for (let i = 0; i < count; i++) {
+    target[at++] = 0xe2;
+    target[at++] = 0x80;
+    target[at++] = 0xa2;
+  }
+  return at;
+}
+
+function lastDigits(source: Buffer, end: number, count: number, target: Buffer, at: number): number {
+  let left = count;
+  for (let i = end - 1; left > 0; i--) {
+    const code = source[i] as number;
+    if (((CLASSES[code] as number) & DIGIT) !== 0) target[at + --left] = code;
+  }
+  return at + count;
+}
+
+/** A loop up to this many bytes beats a call out of JavaScript. */
+const SHORT = 64;
+
+/** @returns where the copy ends. */
+export function copyBytes(source: Buffer, start: number, end: number, target: Buffer, at: number): number {
+  const length = end - start;
+  if (length > SHORT) source.copy(target, at, start, end);
+  else for (let i = 0; i < length; i++) target[at + i] = source[start + i] as number;
+  return at + length;
+}
