@@ -8,6 +8,8 @@ export class Conversation {
   readonly id: string;
   operations = 0;
   readonly #read = new Map<string, boolean>();
+  /** `read` as it was asked for last: every operation asks, and few change it. */
+  #list: { readonly target: string; readonly sensitive: boolean }[] | undefined;
 
   constructor(id: string) {
     this.id = id;
@@ -19,13 +21,18 @@ export class Conversation {
     for (const facts of parts) {
       for (const target of facts.targets) {
         const key = this.#read.size < MAX_REMEMBERED_TARGETS ? `${connection}/${target.name}` : '*';
-        this.#read.set(key, (this.#read.get(key) ?? false) || key === '*' || facts.sensitive.length > 0);
+        const before = this.#read.get(key);
+        const sensitive = before === true || key === '*' || facts.sensitive.length > 0;
+        if (sensitive === before) continue;
+        this.#read.set(key, sensitive);
+        this.#list = undefined;
       }
     }
   }
 
   /** Targets seen so far, `connection/name`, and whether anything sensitive was touched with them. */
   get read(): readonly { readonly target: string; readonly sensitive: boolean }[] {
-    return [...this.#read].map(([target, sensitive]) => ({ target, sensitive }));
+    this.#list ??= [...this.#read].map(([target, sensitive]) => ({ target, sensitive }));
+    return this.#list;
   }
 }

@@ -68,9 +68,34 @@ function record(value: object, depth: number): string {
     if (member === undefined) continue;
     if (out.length > 1) out += ',';
     out += name(key);
-    out += write(member, depth);
+    out += depth === 1 && REMEMBERED.has(key) && typeof member === 'object' && member !== null ? remembered(member, depth) : write(member, depth);
   }
   return `${out}}`;
+}
+
+/**
+ * Members of an entry's body that are the same object in entry after entry: the facts of a statement's shape and a rule's
+ * verdict. Their text is kept, and they are frozen, so that it stays true.
+ */
+const REMEMBERED: ReadonlySet<string> = new Set(['facts', 'verdict']);
+const texts = new WeakMap<object, string>();
+/** Longest text that is kept, in characters. */
+const MAX_REMEMBERED = 8192;
+
+function remembered(value: object, depth: number): string {
+  const known = texts.get(value);
+  if (known !== undefined) return known;
+  const written = write(value, depth);
+  if (written.length <= MAX_REMEMBERED) {
+    freeze(value);
+    texts.set(value, written);
+  }
+  return written;
+}
+
+function freeze(value: object): void {
+  for (const member of Object.values(value)) if (typeof member === 'object' && member !== null && !Object.isFrozen(member)) freeze(member);
+  Object.freeze(value);
 }
 
 /** Names written so far with their quotes and colon. A record's own names are few; an agent's arguments may bring any. */

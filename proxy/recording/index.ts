@@ -20,6 +20,9 @@ const GATHER_MS = 150;
 /** How long one slice may hold the thread, in milliseconds, and how long the thread is left alone after it. */
 const SLICE_MS = 10;
 const REST_MS = 40;
+/** The same while the thread has other work most of the time: the record is complete, and what is found can wait. */
+const BUSY_REST_MS = 1_000;
+const BUSY = 0.5;
 /** How long a question may wait for the index to come up to date, in milliseconds. */
 const FRESH_MS = 250;
 
@@ -44,6 +47,8 @@ export class OperationIndex {
   #comparing: Promise<void> | undefined;
   #stopped = false;
   #rebuilds = 0;
+  /** As of the end of the last slice. */
+  #load = performance.eventLoopUtilization();
 
   constructor(options: IndexOptions) {
     this.#options = options;
@@ -168,8 +173,10 @@ export class OperationIndex {
     if (this.#stopped || !this.#database) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
+      const load = performance.eventLoopUtilization(this.#load).utilization;
       this.#slice();
-      if (this.#behind.size > 0) this.#schedule(REST_MS);
+      this.#load = performance.eventLoopUtilization();
+      if (this.#behind.size > 0) this.#schedule(load > BUSY ? BUSY_REST_MS : REST_MS);
     }, ms).unref();
   }
 

@@ -32,9 +32,7 @@ export interface Bound {
 /** @param bytes the statement as it was sent */
 export function operationOf(ground: OperationGround, batch: Batch, sql: string, bytes: Uint8Array, reading: Reading, bound?: Bound): Operation {
   const { connection, engine, identity, masking } = ground;
-  const { database, host, port, user } = connection.upstream;
-  const context = JSON.stringify([connection.name, host, port, database, user ?? '', reading.searchPath]);
-  const digested: (string | Uint8Array | null)[] = ['postgres', context, bytes];
+  const digested: (string | Uint8Array | null)[] = ['postgres', contextOf(connection, reading), bytes];
   let params: readonly (string | null)[] = NO_PARAMS;
   if (bound && bound.bind.params.length > 0) {
     digested.push(bound.types.join(), bound.bind.paramFormats.join(), ...bound.bind.params);
@@ -68,6 +66,18 @@ export function connectOperation(engine: Engine, connection: PostgresConnection,
     ...(identity.reason !== undefined && { reason: identity.reason }),
     ...(identity.readOnly && { readOnly: true }),
   };
+}
+
+/** A reading belongs to one connection. */
+const contexts = new WeakMap<Reading, string>();
+
+function contextOf({ name, upstream: { database, host, port, user } }: PostgresConnection, reading: Reading): string {
+  let context = contexts.get(reading);
+  if (context === undefined) {
+    context = JSON.stringify([name, host, port, database, user ?? '', reading.searchPath]);
+    contexts.set(reading, context);
+  }
+  return context;
 }
 
 const NO_PARAMS: readonly (string | null)[] = [];

@@ -63,6 +63,9 @@ export class ClientSession {
   /** A message waits for something; those behind it wait for it. */
   #busy = false;
   #pumping = false;
+  /** A chunk from the server is being read, and something in it let what waits go on. */
+  #receiving = false;
+  #progressed = false;
   /** Names and settings are read again: it waits for the answers that are out, then for its own. */
   #settling: 'no' | 'waiting' | 'reading' = 'no';
   #waiters: (() => void)[] = [];
@@ -236,11 +239,18 @@ export class ClientSession {
 
   #fromServer(chunk: Buffer): void {
     if (this.#ended) return;
+    this.#receiving = true;
     try {
       this.#answers.push(chunk);
     } catch (cause) {
       this.#fail(cause);
       return;
+    } finally {
+      this.#receiving = false;
+    }
+    if (this.#progressed) {
+      this.#progressed = false;
+      this.#pump();
     }
     this.#flow();
   }
@@ -325,7 +335,9 @@ export class ClientSession {
   #progress(): void {
     if (this.#settling === 'waiting' && this.#answers.idle) this.#settle();
     if (this.#waiters.length > 0) for (const wake of this.#waiters.splice(0)) wake();
-    this.#pump();
+    // Once for all the answers in a chunk: each would be a write of its own to the client.
+    if (this.#receiving) this.#progressed = true;
+    else this.#pump();
   }
 
   /** An operation waits for a person, or for the disk: what is before it must not wait with it. */
