@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
 import { type Action, replace } from '../../../../proxy/protocols/postgres/columnMask.ts';
 import { FrameWriter } from '../../../../proxy/protocols/postgres/frames.ts';
