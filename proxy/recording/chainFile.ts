@@ -3,7 +3,7 @@
  * Appends are queued in memory and do no I/O; a pump writes them in batches and syncs for whoever waits.
  */
 import { hash } from 'node:crypto';
-import { fstatSync } from 'node:fs';
+import { fstatSync, writeSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { RECORDING_VERSION } from '../../contract/recording.ts';
 
@@ -16,6 +16,13 @@ const BATCH_BYTES = 262_144;
 /** A batch's buffer at first, and the largest that is kept for the next, in bytes. */
 const FIRST_BUFFER_BYTES = 8192;
 const KEPT_BUFFER_BYTES = 2 * BATCH_BYTES;
+/**
+ * A batch is copied to the system's memory at once: handing it to another thread costs several times as much. Where that
+ * took longer than this, the system is waiting for its disk, and other threads do the writing for a while; milliseconds.
+ */
+const SLOW_MS = 10;
+const SLOW_FOR_MS = 10_000;
+let slowUntil = 0;
 const NEW_LINE = 10;
 /** Only the owner may read a record. */
 export const FILE_MODE = 0o600;
@@ -201,11 +208,16 @@ export class ChainFile {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     try {
+      const started = performance.now();
+      const atOnce = bytes <= BATCH_BYTES && started >= slowUntil;
       for (let from = 0; from < bytes; ) {
-        const { bytesWritten } = await this.#handle.write(buffer, from, bytes - from, null);
-        if (bytesWritten === 0) throw new Error('nothing was written');
-        from += bytesWritten;
+        const written = atOnce
+          ? writeSync(this.#handle.fd, buffer, from, bytes - from, null)
+          : (await this.#handle.write(buffer, from, bytes - from, null)).bytesWritten;
+        if (written === 0) throw new Error('nothing was written');
+        from += written;
       }
+      if (atOnce && performance.now() - started > SLOW_MS) slowUntil = performance.now() + SLOW_FOR_MS;
     } finally {
       this.#host.queued -= bytes;
     }
