@@ -18,16 +18,26 @@ export function byteMask(forms: MaskForms, kind: MaskKind, label: string): ByteM
   const ofText: ByteMask = (source, start, end, target, at) => writeText(forms.make(source.toString('utf8', start, end), kind, label), target, at);
   switch (kind) {
     case 'redact': {
-      const redacted = forms.make('', kind, label);
-      return (_source, _start, _end, target, at) => writeText(redacted, target, at);
+      const redacted = Buffer.from(forms.make('', kind, label));
+      return (_source, _start, _end, target, at) => copyBytes(redacted, 0, redacted.length, target, at);
     }
     case 'partial':
       return (source, start, end, target, at) => {
         const done = partialOfAscii(source, start, end, target, at);
         return done < 0 ? ofText(source, start, end, target, at) : done;
       };
+    case 'token': {
+      const name = forms.nameOf(label);
+      const before = Buffer.from(`‹${name}·`);
+      const after = Buffer.from('›');
+      const redacted = Buffer.from(forms.make('', 'redact', label));
+      return (source, start, end, target, at) => {
+        const number = forms.tokenNumber(source, start, end, name);
+        if (number === 0) return copyBytes(redacted, 0, redacted.length, target, at);
+        return copyBytes(after, 0, after.length, target, writeNumber(number, target, copyBytes(before, 0, before.length, target, at)));
+      };
+    }
     case 'hash':
-    case 'token':
       return ofText;
   }
 }
@@ -46,6 +56,17 @@ function writeText(text: string, target: Buffer, from: number): number {
     }
   }
   return at;
+}
+
+function writeNumber(number: number, target: Buffer, from: number): number {
+  let digits = 1;
+  for (let rest = number; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+  let rest = number;
+  for (let at = from + digits - 1; at >= from; at--) {
+    target[at] = 48 + (rest % 10);
+    rest = Math.floor(rest / 10);
+  }
+  return from + digits;
 }
 
 const SPACE = 1;

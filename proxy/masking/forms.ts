@@ -2,11 +2,10 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { assertNever } from '../../contract/problem.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
+import { TokenNumbers } from './tokenNumbers.ts';
 
 /** Distinct values that a session numbers; beyond it a value is redacted instead. */
 const MAX_TOKENS = 100_000;
-/** Longest value that is kept as it is to be known again, in characters; of longer ones a digest is kept. */
-const MAX_TOKEN_KEY = 256;
 /** Labels whose names are remembered. */
 const MAX_NAMES = 1000;
 /** Longest outline of a value, in characters. */
@@ -24,8 +23,7 @@ export function shapeOf(value: string): string {
 export class MaskForms {
   /** Made once: a key in bytes is imported anew for every digest, which costs more than the digest. */
   readonly #key: KeyObject;
-  /** Name → value → token. Long values stand there as their digest. */
-  readonly #tokens = new Map<string, Map<string, string>>();
+  readonly #tokens = new Map<string, TokenNumbers>();
   #tokenCount = 0;
   readonly #names = new Map<string, string>();
 
@@ -40,9 +38,9 @@ export class MaskForms {
       case 'partial':
         return partial(value);
       case 'hash':
-        return `‹${this.#nameOf(label)}·${this.#digest(value).slice(0, 6)}›`;
+        return `‹${this.nameOf(label)}·${this.#digest(value).slice(0, 6)}›`;
       case 'token':
-        return this.#token(value, this.#nameOf(label));
+        return this.#token(value, this.nameOf(label));
       default:
         return assertNever(kind);
     }
@@ -53,23 +51,28 @@ export class MaskForms {
     return createHmac('sha256', this.#key).update(Buffer.from(value, 'utf16le')).digest('hex');
   }
 
-  #token(value: string, name: string): string {
-    let tokens = this.#tokens.get(name);
-    if (!tokens) {
-      tokens = new Map();
-      this.#tokens.set(name, tokens);
+  /** @returns 0 for a new value where no more are numbered. */
+  tokenNumber(bytes: Uint8Array, start: number, end: number, name: string): number {
+    let numbers = this.#tokens.get(name);
+    if (!numbers) {
+      numbers = new TokenNumbers();
+      this.#tokens.set(name, numbers);
     }
-    const key = value.length > MAX_TOKEN_KEY ? `\0${this.#digest(value)}` : value;
-    const known = tokens.get(key);
-    if (known !== undefined) return known;
-    if (this.#tokenCount >= MAX_TOKENS) return '‹redacted›';
-    this.#tokenCount++;
-    const token = `‹${name}·${tokens.size + 1}›`;
-    tokens.set(key, token);
-    return token;
+    const before = numbers.count;
+    const number = numbers.of(bytes, start, end, this.#tokenCount < MAX_TOKENS);
+    this.#tokenCount += numbers.count - before;
+    return number;
   }
 
-  #nameOf(label: string): string {
+  #token(value: string, name: string): string {
+    // Lone surrogates are kept apart: UTF-8 would make them all the same. No UTF-8 begins with this byte.
+    const bytes = value.isWellFormed() ? Buffer.from(value) : Buffer.concat([Buffer.of(0xff), Buffer.from(value, 'utf16le')]);
+    const number = this.tokenNumber(bytes, 0, bytes.length, name);
+    return number === 0 ? '‹redacted›' : `‹${name}·${number}›`;
+  }
+
+  /** What a mask calls the value. */
+  nameOf(label: string): string {
     let name = this.#names.get(label);
     if (name === undefined) {
       name = nameOf(label);

@@ -39,6 +39,9 @@ const MAX_GAP = 6;
 
 /** Longest value that is looked through byte by byte. */
 const MAX_SHORT = 256;
+/** How many clean values are remembered, and the longest, in bytes. */
+const REMEMBERED = 251;
+const MAX_REMEMBERED = 32;
 
 /** Returns true to stop. */
 type Visit = (detector: Detector, anchor: number) => boolean;
@@ -56,6 +59,8 @@ export class Scanner {
   readonly #second = new Uint8Array(128 * 128);
   readonly #digits: Detector[] = [];
   readonly #minDigits: number;
+  /** Values in which nothing was found, by a place that their bytes give. */
+  readonly #clean: (Uint8Array | undefined)[] = Array.from({ length: REMEMBERED });
   readonly #rank: ReadonlyMap<Detector, number>;
 
   constructor(detectors: readonly Detector[]) {
@@ -242,7 +247,18 @@ export class Scanner {
   }
 
   #suspiciousBytes(bytes: Uint8Array, start: number, end: number): boolean {
-    return this.suspicious(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1'));
+    const length = end - start;
+    // Columns of a few words (a city, a status) are mostly what is looked at again and again.
+    const place = length <= MAX_REMEMBERED ? ((bytes[start] as number) * 7 + (bytes[end - 1] as number) * 31 + length) % REMEMBERED : -1;
+    const known = place < 0 ? undefined : this.#clean[place];
+    if (known !== undefined && known.length === length) {
+      let i = 0;
+      while (i < length && known[i] === bytes[start + i]) i++;
+      if (i === length) return false;
+    }
+    const suspicious = this.suspicious(Buffer.from(bytes.buffer, bytes.byteOffset + start, length).toString('latin1'));
+    if (!suspicious && place >= 0) this.#clean[place] = Uint8Array.from(bytes.subarray(start, end));
+    return suspicious;
   }
 
   #order(hit: Hit): number {
