@@ -4,8 +4,29 @@ import type { Operation } from './operation.ts';
 import { MINT, Permit } from './permit.ts';
 import type { Session } from './session.ts';
 
+/**
+ * Verdicts that may be used again, by session and by the very list of facts: a protocol hands in the same list for
+ * statements of the same shape. Kept for one policy, and only where no rule looks at anything else.
+ */
+const kept = new WeakMap<Session, { readonly policy: Policy; readonly verdicts: WeakMap<Operation['parts'], Verdict> }>();
+
 /** Decides every part of an operation; the strictest verdict stands for the whole. */
 export function decide(policy: Policy, session: Session, operation: Operation): Verdict {
+  if (!policy.cacheable) return decideAnew(policy, session, operation);
+  let known = kept.get(session);
+  if (known?.policy !== policy) {
+    known = { policy, verdicts: new WeakMap() };
+    kept.set(session, known);
+  }
+  let verdict = known.verdicts.get(operation.parts);
+  if (!verdict) {
+    verdict = decideAnew(policy, session, operation);
+    known.verdicts.set(operation.parts, verdict);
+  }
+  return verdict;
+}
+
+function decideAnew(policy: Policy, session: Session, operation: Operation): Verdict {
   const { actor, connection, protocol, surface, conversation } = session.request;
   const context = { actor, connection, protocol, surface, conversationRead: conversation.read };
   let worst: Verdict | undefined;

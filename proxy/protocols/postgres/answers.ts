@@ -430,7 +430,7 @@ export class Answers {
   #closed(portal: Portal | undefined): void {
     if (!portal) return;
     this.#count(portal.rows, portal.flight);
-    portal.flight.end('done');
+    portal.flight.end(portal.rows || portal.flight.index > 0 ? 'done' : 'cancelled');
   }
 
   closePortal(portal: Portal): void {

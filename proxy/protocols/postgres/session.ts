@@ -173,6 +173,8 @@ export class ClientSession {
     const running = !this.#answers.idle;
     if (error && !this.#answers.midFrame && !this.#answers.fatal && !client.destroyed) this.#toClient.bytes(errorResponse({ severity: 'FATAL', ...error }));
     this.#answers.abandon(clientGone ? 'cancelled' : 'failed', error?.code ?? SQLSTATE.connectionFailure, error?.message ?? reason);
+    // What was bound and not executed to its end is waited for by nobody else.
+    this.#closePortals();
     this.#toClient.flush(client);
     client.end();
     client.resume();
@@ -355,9 +357,13 @@ export class ClientSession {
   #ready(status: number): void {
     if (status !== IDLE) return;
     // Portals end with their transaction.
+    this.#closePortals();
+    if (this.#admission.takeCatalogTouched()) this.#parts.ground.catalogs.stale();
+  }
+
+  #closePortals(): void {
     for (const portal of this.#names.portals.confirmed.values()) this.#answers.closePortal(portal);
     this.#names.portals.clear();
-    if (this.#admission.takeCatalogTouched()) this.#parts.ground.catalogs.stale();
   }
 
   /** Reads again what a statement may have changed. In a failed transaction nothing can be read; it waits for the next. */

@@ -246,6 +246,32 @@ suite('a PostgreSQL connection whose policy allows everything', { timeout: 90_00
     await direct.end();
   });
 
+  it('records an outcome of what was bound and never executed, or not to its end', async () => {
+    const raw = await p.raw();
+    raw.send(front.query('BEGIN'));
+    await raw.until('Z');
+    raw.send(
+      front.parse('', "SELECT 'never executed'"),
+      front.bind('idle', ''),
+      front.parse('', "SELECT 'read in part', generate_series(1, 9)"),
+      front.bind('part', ''),
+      front.execute('part', 2),
+      front.sync(),
+    );
+    assert.equal(describe(await raw.until('Z')), '1 2 1 2 D D s Z:T');
+    raw.stream.destroy();
+    const outcomes = async (): Promise<Record<string, string>> => {
+      const entries = await p.t.entries();
+      const payloads = new Map(entries.flatMap((e) => (e.type === 'operation.intent' ? [[e.operation, e.payload] as const] : [])));
+      return Object.fromEntries(entries.flatMap((e) => (e.type === 'operation.outcome' ? [[payloads.get(e.operation) ?? '', e.outcome] as const] : [])));
+    };
+    for (let i = 0; i < 200 && Object.keys(await outcomes()).filter((sql) => /never|part/.test(sql)).length < 2; i++)
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    const seen = await outcomes();
+    assert.equal(seen["SELECT 'never executed'"], 'cancelled');
+    assert.equal(seen["SELECT 'read in part', generate_series(1, 9)"], 'done');
+  });
+
   it('has written no canary to disk', async () => {
     const written = await p.t.written();
     assert.doesNotMatch(written, CANARY);
