@@ -71,6 +71,7 @@ export class PostgresRoleBroker {
   #idle: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
   #stopped = false;
+  #unreachable = false;
 
   constructor(options: PostgresRoleBrokerOptions) {
     this.#options = options;
@@ -137,7 +138,7 @@ export class PostgresRoleBroker {
     await Promise.all(this.#releases);
     const layouts = [...this.#retired.splice(0), ...(this.#current ? [this.#current.placed] : [])];
     this.#current = undefined;
-    if (layouts.length > 0) await this.#dropLayouts(layouts);
+    if (layouts.length > 0 && !this.#unreachable) await this.#dropLayouts(layouts);
     await Promise.all([this.#minting.stop(), this.#cleaning.stop()]);
   }
 
@@ -255,13 +256,17 @@ export class PostgresRoleBroker {
     const { log } = this.#options;
     try {
       for (let i = 0; i < DROP_TRIES; i++) {
+        // Leaving, a server that does not answer is asked once, not once for each role.
+        if (this.#stopped && this.#unreachable) break;
         if (i > 0) await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
         // A session that is over leaves by itself within the first pause; one that does not is ended.
         const { left } = await this.#cleaning.run((query, facts) => dropSessionRoles(query, facts, [user], i > 0, log));
+        this.#unreachable = false;
         if (left.length === 0) return;
       }
       log.warn('postgres-role.left', { role: user });
     } catch (cause) {
+      this.#unreachable = true;
       log.warn('postgres-role.left', { role: user, cause });
     }
     if (this.#stopped || this.#again) return;

@@ -101,9 +101,13 @@ export function cannotMint(connection: string, sentence: string): Problem {
 
 function chosen({ catalog, connection, grants }: LayoutOptions): readonly (readonly [Relation, TableGrant])[] {
   if (grants === undefined) {
-    return [...catalog.relations()]
-      .filter(({ kind, schema }) => READ_BY_DEFAULT.has(kind) && !SYSTEM_SCHEMA.test(schema) && !schema.startsWith(PREFIX))
-      .map((relation) => [relation, READ_ALL]);
+    return (
+      [...catalog.relations()]
+        .filter(({ kind, schema }) => READ_BY_DEFAULT.has(kind) && !SYSTEM_SCHEMA.test(schema) && !schema.startsWith(PREFIX))
+        // The server gives them in no order of its own, and the same tables must make the same layout.
+        .sort((x, y) => x.oid - y.oid)
+        .map((relation) => [relation, READ_ALL])
+    );
   }
   return [...grants].map(([key, grant]) => {
     const dot = key.indexOf('.');
