@@ -117,16 +117,9 @@ function writeOutcome(
   closing: Pick<Outcome, 'rows' | 'masked' | 'error' | 'answer'> & { readonly outcome: Outcome['outcome'] | 'denied' },
   tookMs: number,
 ): void {
-  session.recording.append({
-    type: 'operation.outcome',
-    operation: operation.id,
-    outcome: closing.outcome,
-    masked: closing.masked,
-    ...(closing.rows !== undefined && { rows: closing.rows }),
-    ...(closing.error && { error: closing.error }),
-    ...(closing.answer && { answer: closing.answer }),
-    tookMs,
-  });
+  const { answer, error, masked, outcome, rows } = closing;
+  // What is undefined is not written.
+  session.recording.append({ type: 'operation.outcome', operation: operation.id, outcome, masked, rows, error, answer, tookMs });
 }
 
 /** How it ended, for the quiet line of a decided question; nothing where the decision says it all. */

@@ -96,7 +96,7 @@ export class Admission {
       admitted?.();
       return flight.outcome;
     };
-    const work = run(ground.engine, record, operation, this.#abort.signal, async (permit) => {
+    const work: Promise<void> = run(ground.engine, record, operation, this.#abort.signal, async (permit) => {
       // Nothing has been waited for: it is what it was when it was decided.
       if (!admitted) {
         permit.use(operation.digest);
@@ -108,13 +108,16 @@ export class Admission {
       return go(still.batch, still.reading);
     }).then(
       (result) => {
+        this.#running.delete(work);
         if (!result.forwarded) this.#refuse(result.refusal, refused);
         else if (!sent) refused({ code: '40001', message: CHANGED.error.message });
       },
-      (cause: unknown) => failed(cause),
+      (cause: unknown) => {
+        this.#running.delete(work);
+        failed(cause);
+      },
     );
     this.#running.add(work);
-    void work.finally(() => this.#running.delete(work));
     if (sent) return undefined;
     this.#asking = true;
     this.#options.waiting();
