@@ -5,13 +5,15 @@
 
 import type { Backend } from './backend.ts';
 import { closeBackend } from './backend.ts';
-import { ownQueries } from './ownQueries.ts';
+import { ownQueries, StatementRefused } from './ownQueries.ts';
 import { type Catalog, type CatalogOptions, loadCatalog } from './sql/catalog.ts';
 
 /** The proxy's own sessions, as they show in `pg_stat_activity`. */
 export const CATALOG_APPLICATION = 'countersign catalog';
 /** A snapshot older than this is read again before the next statement: others change the schema past us, in milliseconds. */
 const MAX_AGE_MS = 30_000;
+/** Tries at a snapshot while others change what it is read from. */
+const READ_TRIES = 5;
 
 export interface CatalogKeeperOptions {
   readonly open: (signal: AbortSignal) => Promise<Backend>;
@@ -82,12 +84,23 @@ export class CatalogKeeper {
     this.#abort.abort(new Error('stopped'));
   }
 
+  /** What is dropped while its definition is asked for fails the whole: a snapshot does not cover definitions. */
+  async #load(query: ReturnType<typeof ownQueries>): Promise<Catalog> {
+    for (let left = READ_TRIES - 1; ; left--) {
+      try {
+        return await loadCatalog(query, this.#options.reading?.());
+      } catch (cause) {
+        if (left <= 0 || !(cause instanceof StatementRefused) || this.#abort.signal.aborted) throw cause;
+      }
+    }
+  }
+
   async #read(): Promise<void> {
     const changes = this.#changes;
     let backend: Backend | undefined;
     try {
       backend = await this.#options.open(this.#abort.signal);
-      const catalog = await loadCatalog(ownQueries(backend), this.#options.reading?.());
+      const catalog = await this.#load(ownQueries(backend));
       this.#abort.signal.throwIfAborted();
       this.#catalog = catalog;
       this.#readChanges = changes;
