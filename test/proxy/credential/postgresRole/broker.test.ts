@@ -65,7 +65,7 @@ describe('minting roles', { timeout: 120_000 }, () => {
     assert.deepEqual(await rolesOf(db), []);
     assert.deepEqual(await schemasOf(db), []);
     // An access list that was never written and one with the owner's rights alone say the same.
-    const owned = (rows: Record<string, unknown>[]): unknown => rows.map((row) => [row.relname, String(row.relacl ?? '').includes('countersign')]);
+    const owned = (rows: Record<string, unknown>[]): unknown => rows.map((row) => [row.relname, JSON.stringify(row.relacl).includes('countersign')]);
     assert.deepEqual(owned(await sql(`SELECT relname, relacl::text FROM pg_class WHERE relname IN ('customers', 'orders')`)), owned(before));
     assert.deepEqual(
       stage.log.filter(({ event }) => event.includes('left')),
@@ -223,7 +223,7 @@ describe('minting roles', { timeout: 120_000 }, () => {
   it('reads every table and changes none where the policy has no grants; does nothing where they are empty', async () => {
     const open = stageOf(db, { sensitive: { 'billing.cards.number': 'partial', 'billing.cards.active': 'redact' } });
     const reader = await logIn(db, await open.broker.mint());
-    assert.equal((await reader.query('SELECT * FROM orders')).rowCount! >= 200, true);
+    assert.ok((await reader.query('SELECT * FROM orders')).rows.length >= 200);
     assert.deepEqual((await reader.query('SELECT * FROM cards')).rows, [{ id: 1, number: '••••0001', active: null }]);
     assert.deepEqual((await reader.query('SELECT id FROM billing.cards')).rows, [{ id: 1 }]);
     await assert.rejects(reader.query('SELECT number FROM billing.cards'), /permission denied/);

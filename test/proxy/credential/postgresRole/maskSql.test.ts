@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, describe, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { array, asyncProperty, assert as check, constantFrom, oneof, string } from 'fast-check';
 import type { Client } from 'pg';
 import { maskSql } from '../../../../proxy/credential/postgresRole/maskSql.ts';
@@ -15,8 +15,8 @@ describe('masks that the server computes', { timeout: 60_000 }, () => {
   before(async () => {
     const db = await testDatabase();
     client = await db.direct();
-    client.unref();
   });
+  after(() => client.end());
   const masked = async (value: string | null, kind: 'partial' | 'redact' | 'token' = 'partial'): Promise<unknown> =>
     (await client.query({ text: `select ${maskSql(column, kind, GROUND)} as m`, values: [value] })).rows[0]?.m;
 

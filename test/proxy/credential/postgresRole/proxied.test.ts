@@ -21,7 +21,9 @@ describe('a connection that mints roles, through the proxy', { timeout: 60_000 }
   let t: TestEngine;
   let served: Served;
   before(async () => {
-    db = await testDatabase(SHOP);
+    db = await testDatabase(
+      `${SHOP} CREATE FUNCTION definer(int) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT email FROM public.customers WHERE id = $1';`,
+    );
     t = await testEngine(`version: 1
 connections:
   orders:
@@ -91,6 +93,14 @@ ${RULES}`);
     await assert.rejects(client.query('DELETE FROM customers WHERE id = 1'), /no-touching-customers/);
     await assert.rejects(client.query('DELETE FROM public.customers WHERE id = 1'), /no-touching-customers/);
     assert.equal((await client.query("UPDATE customers SET notes = 'n' WHERE id = 1")).rowCount, 1);
+    await client.end();
+  });
+
+  it('masks what the server alone would give away: a function that runs with its owner’s rights', async () => {
+    const client = await connect();
+    const { rows } = await client.query('SELECT definer(1) AS d');
+    assert.equal(rows.length, 1);
+    assert.doesNotMatch(JSON.stringify(rows), CANARY);
     await client.end();
   });
 

@@ -41,7 +41,7 @@ export interface Stage {
 
 const signal = (): AbortSignal => AbortSignal.timeout(30_000);
 
-export function connectionTo(database: TestDatabase, user: string): PostgresConnection {
+function connectionTo(database: TestDatabase, user: string): PostgresConnection {
   return {
     name: 'shop',
     protocol: 'postgres',
