@@ -14,7 +14,8 @@ export const refusalOf = {
     return { code: 'denied-by-rule', rule: verdict.rule.id, sentence: `Denied by rule ${verdict.rule.id}: ${say}` };
   },
 
-  person(verdict: Verdict, denied: Denied): Refusal {
+  /** @param signal what withdrew the question, where something did */
+  person(verdict: Verdict, denied: Denied, signal: AbortSignal): Refusal {
     const rule = verdict.rule.id;
     const by = denied.by ? personLabel(denied.by) : 'a person';
     switch (denied.why) {
@@ -29,7 +30,7 @@ export const refusalOf = {
           sentence: `Denied: nobody answered within the time that rule ${rule} allows. Ask the person to open the Approvals view, then try again.`,
         };
       case 'withdrawn':
-        return refusalOf.cancelled();
+        return refusalOf.cancelled(signal);
       case 'nobody':
         return { code: 'nobody-to-ask', rule, sentence: `Denied: rule ${rule} asks a person, and no editor with Countersign is open to ask in.` };
       case 'limit':
@@ -54,8 +55,11 @@ export const refusalOf = {
     return { code: 'no-answer', sentence: 'Denied: the policy changed while this waited for an answer. Try again.' };
   },
 
-  cancelled(): Refusal {
-    return { code: 'cancelled', sentence: 'Cancelled by the client before it was answered.' };
+  /** It is not always the client who ends it: where the signal's reason is a sentence of ours, that is said. */
+  cancelled(signal: AbortSignal): Refusal {
+    const reason: unknown = signal.reason;
+    const why = typeof reason === 'string' && reason !== '' ? reason.replace(/\.$/, '').slice(0, 300) : 'the client took it back';
+    return { code: 'cancelled', sentence: `Cancelled before it was answered: ${why}.` };
   },
 
   closed(): Refusal {

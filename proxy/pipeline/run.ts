@@ -61,15 +61,16 @@ export async function run(
       }
       if (round > MAX_POLICY_CHANGES) return refuse(refusalOf.policyKeepsChanging());
       await session.recording.sync();
-      const answer = await approve(engine, session, operation, verdict, anySignal(signal, session.signal));
+      const ended = anySignal(signal, session.signal);
+      const answer = await approve(engine, session, operation, verdict, ended);
       writeApproval(session, operation, answer);
-      if (answer.answer === 'denied' && answer.why !== 'policy-changed') return refuse(refusalOf.person(verdict, answer));
+      if (answer.answer === 'denied' && answer.why !== 'policy-changed') return refuse(refusalOf.person(verdict, answer, ended));
       permit = permitByApproval(engine, answer, operation, engine.policy().version);
     }
 
     // Written before it is done, and on disk before anything that changes the world.
     if (operation.parts.some((part) => part.effect !== 'read')) await session.recording.sync();
-    if (signal.aborted || session.signal.aborted) return refuse(refusalOf.cancelled());
+    if (signal.aborted || session.signal.aborted) return refuse(refusalOf.cancelled(anySignal(signal, session.signal)));
 
     const outcome = await forward(permit);
     closing = outcome;
