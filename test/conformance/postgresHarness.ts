@@ -40,13 +40,15 @@ class Tap {
   #queue = Promise.resolve();
 
   #cut(chunk: Buffer, to: Socket): Promise<void> {
-    if (this.pieces === 0) {
+    // As it is now: it may be another, or none, before the chunk's turn comes.
+    const size = this.pieces;
+    if (size === 0) {
       to.write(chunk);
       return this.#queue;
     }
     this.#queue = this.#queue.then(async () => {
-      for (let at = 0; at < chunk.length; at += this.pieces) {
-        to.write(chunk.subarray(at, at + this.pieces));
+      for (let at = 0; at < chunk.length; at += size) {
+        to.write(chunk.subarray(at, at + size));
         await new Promise((resolve) => setImmediate(resolve));
       }
     });
