@@ -46,6 +46,19 @@ export const EntryBody = z.discriminatedUnion('type', [
     note: z.string().max(2000).optional(),
     waitedMs: z.number().nonnegative(),
   }),
+  /** The operation was tried before anyone had answered, because its rule says so, and taken back: written before and after. */
+  z.object({
+    type: z.literal('operation.dry-run'),
+    operation,
+    /** Of the bytes that were tried; not those of the operation. */
+    digest: z.string().max(128),
+    /** What permitted it: `dry-run:<rule>`. */
+    basis: z.string().max(200),
+    state: z.enum(['started', 'done', 'failed', 'cancelled']),
+    /** Rows that would change. */
+    rows: z.number().int().nonnegative().optional(),
+    tookMs: z.number().nonnegative().optional(),
+  }),
   z.object({
     type: z.literal('operation.outcome'),
     operation,

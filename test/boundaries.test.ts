@@ -89,6 +89,15 @@ describe('a permit', () => {
   });
 });
 
+describe('a permit for a dry run', () => {
+  it('is asked for in one place, and given by the decision', () => {
+    const users = globSync('{proxy,gateway,extension,cli}/**/*.ts', { cwd: ROOT }).filter((file) =>
+      /\bpermitForDryRun\(/.test(readFileSync(join(ROOT, file), 'utf8')),
+    );
+    assert.deepEqual(users.map((file) => file.replaceAll('\\', '/')).sort(), ['proxy/pipeline/decide.ts', 'proxy/pipeline/tryOut.ts']);
+  });
+});
+
 describe('names', () => {
   it('say what a file is for: no utils, helpers or managers', () => {
     const vague = AREAS.flatMap((area) => globSync(`${area}/**/*.ts`, { cwd: ROOT, exclude: (path) => path.includes('node_modules') })).filter((file) =>

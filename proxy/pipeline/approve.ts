@@ -5,12 +5,14 @@ import type { Engine } from './engine.ts';
 import type { Operation } from './operation.ts';
 import { MINT, Permit } from './permit.ts';
 import type { Session } from './session.ts';
+import { tryOut } from './tryOut.ts';
 
 /** Asks a person and waits for what comes of it. */
-export function approve(engine: Engine, session: Session, operation: Operation, verdict: Verdict, signal: AbortSignal): Promise<ApprovalOutcome> {
+export async function approve(engine: Engine, session: Session, operation: Operation, verdict: Verdict, signal: AbortSignal): Promise<ApprovalOutcome> {
   const { actor, connection, protocol, conversation } = session.request;
   const sensitive = conversation.read.filter((r) => r.sensitive).map((r) => r.target);
-  return engine.approvals.ask(
+  const trial = tryOut(engine, session, operation, verdict);
+  const outcome = await engine.approvals.ask(
     {
       operation: operation.id,
       digest: operation.digest,
@@ -27,11 +29,13 @@ export function approve(engine: Engine, session: Session, operation: Operation, 
       conversationSummary: { operations: conversation.operations, sensitive: sensitive.slice(0, 50) },
       ...(operation.reason !== undefined && { reason: operation.reason }),
       ...(operation.shape !== undefined && { shape: operation.shape }),
-      ...(operation.dryRun && verdict.preview === 'dry-run' && { dryRun: operation.dryRun }),
-      ...(operation.noDryRun !== undefined && { noDryRun: operation.noDryRun }),
+      ...(trial && { dryRun: trial.run }),
+      ...(operation.noDryRun !== undefined && verdict.preview === 'dry-run' && { noDryRun: operation.noDryRun }),
     },
     signal,
   );
+  await trial?.settled();
+  return outcome;
 }
 
 /** A permit by approval: spends it, and checks that it was given for these bytes under the policy now in force. */

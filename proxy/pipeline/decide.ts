@@ -1,6 +1,6 @@
 import { DECISIONS, type Verdict } from '../../contract/verdict.ts';
 import type { Policy } from '../policy/policy.ts';
-import type { Operation } from './operation.ts';
+import type { DryRunAttempt, Operation } from './operation.ts';
 import { MINT, Permit } from './permit.ts';
 import type { Session } from './session.ts';
 
@@ -42,4 +42,15 @@ function decideAnew(policy: Policy, session: Session, operation: Operation): Ver
 export function permitByVerdict(verdict: Verdict, operation: Operation): Permit {
   if (verdict.decision !== 'allow') throw new Error(`no permit from a verdict of ${verdict.decision}`);
   return Permit[MINT](operation.id, operation.digest, `rule:${verdict.rule.id}`);
+}
+
+/**
+ * A permit to try an operation before a person has answered, for those bytes alone. Policy gives it, not a person: only the
+ * highest file's rule can say `preview: dry-run`, because it executes before approval.
+ */
+export function permitForDryRun(policy: Policy, verdict: Verdict, operation: Operation, attempt: DryRunAttempt): Permit {
+  if (verdict.decision !== 'ask' || verdict.preview !== 'dry-run')
+    throw new Error(`no dry run under a verdict of ${verdict.decision}, preview ${verdict.preview}`);
+  if (verdict.policyVersion !== policy.version) throw new Error('no dry run under a policy that is no longer in force');
+  return Permit[MINT](operation.id, attempt.digest, `dry-run:${verdict.rule.id}`);
 }

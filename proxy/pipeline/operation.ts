@@ -2,6 +2,7 @@ import type { DryRun } from '../../contract/approval.ts';
 import type { Facts } from '../../contract/facts.ts';
 import type { Digest, OperationId } from '../../contract/ids.ts';
 import type { Answer } from '../../contract/response.ts';
+import type { Permit } from './permit.ts';
 
 /** One thing asked for, already classified by its protocol. */
 export interface Operation {
@@ -22,8 +23,19 @@ export interface Operation {
   readonly reason?: string;
   /** Set where the surface promised to change nothing: anything but a read is refused whatever policy says. */
   readonly readOnly?: boolean;
-  readonly dryRun?: (signal: AbortSignal) => Promise<DryRun>;
+  /** Prepares a dry run; sends nothing. Rejects with a Problem whose sentence says why there can be none. */
+  readonly dryRun?: () => Promise<DryRunAttempt>;
+  /** Why there can be none, where that is known at once. */
   readonly noDryRun?: string;
+}
+
+/**
+ * An operation as it would be tried before anyone has answered: its own bytes, so its own digest and its own permit. `run`
+ * spends the permit before the first byte, always takes back what it did, and settles soon after the signal aborts.
+ */
+export interface DryRunAttempt {
+  readonly digest: Digest;
+  run(permit: Permit, signal: AbortSignal): Promise<DryRun>;
 }
 
 /** What came of forwarding. Everything in it is masked. */

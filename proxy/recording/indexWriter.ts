@@ -205,6 +205,7 @@ export class IndexWriter {
       case 'operation.outcome':
         this.#outcome.run(body.outcome, body.rows ?? null, body.masked, body.tookMs, body.operation, session);
         return;
+      case 'operation.dry-run':
       case 'session.close':
     }
   }

@@ -83,7 +83,7 @@ async function readOperation(directory: string, session: string, summary: Operat
       if (body.type === 'operation.intent') intent ??= body;
       // Asked again after a change of policy: the last answer is the one that counted.
       else if (body.type === 'operation.approval') approval = body;
-      else outcome ??= body;
+      else if (body.type === 'operation.outcome') outcome ??= body;
     },
   });
   if (!intent) return null;

@@ -5,10 +5,11 @@ import { run } from '../../pipeline/run.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { ClientIdentity } from '../protocol.ts';
 import { type Batch, classify } from './classify.ts';
+import type { DryRunSession } from './dryRun.ts';
 import { Flight, type Reading } from './flight.ts';
 import type { Ground } from './ground.ts';
 import { type OwnError, SQLSTATE } from './messages.ts';
-import { type Bound, operationOf } from './operations.ts';
+import { type Bound, type OperationGround, operationOf } from './operations.ts';
 import { recordRefused, refusalError } from './refusals.ts';
 import type { NamesInSession } from './sessionNames.ts';
 
@@ -23,6 +24,8 @@ export interface AdmissionOptions {
   readonly failed: (cause: unknown) => void;
   /** Called when an operation is not decided at once. */
   readonly waiting: () => void;
+  /** What a dry run of this session's statements needs. */
+  readonly dryRuns: Pick<DryRunSession, 'login' | 'settled'>;
 }
 
 /** One statement as it is about to run. */
@@ -37,6 +40,7 @@ export interface Candidate {
 
 export class Admission {
   readonly #options: AdmissionOptions;
+  readonly #dryRuns: NonNullable<OperationGround['dryRuns']>;
   #abort = new AbortController();
   #asking = false;
   readonly #running = new Set<Promise<unknown>>();
@@ -50,6 +54,8 @@ export class Admission {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    const { dryRuns, ground, record } = options;
+    this.#dryRuns = { ground, session: { ...dryRuns, masking: record.masking, understand: (sql, reading) => this.#classify(sql, reading) } };
   }
 
   /** Understands a statement; a promise where the catalog must be read first. */
@@ -63,7 +69,14 @@ export class Admission {
       ground.catalogs.stale();
       return ground.catalogs.fresh().then(() => this.understand(bytes, bound));
     }
-    const operation = operationOf({ ...ground, identity, masking: this.#options.record.masking }, batch, sql, bytes, reading, bound);
+    const operation = operationOf(
+      { engine: ground.engine, connection: ground.connection, identity, masking: this.#options.record.masking, dryRuns: this.#dryRuns },
+      batch,
+      sql,
+      bytes,
+      reading,
+      bound,
+    );
     return { sql, bytes, ...(bound && { bound }), batch, reading, operation };
   }
 

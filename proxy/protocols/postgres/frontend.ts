@@ -64,6 +64,8 @@ export class Frontend {
   #segment = 0;
   /** Something went upstream since the last of them. */
   #sent = false;
+  /** Some of it runs a statement: the server is in a transaction, whatever it said last. */
+  executing = false;
   /** Messages are skipped up to the next Sync; `locally` where the server knows nothing of the segment. */
   #skipping: 'no' | 'locally' | 'server' = 'no';
   #held: HeldParse | undefined;
@@ -201,6 +203,7 @@ export class Frontend {
     const { answers, names, toServer } = this.#options;
     toServer.range(buffer, start, end);
     this.#sent = true;
+    this.executing = true;
     const proposal = names.portals.propose(name, { name, info, flight, prepared, resultFormats }, this.#segment);
     answers.expect({
       kind: 'bind',
@@ -311,6 +314,7 @@ export class Frontend {
     const { admission } = this.#options;
     this.#segment++;
     this.#sent = false;
+    this.executing = false;
     admission.doubtful = false;
     if (admission.unsettled !== 'nothing') this.#options.settle();
   }

@@ -1,4 +1,5 @@
 /** What a client sent → an operation for the pipeline: its digest, its text for a person, its text for the record. */
+import type { Facts } from '../../../contract/facts.ts';
 import type { OperationId } from '../../../contract/ids.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import type { Engine } from '../../pipeline/engine.ts';
@@ -7,7 +8,9 @@ import type { PostgresConnection } from '../../policy/policy.ts';
 import type { ClientIdentity } from '../protocol.ts';
 import type { Batch } from './classify.ts';
 import { connectFacts } from './classify.ts';
+import { type DryRunSession, dryRunOf, noDryRun } from './dryRun.ts';
 import type { Reading } from './flight.ts';
+import type { Ground } from './ground.ts';
 import { type BindMessage, formatOf } from './messages.ts';
 import { readable } from './types.ts';
 
@@ -21,6 +24,8 @@ export interface OperationGround {
   readonly connection: PostgresConnection;
   readonly identity: ClientIdentity;
   readonly masking: SessionMasking;
+  /** What the session's dry runs stand on, where it can have any. */
+  readonly dryRuns?: { readonly ground: Ground; readonly session: DryRunSession } | undefined;
 }
 
 /** Parameters as they were bound: with the statement's text they are the exact bytes that run. */
@@ -38,9 +43,13 @@ export function operationOf(ground: OperationGround, batch: Batch, sql: string, 
     digested.push(bound.types.join(), bound.bind.paramFormats.join(), ...bound.bind.params);
     params = shownParams(bound);
   }
+  const digest = engine.digest(digested);
+  const { dryRuns } = ground;
+  const asked = dryRuns && batch.parts.some(changesRows) ? { sql, batch, reading, bound, digest } : undefined;
+  const off = dryRuns && asked && noDryRun(asked, dryRuns.session);
   return {
     id: engine.newId('op') as OperationId,
-    digest: engine.digest(digested),
+    digest,
     parts: batch.parts,
     payload: sql,
     params,
@@ -49,7 +58,13 @@ export function operationOf(ground: OperationGround, batch: Batch, sql: string, 
     ...(batch.shape !== undefined && { shape: batch.shape }),
     ...(identity.reason !== undefined && { reason: identity.reason }),
     ...(identity.readOnly && { readOnly: true }),
+    ...(off !== undefined && { noDryRun: off }),
+    ...(dryRuns && asked && off === undefined && { dryRun: () => dryRunOf(dryRuns.ground, dryRuns.session, asked) }),
   };
+}
+
+function changesRows({ effect }: Facts): boolean {
+  return effect !== 'read';
 }
 
 export function connectOperation(engine: Engine, connection: PostgresConnection, identity: ClientIdentity, user: string): Operation {

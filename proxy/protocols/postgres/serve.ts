@@ -12,6 +12,7 @@ import { ClientGone } from './byteSource.ts';
 import { CancelKeys } from './cancelKeys.ts';
 import { CATALOG_APPLICATION, CatalogKeeper } from './catalogKeeper.ts';
 import { loopbackTls } from './certificate.ts';
+import { DRY_RUN_APPLICATION } from './dryRun.ts';
 import type { Reading } from './flight.ts';
 import { BACK, FrameWriter, IDLE } from './frames.ts';
 import type { Ground } from './ground.ts';
@@ -336,6 +337,13 @@ class ServedPostgres implements Served, Ground {
       client,
       backend,
       searchPath,
+      // A role that was made for the session may connect once.
+      dryRunLogin: this.connection.credential
+        ? undefined
+        : {
+            connection: login.connection,
+            open: (signal) => openBackend(login.connection, login.password, new Map([...startup.upstream, ['application_name', DRY_RUN_APPLICATION]]), signal),
+          },
       onClosed: () => {
         key.dispose();
         void login.release();

@@ -5,12 +5,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '../../../contract/problem.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { ClientIdentity } from '../protocol.ts';
 import { Admission } from './admission.ts';
 import { Answers } from './answers.ts';
 import { type Backend, cancelBackend, closeBackend } from './backend.ts';
+import type { DryRunSession } from './dryRun.ts';
+import { cannot } from './dryRunText.ts';
 import type { Flight } from './flight.ts';
 import { FAILED_TRANSACTION, FrameReader, IDLE } from './frames.ts';
 import { Frontend, type Wait } from './frontend.ts';
@@ -27,6 +30,8 @@ const MAX_AHEAD_BYTES = 16 * 1024 * 1024;
 const MAX_OUTSTANDING = 10_000;
 /** A statement that is held longer than this says so in a notice, in milliseconds. */
 const HELD_NOTICE_MS = 400;
+/** How long a dry run waits for the answers to what came before it, in milliseconds. */
+const ANSWERED_MS = 1000;
 /** How long either side may take to let go after a goodbye, in milliseconds. */
 const GOODBYE_MS = 10_000;
 
@@ -37,6 +42,8 @@ export interface SessionParts {
   readonly client: Duplex;
   readonly backend: Backend;
   readonly searchPath: readonly string[];
+  /** Undefined where the login may connect once only. */
+  readonly dryRunLogin: DryRunSession['login'];
   readonly onClosed: () => void;
 }
 
@@ -108,6 +115,7 @@ export class ClientSession {
       names: this.#names,
       failed: (cause) => this.#fail(cause),
       waiting: () => this.#held(),
+      dryRuns: { login: parts.dryRunLogin, settled: (signal) => this.#alone(signal) },
     });
     this.#frontend = new Frontend({
       ground,
@@ -334,6 +342,17 @@ export class ClientSession {
     });
   }
 
+  /** For a dry run: another connection must see what this one would. @throws Problem `no-dry-run` where it would not */
+  async #alone(signal: AbortSignal): Promise<void> {
+    const answered = this.#until(() => this.#answers.idle);
+    if (answered) await Promise.race([answered, elapsed(ANSWERED_MS, signal)]);
+    if (!this.#answers.idle) throw cannot('statements before it are still running');
+    if (this.#frontend.executing || this.#answers.status !== IDLE)
+      throw cannot('the session is in a transaction, and another connection does not see what it has changed');
+    if (this.#names.hasTemporary) throw cannot('the session has temporary tables, which another connection does not see');
+    if (this.#names.ownSettings) throw cannot('the session has changed settings, or run code that may have, and another connection would not have them');
+  }
+
   #progress(): void {
     if (this.#settling === 'waiting' && this.#answers.idle) this.#settle();
     if (this.#waiters.length > 0) for (const wake of this.#waiters.splice(0)) wake();
@@ -403,4 +422,9 @@ export class ClientSession {
       ),
     );
   }
+}
+
+/** Resolves after a time, or when it is given up. */
+function elapsed(ms: number, signal: AbortSignal): Promise<void> {
+  return sleep(ms, undefined, { signal, ref: false }).catch(() => {});
 }

@@ -20,6 +20,17 @@ UNION ALL SELECT 'statement', s.name, s.statement FROM pg_catalog.pg_prepared_st
 UNION ALL SELECT 'temporary', c.relname::pg_catalog.text, '' FROM pg_catalog.pg_class c
 WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,v,m,p,f}'::pg_catalog."char"[])`;
 
+/** Settings on which it does not depend what a statement changes. */
+const SAME_EFFECT: ReadonlySet<string> = new Set([
+  'application_name',
+  'client_min_messages',
+  'idle_in_transaction_session_timeout',
+  'idle_session_timeout',
+  'lock_timeout',
+  'search_path',
+  'statement_timeout',
+]);
+
 export class NamesInSession {
   readonly statements = new Names<Prepared>();
   readonly portals = new Names<Portal>();
@@ -28,6 +39,8 @@ export class NamesInSession {
   readonly #temporary = new Map<string, TemporaryColumns>();
   #settingsTainted = false;
   searchPath: readonly string[];
+  /** Settings are no longer those that another session with the same start-up has, or may not be; `search_path` is followed. */
+  ownSettings = false;
 
   constructor(searchPath: readonly string[]) {
     this.searchPath = searchPath;
@@ -64,6 +77,7 @@ export class NamesInSession {
   completed(statement: StatementInfo): void {
     const { control, creates } = statement;
     if (statement.changesSession && statement.touchesSensitive) this.#settingsTainted = true;
+    if (statement.changesSession || (control?.kind === 'set' && !SAME_EFFECT.has(control.name))) this.ownSettings = true;
     if (creates?.temporary) this.#temporary.set(creates.name, creates.columns);
     // oxlint-disable-next-line typescript/switch-exhaustiveness-check -- the others change no name
     switch (control?.kind) {
