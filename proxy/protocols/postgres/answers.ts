@@ -5,7 +5,7 @@
 import type { SessionMasking } from '../../masking/masking.ts';
 import { type Action, actionsOf } from './columnMask.ts';
 import { copyOutOf } from './copyOut.ts';
-import { maskDiagnostic, type Reach } from './diagnostics.ts';
+import { HIDDEN, maskDiagnostic, type Reach } from './diagnostics.ts';
 import type { Expected, Portal } from './expected.ts';
 import type { Flight, Reading } from './flight.ts';
 import { BACK, FieldReader, IDLE, MAX_FRAME_BYTES, violation } from './frames.ts';
@@ -530,8 +530,10 @@ export class Answers {
     const reader = FieldReader.body(buffer, start, end);
     const pid = reader.int32();
     const channel = reader.text();
-    const { text, findings } = this.#masking.scrub(reader.text());
-    if (findings.length === 0) this.#out.range(buffer, start, end);
+    const payload = reader.text();
+    // Another session's statement made it, out of whatever that one could read.
+    const text = payload !== '' && this.#host.reach() !== 'none' ? HIDDEN : this.#masking.scrub(payload).text;
+    if (text === payload) this.#out.range(buffer, start, end);
     else this.#out.bytes(notificationResponse(pid, channel, text));
   }
 

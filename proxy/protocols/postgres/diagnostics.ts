@@ -24,7 +24,8 @@ export interface Known {
   isRelation(name: string): boolean;
 }
 
-const HIDDEN = '‹hidden›';
+/** Stands for what may hold a sensitive value and cannot be told apart from it. */
+export const HIDDEN = '‹hidden›';
 const WITHHELD = 'The database said something that may hold sensitive values; Countersign withheld it.';
 
 /** Letters whose text can hold data. The rest are codes, positions and places in the server's source. */

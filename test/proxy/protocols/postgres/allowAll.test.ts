@@ -117,16 +117,16 @@ suite('a PostgreSQL connection whose policy allows everything', { timeout: 90_00
     await client.query('DROP TABLE kept, stolen');
   });
 
-  it('masks sensitive values in notifications', async () => {
+  it('withholds what notifications say, since whoever sent one may have read anything', async () => {
     const listener = await p.client();
     const got: string[] = [];
     listener.on('notification', (message) => got.push(message.payload ?? ''));
     await listener.query('LISTEN news');
     await client.query("NOTIFY news, 'ann@real.example wrote'");
+    await client.query('NOTIFY news');
     await listener.query('SELECT 1');
-    while (got.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.match(got.join(''), /wrote$/);
-    assert.doesNotMatch(got.join(''), /ann@real/);
+    while (got.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(got, ['‹hidden›', '']);
   });
 
   it('copies in, and counts the rows', async () => {
