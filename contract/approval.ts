@@ -7,7 +7,7 @@ import { Verdict } from './verdict.ts';
 export const Scope = z.object({ what: z.enum(SCOPE_WHATS), howLong: z.enum(SCOPE_HOW_LONGS) });
 export type Scope = z.infer<typeof Scope>;
 
-export { NARROWEST, SCOPE_HOW_LONGS, SCOPE_WHATS } from './scopes.ts';
+export { NARROWEST, SCOPE_HOW_LONGS } from './scopes.ts';
 
 /** Effect of a dry run: what would change, masked, already rolled back. */
 export const DryRun = z.object({

@@ -177,7 +177,7 @@ export const VerifyReport = z.object({
 });
 export type VerifyReport = z.infer<typeof VerifyReport>;
 
-export const WorkspaceFolder = z.object({ path: z.string().max(4096), trusted: z.boolean() });
+const WorkspaceFolder = z.object({ path: z.string().max(4096), trusted: z.boolean() });
 export const Workspace = z.object({ folders: z.array(WorkspaceFolder).max(100) });
 export type Workspace = z.infer<typeof Workspace>;
 export const PutSecret = z.object({ name: z.string().max(200), value: z.string().max(65_536).nullable() });

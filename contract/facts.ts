@@ -10,7 +10,7 @@ export function effectRank(effect: Effect): number {
   return EFFECTS.indexOf(effect);
 }
 
-export const Target = z.object({
+const Target = z.object({
   /** `table`, `tool`, `resource`, `server`, `function`, `database`, … */
   kind: z.string().max(40),
   /** As policy matches it: `orders`, `billing.invoices`, `create_issue`. Public-schema tables carry no schema. */

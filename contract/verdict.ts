@@ -4,12 +4,7 @@ export const DECISIONS = ['allow', 'ask', 'deny'] as const;
 export const Decision = z.enum(DECISIONS);
 export type Decision = z.infer<typeof Decision>;
 
-/** deny > ask > allow. */
-export function stricter(a: Decision, b: Decision): Decision {
-  return DECISIONS.indexOf(b) > DECISIONS.indexOf(a) ? b : a;
-}
-
-export const LAYERS = ['builtin', 'organisation', 'user', 'workspace'] as const;
+const LAYERS = ['builtin', 'organisation', 'user', 'workspace'] as const;
 
 /** Which rule decided, and where a person finds it. */
 export const RuleRef = z.object({

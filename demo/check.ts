@@ -109,7 +109,15 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
     await browser.page.locator('.statusbar-item', { hasText: '1 ask' }).waitFor();
     assert.equal(await browser.page.locator('.activitybar .badge-content', { hasText: '1' }).count(), 1, 'the activity bar shows no badge');
     assert.equal(await browser.page.locator('.notification-toast', { hasText: 'Waiting for you' }).count(), 0, 'a notification repeats what is on the screen');
-    const card = await person.currentCard();
+    const card = await eventually(
+      async () => {
+        const text = await person.currentCard();
+        return text.includes('dry run, rolled back') ? text : undefined;
+      },
+      () => 'the dry run’s rows on the card',
+    );
+    assert.ok(card.includes(`${before} rows`), `the card does not say that ${before} rows would change:\n${card}`);
+    assert.match(card, /status\s*\w+\s*→[\s\S]*refunded/, `the card does not show rows before and after:\n${card}`);
     for (const part of ['UPDATE', 'orders', 'shop-writes', "status = 'refunded'"]) assert.ok(card.includes(part), `the card does not say ${part}:\n${card}`);
     assert.equal(await staleOrders(demo), before, 'the statement ran before anyone answered');
     return `counted ${countedMs} ms after the tool was allowed, on the screen ${shownMs} ms later; ${before} orders wait`;
@@ -126,11 +134,11 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
   await step('approved: it runs, and the agent gets its result', async () => {
     const before = await staleOrders(demo);
     await person.ask(PROMPTS.refund);
-    await person.waitForAsk();
+    const { shownMs } = await person.waitForAsk();
     await person.approve();
     await shownToAgent(demo, `"rowCount":${before}`);
     assert.equal(await staleOrders(demo), 0);
-    return undefined;
+    return `this time the view was open: on the screen ${shownMs} ms after it was counted`;
   });
 
   await step('a bulk delete is denied outright, by a rule that names itself', async () => {
@@ -185,10 +193,10 @@ function hasPsql(): boolean {
     .some((folder) => existsSync(join(folder, process.platform === 'win32' ? 'psql.exe' : 'psql')));
 }
 
-async function eventually<T>(look: () => T | undefined, what: () => string, withinMs = 30_000): Promise<T> {
+async function eventually<T>(look: () => T | undefined | Promise<T | undefined>, what: () => string, withinMs = 30_000): Promise<T> {
   const deadline = Date.now() + withinMs;
   for (;;) {
-    const found = look();
+    const found = await look();
     if (found !== undefined) return found;
     if (Date.now() > deadline) throw new Error(`${what()} did not come within ${withinMs / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 100));

@@ -73,6 +73,13 @@ export class Demo {
   }
 
   async start(): Promise<void> {
+    const env = await this.prepare();
+    if (this.options.desktop === undefined) await this.#startInBrowser(env);
+    else this.#startOnDesktop(this.options.desktop, env);
+  }
+
+  /** Everything but the editor. @returns the environment that an editor needs to find it. */
+  async prepare(): Promise<Readonly<Record<string, string>>> {
     const { folder, say } = this.options;
     mkdirSync(this.workspace, { recursive: true });
     mkdirSync(this.home, { recursive: true, mode: 0o700 });
@@ -91,9 +98,7 @@ export class Demo {
     writeFileSync(secrets, JSON.stringify({ shop: kept.loginPassword }), { mode: 0o600 });
 
     await this.model.start();
-    const env = { COUNTERSIGN_HOME: this.home, COUNTERSIGN_POLICY: this.policyFile, COUNTERSIGN_SECRETS_FILE: secrets, ...this.options.env };
-    if (this.options.desktop === undefined) await this.#startInBrowser(kept, env);
-    else this.#startOnDesktop(this.options.desktop, env);
+    return { COUNTERSIGN_HOME: this.home, COUNTERSIGN_POLICY: this.policyFile, COUNTERSIGN_SECRETS_FILE: secrets, ...this.options.env };
   }
 
   async startDatabase(): Promise<void> {
@@ -129,7 +134,7 @@ export class Demo {
     return this.#kept;
   }
 
-  async #startInBrowser(kept: Kept, env: Readonly<Record<string, string>>): Promise<void> {
+  async #startInBrowser(env: Readonly<Record<string, string>>): Promise<void> {
     const { folder, vsix, say, settings, development } = this.options;
     say('Starting the editor…');
     const root = join(folder, 'editor');
@@ -139,7 +144,7 @@ export class Demo {
     this.#workbench = new Workbench({
       root,
       folder: this.workspace,
-      port: kept.editorPort,
+      port: (await this.#keep()).editorPort,
       env,
       vsix: installed || development ? [] : [vsix],
       ...(settings && { settings }),
@@ -199,6 +204,7 @@ rules:
     match: { connection: ${CONNECTION}, effect: [write, delete] }
     verdict: ask
     approvers: [requester]
+    preview: dry-run
     expires: 2m
 ${this.options.rules ?? ''}`,
     );
@@ -223,7 +229,7 @@ Or open a terminal and type \`psql\`: it reaches the same database, through Coun
   }
 }
 
-export function isRunning(pid: number): boolean {
+function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -39,7 +39,7 @@ const textOf = (content: ChatMessage['content'] | undefined): string =>
   typeof content === 'string' ? content : (content ?? []).map((part) => part.text ?? '').join('');
 
 /** What the model answers next, from the conversation so far: a pure function of the request. */
-export function nextStep(scripts: readonly Script[], request: ChatRequest): Step {
+function nextStep(scripts: readonly Script[], request: ChatRequest): Step {
   const isUser = (m: ChatMessage) => m.role === 'user' && textOf(m.content).includes('<userRequest>');
   const from = request.messages.findLastIndex(isUser);
   const asked = /<userRequest>([\s\S]*?)<\/userRequest>/.exec(textOf(request.messages[from]?.content))?.[1]?.trim() ?? '';

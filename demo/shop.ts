@@ -2,8 +2,8 @@
 import { Client } from 'pg';
 import { SUPERUSER } from './postgres.ts';
 
-export const CUSTOMERS = 3000;
-export const ORDERS = 9000;
+const CUSTOMERS = 3000;
+const ORDERS = 9000;
 export const DATABASE = 'shop';
 
 const FIRST = [

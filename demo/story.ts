@@ -4,9 +4,9 @@ import type { Script } from './scriptedModel.ts';
 export const CONNECTION = 'shop';
 
 export const STALE = "status = 'paid' AND placed_at < '2025-01-15'";
-export const REFUND = `UPDATE orders SET status = 'refunded' WHERE ${STALE}`;
-export const LOOK = 'SELECT id, name, email, ssn, card, city FROM customers ORDER BY id LIMIT 8';
-export const WIPE = 'DELETE FROM orders';
+const REFUND = `UPDATE orders SET status = 'refunded' WHERE ${STALE}`;
+const LOOK = 'SELECT id, name, email, ssn, card, city FROM customers ORDER BY id LIMIT 8';
+const WIPE = 'DELETE FROM orders';
 
 export const PROMPTS = {
   look: 'Show me the first customers',

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type BrowserContext, chromium, type FrameLocator, type Page } from 'playwright-core';
+import { type BrowserContext, chromium, type Page } from 'playwright-core';
 
 const ENTRY = join(dirname(fileURLToPath(import.meta.url)), 'code-server', 'node_modules', 'code-server', 'out', 'node', 'entry.js');
 
@@ -241,9 +241,4 @@ export async function runCommand(page: Page, title: string): Promise<void> {
       await page.keyboard.press('Escape');
     }
   }
-}
-
-/** The document inside the n-th ready webview: `iframe.webview.ready` holds `iframe#active-frame`, both same-origin. */
-export function webviewFrame(page: Page, n = 0): FrameLocator {
-  return page.frameLocator('iframe.webview.ready').nth(n).frameLocator('iframe#active-frame');
 }

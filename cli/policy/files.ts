@@ -27,7 +27,7 @@ export interface LayerOptions {
 export type ReadLayers = { readonly ok: true; readonly layers: readonly PolicyLayer[] } | { readonly ok: false; readonly problems: readonly PolicyProblem[] };
 
 /** Reads the files; a missing one is a problem here, for it was asked for by name. */
-export async function readLayers(options: LayerOptions, folder: string): Promise<ReadLayers> {
+async function readLayers(options: LayerOptions, folder: string): Promise<ReadLayers> {
   const trusted = options.untrusted !== true;
   const wanted: { layer: PolicyLayer['layer']; path: string }[] = [
     ...(options.organisation === undefined ? [] : [{ layer: 'organisation' as const, path: options.organisation }]),

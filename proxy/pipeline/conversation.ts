@@ -1,7 +1,7 @@
 import type { Facts } from '../../contract/facts.ts';
 
 /** How many distinct targets a conversation remembers. Beyond it, everything counts as read sensitively: fail closed. */
-export const MAX_REMEMBERED_TARGETS = 1000;
+const MAX_REMEMBERED_TARGETS = 1000;
 
 /** One run of an agent: groups sessions, and remembers what was read, so that rules can look back. */
 export class Conversation {

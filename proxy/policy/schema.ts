@@ -26,7 +26,7 @@ const words = orList(word);
 const decision = z.enum(DECISIONS);
 const mask = z.enum(MASK_KINDS);
 
-export const Duration = z.string().regex(DURATION, 'Write a number with its unit: `30s`, `10m` or `1h`.');
+const Duration = z.string().regex(DURATION, 'Write a number with its unit: `30s`, `10m` or `1h`.');
 
 const effects = Object.fromEntries(EFFECTS.map((effect) => [effect, decision.optional().describe(effectMeaning(effect))])) as Record<
   Effect,
@@ -54,7 +54,7 @@ function effectMeaning(effect: Effect): string {
   }
 }
 
-export const Defaults = z
+const Defaults = z
   .strictObject({
     ...effects,
     mask: mask.optional().describe('Mask for a value that a detector finds and `detectors` does not name.'),
@@ -218,7 +218,7 @@ export const Outline = z.strictObject({
 });
 
 /** The whole, for editors. */
-export const PolicyFile = z.strictObject({
+const PolicyFile = z.strictObject({
   version: z.literal(1).describe('Version of the policy language.'),
   defaults: Defaults.optional(),
   connections: z

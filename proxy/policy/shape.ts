@@ -11,7 +11,7 @@ function branches(schema: JsonSchema): JsonSchema[] {
 }
 
 /** Every schema that can apply at a path; empty where nothing may stand. */
-export function schemasAt(path: Path): JsonSchema[] {
+function schemasAt(path: Path): JsonSchema[] {
   let here = branches(policyJsonSchema());
   for (const step of path) {
     const next: JsonSchema[] = [];

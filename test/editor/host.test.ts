@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { build } from 'esbuild';
 import { Demo } from '../../demo/demo.ts';
 import { type Browser, openBrowser } from '../../demo/workbench.ts';
+import { buildHostSuite } from './hostSuite.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const VSIX = process.env['COUNTERSIGN_VSIX'] ?? join(ROOT, 'out', 'countersign.vsix');
@@ -27,16 +27,7 @@ describe('in a real extension host', () => {
   let results: readonly Result[] = [];
 
   before(async () => {
-    const suite = join(ROOT, 'out', 'test-host', 'index.cjs');
-    await build({
-      entryPoints: [join(ROOT, 'test', 'editor', 'host', 'index.ts')],
-      outfile: suite,
-      bundle: true,
-      platform: 'node',
-      format: 'cjs',
-      external: ['vscode', 'mocha'],
-      logLevel: 'error',
-    });
+    const suite = await buildHostSuite();
     await demo.start();
     browser = await openBrowser();
     const { page } = browser;

@@ -21,7 +21,7 @@ import { createRecorder, type LocalRecorder } from '../../proxy/recording/localR
 import { freePort } from './postgres.ts';
 
 export const ADA: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
-export const SCRIPT: Actor = { person: ADA, agent: { kind: 'script', name: 'test' } };
+const SCRIPT: Actor = { person: ADA, agent: { kind: 'script', name: 'test' } };
 export const LOGIN = { user: 'agent', password: 'short-lived-login-of-the-tests' };
 
 export interface TestEngine {
@@ -47,7 +47,7 @@ export interface TestEngine {
   stop(): Promise<void>;
 }
 
-export function parsePolicy(text: string): Policy {
+function parsePolicy(text: string): Policy {
   const loaded = loadPolicy([{ layer: 'user', file: 'countersign.yaml', text }]);
   if (!loaded.ok) throw new Error(`the test's policy is broken: ${loaded.problems.map((p) => `${p.line}: ${p.message}`).join('; ')}`);
   return loaded.policy;

@@ -259,6 +259,9 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
       await p.page.locator('select[name=what]').selectOption('shape');
       await p.page.locator('.covers', { hasText: '“UPDATE orders” with other values on orders without asking, until this session ends' }).waitFor();
       await p.page.locator('select[name=howLong]').selectOption('1h');
+      // The sentence changes, and with it where the button stands: it has to see that before it can be ready again.
+      await p.page.locator('.covers', { hasText: 'without asking, in this conversation until' }).waitFor();
+      await p.page.waitForTimeout(250);
       await armed(p);
       await approve(p).click();
       assert.deepEqual((await answers(p))[0], { answer: 'approve', id: 'app-1', digest: 'd-1', scope: { what: 'shape', howLong: '1h' } });

@@ -83,7 +83,6 @@ export function notificationResponse(pid: number, channel: string, payload: stri
 
 export const SYNC = new FrameWriter(5).begin(FRONT.sync).end().take();
 export const TERMINATE = new FrameWriter(5).begin(FRONT.terminate).end().take();
-export const PARSE_COMPLETE = new FrameWriter(5).begin(BACK.parseComplete).end().take();
 
 export function queryMessage(sql: string): Buffer {
   return new FrameWriter().begin(FRONT.query).text(sql).end().take();

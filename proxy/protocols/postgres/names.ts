@@ -17,7 +17,7 @@ export interface Proposal {
 }
 
 /** Most names of one kind that a session may hold at once. */
-export const MAX_NAMES = 10_000;
+const MAX_NAMES = 10_000;
 
 export class Names<T> {
   readonly #confirmed = new Map<string, T>();

@@ -28,7 +28,7 @@ export function refusalError(refusal: Refusal): OwnError {
 }
 
 /** The rule under which the protocol itself refuses what no policy may allow. */
-export const PROTOCOL_RULE = 'postgres-protocol';
+const PROTOCOL_RULE = 'postgres-protocol';
 
 /** Writes down what the protocol refused before policy was asked. Throws where nothing can be recorded. */
 export function recordRefused(engine: Engine, session: Session, operation: Operation, why: string): void {

@@ -4,9 +4,9 @@ import type { Relation, Routine } from './catalog.ts';
 import { isTainted, type Taint, type Value } from './value.ts';
 
 /** Nodes that are looked at for one text, views and functions included: a bound on time, not on what people write. */
-export const MAX_NODES = 400_000;
+const MAX_NODES = 400_000;
 /** Nesting of expressions and subqueries. */
-export const MAX_DEPTH = 700;
+const MAX_DEPTH = 700;
 
 /** The walk is over its budget: the statement is not understood. */
 export class TooComplex extends Error {}

@@ -2,7 +2,7 @@
 import { type Literal, literalsIn } from './lexer.ts';
 
 /** What stands in a record where a literal stood. */
-export const MASKED_LITERAL = "'‹masked›'";
+const MASKED_LITERAL = "'‹masked›'";
 
 /**
  * Which literals are masked, by their ordinal in the text. `bodies` masks inside dollar-quoted code, too, so that a
