@@ -2,11 +2,23 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Client } from 'pg';
 import type { DryRun, PendingApproval } from '../../../../contract/approval.ts';
-import type { PostgresConnection } from '../../../../proxy/policy/policy.ts';
-import { DRY_RUN_APPLICATION } from '../../../../proxy/protocols/postgres/dryRun.ts';
+import type { Digest } from '../../../../contract/ids.ts';
+import { Secret } from '../../../../contract/secret.ts';
+import type { Verdict } from '../../../../contract/verdict.ts';
+import { permitForDryRun } from '../../../../proxy/pipeline/decide.ts';
+import type { DryRunAttempt, Operation } from '../../../../proxy/pipeline/operation.ts';
+import type { MaskPlan, Policy, PostgresConnection } from '../../../../proxy/policy/policy.ts';
+import { type Backend, closeBackend, openBackend } from '../../../../proxy/protocols/postgres/backend.ts';
+import { type Batch, classify } from '../../../../proxy/protocols/postgres/classify.ts';
+import { DRY_RUN_APPLICATION, dryRunOf } from '../../../../proxy/protocols/postgres/dryRun.ts';
+import type { Reading } from '../../../../proxy/protocols/postgres/flight.ts';
+import type { Ground } from '../../../../proxy/protocols/postgres/ground.ts';
+import { ownQueries } from '../../../../proxy/protocols/postgres/ownQueries.ts';
 import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
-import { LOGIN } from '../../../support/engine.ts';
-import { CANARY, PASSWORD, SHOP } from '../../../support/postgres.ts';
+import { type Catalog, loadCatalog } from '../../../../proxy/protocols/postgres/sql/catalog.ts';
+import { SqlClassifier } from '../../../../proxy/protocols/postgres/sql/classifier.ts';
+import { LOGIN, type TestEngine, testEngine } from '../../../support/engine.ts';
+import { CANARY, PASSWORD, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../../support/postgres.ts';
 import { type Proxied, proxied } from './proxied.ts';
 
 const TIMEOUT = { timeout: 60_000 };
@@ -47,6 +59,10 @@ CREATE TABLE parted (id int, region text) PARTITION BY LIST (region);
 CREATE TABLE parted_eu PARTITION OF parted FOR VALUES IN ('eu');
 CREATE TABLE parted_us PARTITION OF parted FOR VALUES IN ('us');
 INSERT INTO parted VALUES (1, 'eu'), (2, 'us');
+CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER far FOREIGN DATA WRAPPER nowhere;
+CREATE FOREIGN TABLE faraway (id int, what text) SERVER far;
+CREATE TABLE spread (id int) PARTITION BY RANGE (id);
+CREATE FOREIGN TABLE spread_far PARTITION OF spread FOR VALUES FROM (1) TO (9) SERVER far;
 CREATE TABLE large (id int); INSERT INTO large SELECT generate_series(1, 60000); ANALYZE large;
 CREATE VIEW paid AS SELECT id, status FROM orders WHERE status = 'paid';
 CREATE SCHEMA other; CREATE TABLE other.customers (id int PRIMARY KEY, name text); INSERT INTO other.customers VALUES (1, 'Other');
@@ -234,6 +250,8 @@ describe('a dry run', TIMEOUT, () => {
       ['DELETE FROM ruled', /rule/],
       ['INSERT INTO checked VALUES (1)', /uses the function public\.side/],
       ['INSERT INTO domained VALUES (1)', /uses the function public\.side/],
+      ['DELETE FROM faraway', /faraway is a foreign table/],
+      ['UPDATE spread SET id = 3 WHERE id = 2', /spread_far is a foreign table/],
       ["UPDATE paid SET status = 'x'", /not a plain table/],
       ['UPDATE large SET id = id', /about 60,000 rows/],
       ['MERGE INTO copies c USING orders o ON o.id = c.id WHEN MATCHED THEN DELETE', /MERGE/],
@@ -323,5 +341,100 @@ describe('a dry run', TIMEOUT, () => {
     assert.deepEqual(await tried("UPDATE copies SET what = 'x' WHERE id = 1"), { state: 'none' });
     assert.deepEqual(await tried("INSERT INTO orders (status) VALUES ('x')"), { state: 'none' });
     assert.equal((await p.t.entries()).filter((body) => body.type === 'operation.dry-run').length, before);
+  });
+});
+
+describe('a dry run on a server that does not return old rows', TIMEOUT, () => {
+  let db: TestDatabase;
+  let t: TestEngine;
+  let catalog: Catalog;
+  let classifier: SqlClassifier;
+  before(async () => {
+    // PostgreSQL 16 and 17 take the same statements: the server of the tests stands for them.
+    db = await testDatabase(SETUP);
+    t = await testEngine(`version: 1\n${RULES}`);
+    const backend = await open(new AbortController().signal);
+    const loaded = await loadCatalog(ownQueries(backend));
+    closeBackend(backend);
+    catalog = new Proxy(loaded, {
+      get: (of, name) => {
+        if (name === 'serverVersion') return 170_000;
+        const value: unknown = Reflect.get(of, name, of);
+        return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(of) : value;
+      },
+    });
+    classifier = await SqlClassifier.load();
+  });
+  after(() => t.stop());
+
+  const connection = (): PostgresConnection =>
+    ({ name: 'orders', upstream: { host: db.host, port: db.port, database: db.database, user: SUPERUSER }, tls: { mode: 'disable' } }) as PostgresConnection;
+  const open = (signal: AbortSignal): Promise<Backend> => openBackend(connection(), new Secret(PASSWORD), new Map(), signal);
+
+  async function result(sql: string): Promise<DryRun> {
+    const plan: MaskPlan = {
+      ...t.policy().maskPlan('orders'),
+      columns: new Map([
+        ['public.customers.email', 'redact'],
+        ['public.customers.ssn', 'redact'],
+        ['public.customers.card', 'redact'],
+      ]),
+    };
+    const reading: Reading = { catalog, plan, searchPath: ['public'] };
+    const understand = (text: string): Batch =>
+      classify(classifier, text, reading, {}, { uncertain: false, uncertainAfterTransaction: false, readOnly: false });
+    const masking = t.engine.masking('orders');
+    const session = { masking, login: { connection: connection(), open }, understand, settled: () => Promise.resolve() };
+    const attempt = await dryRunOf({ engine: t.engine } as Ground, session, { sql, batch: understand(sql), reading, bound: undefined, digest: 'd' });
+    const verdict = { decision: 'ask', preview: 'dry-run', policyVersion: t.policy().version, rule: { id: 'tried' } } as Verdict;
+    const permit = permitForDryRun(t.policy(), verdict, { id: 'op_1' } as Operation, attempt);
+    const shown = await attempt.run(permit, new AbortController().signal);
+    // A permit is for one try.
+    await assert.rejects(attempt.run(permit, new AbortController().signal), /used twice/);
+    return shown;
+  }
+
+  it('reads rows as they were by their key, out of the same snapshot', async () => {
+    const shown = await result("UPDATE orders AS o SET status = 'x' FROM customers c WHERE c.id = o.customer AND o.id IN (3, 4)");
+    assert.deepEqual(shown, {
+      rows: 2,
+      columns: ['id', 'customer', 'status', 'total'],
+      samples: [
+        { before: ['3', '4', 'paid', '3.00'], after: ['3', '4', 'x', '3.00'] },
+        { before: ['4', '5', 'paid', '4.00'], after: ['4', '5', 'x', '4.00'] },
+      ],
+    });
+  });
+
+  it('masks them, and what the statement copies', async () => {
+    const shown = await result('UPDATE customers SET notes = email WHERE id < 9 RETURNING ssn');
+    assert.equal(shown.samples.length, 8);
+    assert.deepEqual(shown.samples[0]?.before?.slice(0, 4), ['1', 'Name 1', '‹redacted›', '‹redacted›']);
+    assert.doesNotMatch(JSON.stringify(shown), CANARY);
+  });
+
+  it('tells only the count where a row cannot be found again', async () => {
+    assert.deepEqual((await result('UPDATE customers SET id = id + 1000 WHERE id = 51 OR id < 0')).samples, []);
+    assert.deepEqual(await result("UPDATE parted SET region = 'eu' WHERE id = 1"), { rows: 1, columns: ['id', 'region'], samples: [] });
+  });
+
+  it('shows what is added and what is taken', async () => {
+    assert.deepEqual((await result("INSERT INTO public.copies (id, what) VALUES (9, 'new')")).samples, [{ before: null, after: ['9', 'new', 'NEW'] }]);
+    assert.deepEqual((await result('DELETE FROM public.copies WHERE id = 2')).samples, [{ before: ['2', 'second', 'SECOND'], after: null }]);
+    await assert.rejects(result('INSERT INTO copies VALUES (1) ON CONFLICT (id) DO UPDATE SET what = excluded.what'), /before PostgreSQL 18/);
+  });
+});
+
+describe('a permit for a dry run', () => {
+  it('is given under a verdict that asks and wants one, of the policy in force, and under no other', () => {
+    const policy = { version: 'v1' } as Policy;
+    const operation = { id: 'op_1' } as Operation;
+    const attempt = { digest: 'tried' } as DryRunAttempt;
+    const good = { decision: 'ask', preview: 'dry-run', policyVersion: 'v1', rule: { id: 'tried' } } as Verdict;
+    const permit = permitForDryRun(policy, good, operation, attempt);
+    assert.equal(permit.basis, 'dry-run:tried');
+    assert.throws(() => permit.use('asked' as Digest), /other bytes/);
+    for (const bad of [{ preview: 'none' }, { decision: 'deny' }, { decision: 'allow' }, { policyVersion: 'v0' }] as Partial<Verdict>[])
+      assert.throws(() => permitForDryRun(policy, { ...good, ...bad }, operation, attempt), /no dry run/);
   });
 });
