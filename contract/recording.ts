@@ -10,7 +10,7 @@ export const RECORDING_VERSION = 1;
 const operation = z.string().max(128);
 
 /** How an operation ended. `lost` is written by recovery: the process died before it could say. */
-export const OUTCOMES = ['done', 'failed', 'denied', 'cancelled', 'lost'] as const;
+const OUTCOMES = ['done', 'failed', 'denied', 'cancelled', 'lost'] as const;
 export const OutcomeKind = z.enum(OUTCOMES);
 export type OutcomeKind = z.infer<typeof OutcomeKind>;
 

@@ -61,6 +61,14 @@ try {
   await person.openSessions();
   await person.openOperation('SELECT customers');
   await picture('operation');
+
+  await page.locator('.pane-header', { hasText: 'Sessions' }).first().click();
+  await page.locator('.pane-header', { hasText: 'Connections' }).first().click();
+  await page.locator('.monaco-list-row', { hasText: 'PostgreSQL' }).first().click();
+  await page.keyboard.press('ArrowRight');
+  await runCommand(page, 'Countersign: Doctor');
+  await page.waitForTimeout(SETTLE_MS);
+  await picture('connections');
 } catch (error) {
   await page.screenshot({ path: join(tmpdir(), 'countersign-pictures-failed.png') });
   throw error;

@@ -17,14 +17,15 @@ export function connectionViews(serving: Serving, secrets: Secrets): ConnectionV
     via: config.via,
     state: state.state,
     ...(state.state === 'needs-secret' && { secret: state.secret }),
-    ...('problem' in state && { problem: (missingSecret(config, secrets) ?? state.problem).slice(0, 1000) }),
+    // The side of the secret knows best what is wrong with it, say with a file; it must not hide another problem.
+    ...('problem' in state && { problem: ((state.state === 'needs-secret' ? missingSecret(config, secrets) : undefined) ?? state.problem).slice(0, 1000) }),
     ...(served && { address: served.address }),
     credential: credentialInWords(config),
     sensitive: Object.fromEntries(config.sensitive),
   }));
 }
 
-/** Why a connection has no login, told from the side of the secret: it knows best what is wrong with a file. */
+/** Why a connection has no login, told from the side of the secret. */
 function missingSecret(config: ConnectionConfig, secrets: Secrets): string | undefined {
   for (const ref of secretRefs(config)) {
     const found = secrets.resolve(ref);
@@ -34,6 +35,7 @@ function missingSecret(config: ConnectionConfig, secrets: Secrets): string | und
 }
 
 function credentialInWords(config: ConnectionConfig): string {
+  if (config.protocol === 'postgres' && config.credential) return 'a role of its own for each session';
   const [ref] = secretRefs(config);
   switch (ref?.from) {
     case undefined:
