@@ -26,9 +26,9 @@ import { loadParser } from './sql/parser.ts';
 import { readable } from './types.ts';
 
 /** How long the statement may run when it is only tried, in milliseconds. */
-export const DRY_RUN_STATEMENT_MS = 3000;
+const DRY_RUN_STATEMENT_MS = 3000;
 /** How long it may wait for a lock that somebody else holds, in milliseconds. */
-export const DRY_RUN_LOCK_MS = 500;
+const DRY_RUN_LOCK_MS = 500;
 /** After this the server itself rolls back a dry run that nobody goes on with, in milliseconds. */
 const ABANDONED_MS = 10_000;
 /** Dry runs that show up in `pg_stat_activity` are called so. */

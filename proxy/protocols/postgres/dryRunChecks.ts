@@ -9,7 +9,7 @@ import { cannot, type DryRunText } from './dryRunText.ts';
 import { readRow } from './ownQueries.ts';
 
 /** Most rows that the planner may expect to change: each is locked until the roll-back, and leaves a dead row behind. */
-export const MAX_EXPECTED_ROWS = 50_000;
+const MAX_EXPECTED_ROWS = 50_000;
 
 /** Bits of `pg_trigger.tgtype`. */
 const TRIGGER = { insert: 4, delete: 8, update: 16 } as const;

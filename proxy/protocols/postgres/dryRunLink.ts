@@ -8,7 +8,7 @@ import { type BindMessage, type Column, queryMessage, readDiagnostic, readRowDes
 /** Largest message that is taken, in bytes: a row that is larger is too large to be shown. */
 const MAX_FRAME_BYTES = 4 * 1024 * 1024;
 /** How long the server may take to let go after it was told to, in milliseconds; then the connection is cut. */
-export const LET_GO_MS = 1500;
+const LET_GO_MS = 1500;
 
 /** The server refused a step; its words may quote data and are not kept. */
 export class Refused extends Error {
