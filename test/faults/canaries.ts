@@ -6,7 +6,7 @@ const PIECE = 8;
 /** What a reader of raw bytes could turn back into the value, as lower-case text. */
 function disguises(value: string): string[] {
   const bytes = Buffer.from(value);
-  const reversed = [...value].reverse().join('');
+  const reversed = value.split('').reverse().join('');
   // Base64 of a value in the middle of other bytes begins at any of three offsets; the ends depend on the neighbours.
   const base64 = [0, 1, 2].map((offset) =>
     Buffer.concat([Buffer.alloc(offset), bytes])

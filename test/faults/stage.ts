@@ -86,6 +86,12 @@ export class Stage {
     await this.ready();
   }
 
+  /** Goes on with a proxy and a window that the test has started itself. */
+  adopt(proxy: Running & { readonly at: ProxyFile }, person: ControlClient): void {
+    this.#proxy = proxy;
+    this.#person = person;
+  }
+
   async attach(window = 'window'): Promise<ControlClient> {
     this.#person = await this.home.attach(this.proxy.at, window);
     await this.#person.until(() => true);
