@@ -54,6 +54,8 @@ export class DryRunLink {
   /** Resolves when the step that runs is over, well or not. */
   #over: Promise<unknown> = Promise.resolve();
   #broken: Error | undefined;
+  /** Nothing but the roll-back is sent any more: whoever is between two steps must not begin the next. */
+  #lettingGo = false;
 
   constructor(connection: PostgresConnection, backend: Backend) {
     this.#connection = connection;
@@ -95,6 +97,7 @@ export class DryRunLink {
    */
   async release(): Promise<void> {
     const { socket } = this.#backend;
+    this.#lettingGo = true;
     if (socket.destroyed) return;
     let cut: NodeJS.Timeout | undefined;
     try {
@@ -117,7 +120,7 @@ export class DryRunLink {
         await cancelBackend(this.#connection, this.#backend.cancelKey, AbortSignal.timeout(LET_GO_MS)).catch(() => {});
         await this.#over;
       }
-      if (!this.#broken) await this.simple('ROLLBACK');
+      if (!this.#broken) await this.#write(queryMessage('ROLLBACK'), undefined);
     } catch {
       // What could not be rolled back is cut off, which is a rollback too.
       this.#broken ??= new Error('not rolled back');
@@ -125,6 +128,10 @@ export class DryRunLink {
   }
 
   #send(bytes: Buffer, onRow: OnRow | undefined): Promise<Step> {
+    return this.#lettingGo ? Promise.reject(new Error('given up')) : this.#write(bytes, onRow);
+  }
+
+  #write(bytes: Buffer, onRow: OnRow | undefined): Promise<Step> {
     const step = new Promise<Step>((resolve, reject) => {
       if (this.#broken) return reject(this.#broken);
       if (this.#running) return reject(new Error('a step is running already'));
