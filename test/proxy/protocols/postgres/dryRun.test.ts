@@ -7,6 +7,7 @@ import { Secret } from '../../../../contract/secret.ts';
 import type { Verdict } from '../../../../contract/verdict.ts';
 import { permitForDryRun } from '../../../../proxy/pipeline/decide.ts';
 import type { DryRunAttempt, Operation } from '../../../../proxy/pipeline/operation.ts';
+import type { Permit } from '../../../../proxy/pipeline/permit.ts';
 import type { MaskPlan, Policy, PostgresConnection } from '../../../../proxy/policy/policy.ts';
 import { type Backend, closeBackend, openBackend } from '../../../../proxy/protocols/postgres/backend.ts';
 import { type Batch, classify } from '../../../../proxy/protocols/postgres/classify.ts';
@@ -369,9 +370,10 @@ describe('a dry run on a server that does not return old rows', TIMEOUT, () => {
 
   const connection = (): PostgresConnection =>
     ({ name: 'orders', upstream: { host: db.host, port: db.port, database: db.database, user: SUPERUSER }, tls: { mode: 'disable' } }) as PostgresConnection;
-  const open = (signal: AbortSignal): Promise<Backend> => openBackend(connection(), new Secret(PASSWORD), new Map(), signal);
+  const open = (signal: AbortSignal): Promise<Backend> =>
+    openBackend(connection(), new Secret(PASSWORD), new Map([['application_name', DRY_RUN_APPLICATION]]), signal);
 
-  async function result(sql: string): Promise<DryRun> {
+  async function attempted(sql: string): Promise<{ attempt: DryRunAttempt; permit: Permit }> {
     const plan: MaskPlan = {
       ...t.policy().maskPlan('orders'),
       columns: new Map([
@@ -388,11 +390,35 @@ describe('a dry run on a server that does not return old rows', TIMEOUT, () => {
     const attempt = await dryRunOf({ engine: t.engine } as Ground, session, { sql, batch: understand(sql), reading, bound: undefined, digest: 'd' });
     const verdict = { decision: 'ask', preview: 'dry-run', policyVersion: t.policy().version, rule: { id: 'tried' } } as Verdict;
     const permit = permitForDryRun(t.policy(), verdict, { id: 'op_1' } as Operation, attempt);
+    return { attempt, permit };
+  }
+
+  async function result(sql: string): Promise<DryRun> {
+    const { attempt, permit } = await attempted(sql);
     const shown = await attempt.run(permit, new AbortController().signal);
     // A permit is for one try.
     await assert.rejects(attempt.run(permit, new AbortController().signal), /used twice/);
     return shown;
   }
+
+  it('leaves nothing running and nothing locked, at whatever moment it is given up', async () => {
+    const watcher = await db.direct();
+    const slow = 'UPDATE copies SET what = (SELECT count(*) FROM orders a, orders b, orders c, orders d WHERE a.id + b.id + c.id + d.id = 0) WHERE id = 1';
+    for (let moment = 0; moment < 60; moment++) {
+      const { attempt, permit } = await attempted(slow);
+      const abort = new AbortController();
+      const run = attempt.run(permit, abort.signal);
+      // Some give up between two steps, some within one: what holds afterwards must not depend on it.
+      setTimeout(() => abort.abort(), moment / 2);
+      await assert.rejects(run);
+      // A login that was given up may still be starting on the server: it has been sent no statement.
+      const { rows } = await watcher.query(
+        `SELECT state, query FROM pg_stat_activity WHERE application_name = '${DRY_RUN_APPLICATION}' AND xact_start IS NOT NULL AND state <> 'starting'`,
+      );
+      assert.deepEqual(rows, [], `given up after ${moment / 2} ms`);
+    }
+    await watcher.end();
+  });
 
   it('reads rows as they were by their key, out of the same snapshot', async () => {
     const shown = await result("UPDATE orders AS o SET status = 'x' FROM customers c WHERE c.id = o.customer AND o.id IN (3, 4)");
