@@ -48,7 +48,11 @@ export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
     raw: (operation) => recorder.raw(operation),
     flush: () => recorder.flush(),
     revision: () => revision,
-    operations: (query) => index.operations(query),
+    operations: async (query) => {
+      // Who has just done something finds it.
+      if (recorder.halted === undefined) await recorder.flush();
+      return index.operations(query);
+    },
     operation: async (id) => {
       if (recorder.halted === undefined) await recorder.flush();
       const found = await index.find(id);

@@ -189,7 +189,7 @@ describe('a disk that is full', { ...OPTIONS, skip: NO_MOUNT }, () => {
       assert.equal(await settled((await stage.terminal()).query(READ)), 'done');
       const report = await stage.verify();
       assert.deepEqual([report.ok, report.problems], [true, []]);
-      const [lost] = await stage.recorded(({ operation }) => operation === question.operation);
+      const [lost] = await stage.recorded(({ operation, outcome }) => operation === question.operation && outcome !== undefined);
       assert.notEqual(lost?.outcome, 'done');
       await stage.leave();
     } finally {

@@ -122,7 +122,7 @@ describe('a proxy that is killed in the middle of a result', OPTIONS, () => {
     await shop.abandoned();
     await stage.start();
     await recovered();
-    const [read] = await stage.recorded(({ headline }) => headline.startsWith('SELECT'));
+    const [read] = await stage.recorded(({ headline, outcome }) => headline.startsWith('SELECT') && outcome !== undefined);
     assert.equal(read?.outcome, 'lost');
     assert.deepEqual((await (await stage.terminal()).query('SELECT 1 AS one')).rows, [{ one: 1 }]);
   });
@@ -149,7 +149,7 @@ describe('a proxy that is killed in the middle of a write', OPTIONS, () => {
     await shop.abandoned();
     await stage.start();
     await recovered();
-    const [write] = await stage.recorded(({ operation }) => operation === question.operation);
+    const [write] = await stage.recorded(({ operation, outcome }) => operation === question.operation && outcome !== undefined);
     assert.equal(write?.outcome, 'lost');
     assert.equal(write?.approvedBy, question.actor.person.name ?? question.actor.person.subject);
   });
@@ -173,7 +173,7 @@ describe('a proxy that is killed in the middle of a write', OPTIONS, () => {
     assert.equal(await shop.status(30), before);
     await stage.start();
     await recovered();
-    const [done] = await stage.recorded(({ operation }) => operation === question.operation);
+    const [done] = await stage.recorded(({ operation, outcome }) => operation === question.operation && outcome !== undefined);
     assert.equal(done?.outcome, 'done');
   });
 });

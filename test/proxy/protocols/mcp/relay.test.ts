@@ -194,7 +194,7 @@ for (const modern of [false, true]) {
       });
       client.setRequestHandler('sampling/createMessage', () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'sampled' } }));
       client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { name: 'Grace' } }));
-      client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///work/here', name: 'here' }] }));
+      client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///home/ada/here', name: 'here' }] }));
       const { tools } = await client.listTools();
       const names = tools.map((t) => t.name);
       const sampled = await client.callTool({
