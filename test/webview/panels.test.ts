@@ -1,4 +1,7 @@
-/** The built panels in a real browser, behind the editor's own content security policy. */
+/**
+ * The built panels in a real browser, behind the editor's own content security policy. One long file, because starting the
+ * browser is what costs, and both panels share one.
+ */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';

@@ -1,6 +1,8 @@
 /**
  * What the server says, on its way to the client: framed, matched with what it answers, masked. Reads headers inside the
  * chunks and passes ranges on as they came; only what must be rewritten is held until it is whole.
+ *
+ * Longer than a file should be: one state machine over one buffer, whose hot path would pay for every border in it.
  */
 import type { SessionMasking } from '../../masking/masking.ts';
 import { type Action, actionsOf } from './columnMask.ts';

@@ -121,7 +121,7 @@ test('the pieces cover any text without a gap, and nothing plain is hidden', () 
         assert.ok(piece.end > piece.start);
         at = piece.end;
         if (piece.kind !== 'plain') continue;
-        // oxlint-disable-next-line no-control-regex
+        // oxlint-disable-next-line no-control-regex -- that none of these is left is what the test says
         assert.doesNotMatch(piece.text, /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/);
         if (!oneLine) assert.equal(piece.text, text.slice(piece.start, piece.end).replaceAll('\r\n', '\n'));
       }
