@@ -64,15 +64,7 @@ export async function runDoctor(deps: DoctorDeps, page: DoctorPage): Promise<Doc
 }
 
 async function examine(deps: DoctorDeps): Promise<DoctorCheck[]> {
-  const own = [
-    proxyCheck(deps),
-    await socketCheck(deps),
-    terminalCheck(deps),
-    mcpCheck(deps),
-    policyCheck(deps),
-    await secretsCheck(deps),
-    activationCheck(deps),
-  ];
+  const own = [proxyCheck(deps), await socketCheck(deps), terminalCheck(deps), mcpCheck(deps), await secretsCheck(deps), activationCheck(deps)];
   return [...own, ...(await proxyChecks(deps.link))];
 }
 
@@ -167,28 +159,6 @@ function mcpCheck({ access, link }: DoctorDeps): DoctorCheck {
       vscode.l10n.t('Offered to {0}: {1}.', cursor ? 'Cursor' : vscode.env.appName, servers.map((s) => s.label).join(', ')),
     );
   return check('editor.mcp', title, link.state.kind === 'on' ? 'warning' : 'failed', vscode.l10n.t('Nothing is offered, because the proxy named no tools.'));
-}
-
-function policyCheck({ model }: DoctorDeps): DoctorCheck {
-  const title = vscode.l10n.t('Policy');
-  const policy = model.snapshot?.policy;
-  if (policy === undefined) return check('editor.policy', title, 'failed', vscode.l10n.t('Not known: the proxy is not connected.'));
-  const [problem] = policy.problems;
-  if (problem)
-    return check(
-      'editor.policy',
-      title,
-      'failed',
-      vscode.l10n.t('{0}, line {1}: {2} The last good policy is in force until it is mended.', problem.file, problem.line, problem.message),
-    );
-  return check(
-    'editor.policy',
-    title,
-    'ok',
-    policy.files.length === 0
-      ? vscode.l10n.t('No policy file; the built-in rules are in force.')
-      : vscode.l10n.t('{0} rules from {1}.', policy.rules, policy.files.join(', ')),
-  );
 }
 
 async function secretsCheck({ secrets, model }: DoctorDeps): Promise<DoctorCheck> {

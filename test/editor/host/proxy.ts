@@ -68,12 +68,14 @@ describe('the proxy of this window', () => {
     const checks = await vscode.commands.executeCommand<DoctorCheck[]>(COMMANDS.doctor);
     const failed = checks.filter((check) => check.state === 'failed');
     assert.deepEqual(failed, []);
-    for (const id of ['editor.proxy', 'editor.socket', 'editor.terminal', 'editor.mcp', 'editor.policy', 'editor.secrets']) {
+    for (const id of ['editor.proxy', 'editor.socket', 'editor.terminal', 'editor.mcp', 'policy', 'editor.secrets']) {
       assert.ok(
         checks.some((check) => check.id === id),
         id,
       );
     }
+    const titles = checks.map((check) => check.title);
+    assert.deepEqual(new Set(titles).size, titles.length, 'nothing is listed twice');
     await until('the page', () => vscode.window.tabGroups.all.flatMap((group) => group.tabs).some((tab) => /Doctor/.test(tab.label)));
   });
 });
