@@ -6,10 +6,10 @@ import type { McpConnection } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
 import { McpFront } from './front.ts';
 import { connectLegacy } from './legacyLeg.ts';
-import type { Message } from './message.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
-import { StdioServer } from './stdioServer.ts';
+import { StdioServer } from './upstream/stdio.ts';
+import type { Upstream, UpstreamEvents } from './upstream/upstream.ts';
 
 /** A server that ends sooner than this has failed to start, in milliseconds. */
 const SETTLED_MS = 10_000;
@@ -104,7 +104,7 @@ class Relay implements Served {
     return relay;
   }
 
-  #start(session: Session, on: { readonly onMessage: (message: Message) => void; readonly onExit: (why: string) => void }): StdioServer {
+  #start(session: Session, on: UpstreamEvents): Upstream {
     const { name, upstream } = this.connection;
     if (upstream.transport !== 'stdio') throw new Problem('not-ready', `${name} is not started here.`);
     const { clock, log } = this.#host.engine;

@@ -1,10 +1,11 @@
 /** One MCP server as a child process: lines of JSON-RPC over its standard streams, its errors to the log. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { StringDecoder } from 'node:string_decoder';
-import { Problem } from '../../../contract/problem.ts';
-import type { Log } from '../../pipeline/engine.ts';
+import { Problem } from '../../../../contract/problem.ts';
+import type { Log } from '../../../pipeline/engine.ts';
+import { MAX_MESSAGE_CHARS, type Message, parseMessage } from '../message.ts';
 import { inheritedEnvironment, launchable } from './launch.ts';
-import { MAX_MESSAGE_CHARS, type Message, parseMessage } from './message.ts';
+import type { Era, Outgoing, Upstream, UpstreamEvents } from './upstream.ts';
 
 /** How long a server may take to leave once its input has closed, and once it was asked to, in milliseconds. */
 const LEAVE_MS = 1_000;
@@ -14,7 +15,7 @@ const MAX_LOG_LINE = 2_000;
 const MAX_LOG_LINES = 600;
 const LOG_WINDOW_MS = 60_000;
 
-export interface StdioOptions {
+export interface StdioOptions extends UpstreamEvents {
   readonly connection: string;
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -22,12 +23,10 @@ export interface StdioOptions {
   readonly log: Log;
   /** Masks what goes to the log. */
   readonly scrub: (text: string) => string;
-  readonly onMessage: (message: Message) => void;
-  /** Called once, with a sentence, when the process has gone or could not be started. */
-  readonly onExit: (why: string) => void;
 }
 
-export class StdioServer {
+export class StdioServer implements Upstream {
+  readonly era: Era = 'sessions';
   readonly #options: StdioOptions;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #gone: Promise<void>;
@@ -82,12 +81,11 @@ export class StdioServer {
     return !this.#exited;
   }
 
-  send(message: object): void {
+  send(message: Outgoing): void {
     if (this.#exited || !this.#child.stdin.writable) return;
     this.#child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
   }
 
-  /** Stops reading until `resume`: whoever takes the messages has too many. */
   pause(): void {
     this.#child.stdout.pause();
   }

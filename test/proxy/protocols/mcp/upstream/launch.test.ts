@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { inheritedEnvironment, launchable } from '../../../../proxy/protocols/mcp/launch.ts';
+import { inheritedEnvironment, launchable } from '../../../../../proxy/protocols/mcp/upstream/launch.ts';
 
 describe('starting a program', () => {
   it('hands it a few variables and no others', () => {

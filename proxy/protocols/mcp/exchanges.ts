@@ -1,0 +1,99 @@
+/** Requests on their way to a server: each under an id and a progress token of our own, so that none can reach another's answer. */
+import type { SessionMasking } from '../../masking/masking.ts';
+import { maskJson } from './maskJson.ts';
+import { type Id, isObject, type JsonObject, type Reply } from './message.ts';
+import type { Upstream } from './upstream/upstream.ts';
+
+/** Requests of one client that wait for an answer at once. */
+export const MAX_PENDING = 1_000;
+
+export const CANCELLED: Reply = { error: { code: -32_000, message: 'Cancelled.' } };
+
+/** The client's end of one request. */
+export interface Caller {
+  /** Aborted when the client has cancelled or gone. */
+  readonly signal: AbortSignal;
+  /** Sends a notification that belongs to the request. */
+  readonly notify: (method: string, params: JsonObject) => void;
+}
+
+interface Pending {
+  readonly caller: Caller;
+  readonly token: Id | undefined;
+  /** The last progress that the client was told. */
+  progress: number;
+  readonly resolve: (reply: Reply) => void;
+}
+
+export class Exchanges {
+  readonly #pending = new Map<number, Pending>();
+  readonly #masking: SessionMasking;
+  readonly #server: () => Upstream | undefined;
+  #ids = 0;
+
+  constructor(masking: SessionMasking, server: () => Upstream | undefined) {
+    this.#masking = masking;
+    this.#server = server;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** Sends a request and waits for its answer, which is raw. @param progress the last that the client was told already */
+  forward(method: string, params: JsonObject | undefined, caller: Caller, progress = 0): Promise<Reply> {
+    const id = ++this.#ids;
+    const token = tokenOf(params);
+    return new Promise<Reply>((resolve) => {
+      const abort = (): void => {
+        this.#server()?.send({ method: 'notifications/cancelled', params: { requestId: id, reason: 'cancelled by the client' } });
+        this.answered(id, CANCELLED);
+      };
+      const done = (reply: Reply): void => {
+        caller.signal.removeEventListener('abort', abort);
+        resolve(reply);
+      };
+      this.#pending.set(id, { caller, token, progress, resolve: done });
+      if (caller.signal.aborted) return this.answered(id, CANCELLED);
+      // The specification forbids cancelling `initialize`.
+      if (method !== 'initialize') caller.signal.addEventListener('abort', abort, { once: true });
+      const sent = token === undefined ? params : withToken(params ?? {}, id);
+      this.#server()?.send({ id, method, ...(sent && { params: sent }) });
+      return undefined;
+    });
+  }
+
+  answered(id: Id, reply: Reply): void {
+    if (typeof id !== 'number') return;
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    pending?.resolve(reply);
+  }
+
+  /** Only for tokens that the client gave out, growing, and never after the answer. */
+  progressed(params: JsonObject | undefined): void {
+    const pending = typeof params?.progressToken === 'number' ? this.#pending.get(params.progressToken) : undefined;
+    if (!params || !pending || pending.token === undefined || typeof params.progress !== 'number' || params.progress <= pending.progress) return;
+    pending.progress = params.progress;
+    pending.caller.notify('notifications/progress', { ...maskJson(params, this.#masking).value, progressToken: pending.token });
+  }
+
+  /** Who asked what a message of the server's is about: as its transport tells, else whoever asked last. */
+  callerOf(about: Id | undefined): Caller | undefined {
+    const pending = typeof about === 'number' ? this.#pending.get(about) : undefined;
+    return (pending ?? [...this.#pending.values()].at(-1))?.caller;
+  }
+
+  settleAll(sentence: string): void {
+    for (const id of this.#pending.keys()) this.answered(id, { error: { code: -32_000, message: sentence } });
+  }
+}
+
+export function tokenOf(params: JsonObject | undefined): Id | undefined {
+  const token = isObject(params?._meta) ? params._meta.progressToken : undefined;
+  return typeof token === 'string' || typeof token === 'number' ? token : undefined;
+}
+
+function withToken(params: JsonObject, token: number): JsonObject {
+  return { ...params, _meta: { ...(isObject(params._meta) && params._meta), progressToken: token } };
+}

@@ -1,0 +1,31 @@
+/** What a relay session needs of a server, however it is reached. */
+import type { Id, JsonObject, Message, Reply } from '../message.ts';
+
+/**
+ * `sessions`: up to 2025-11-25, opened by `initialize`, requests both ways. `stateless`: from 2026-07-28, each request on its
+ * own, what the server wants of the client in an `input_required` result. Undefined until the server has shown it.
+ */
+export type Era = 'sessions' | 'stateless';
+
+export type Outgoing =
+  | { readonly id: Id; readonly method: string; readonly params?: JsonObject }
+  | { readonly method: string; readonly params?: JsonObject }
+  | ({ readonly id: Id } & Reply);
+
+export interface UpstreamEvents {
+  /** @param about the id of our request whose stream it came on, where the transport tells */
+  readonly onMessage: (message: Message, about?: Id) => void;
+  /** Called once, with a sentence, when the server has gone, could not be started or not be reached. */
+  readonly onExit: (why: string) => void;
+}
+
+export interface Upstream {
+  readonly running: boolean;
+  readonly era: Era | undefined;
+  /** Never throws: a message that cannot be sent is answered with an error, or ends the server. */
+  send(message: Outgoing): void;
+  /** Takes no further messages until `resume`: whoever gets them has too many. */
+  pause(): void;
+  resume(): void;
+  stop(): Promise<void>;
+}
