@@ -33,7 +33,7 @@ const bundles = [
   { ...node, entryPoints: { extension: 'extension/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' }, external: ['vscode'] },
   {
     ...node,
-    entryPoints: { proxy: 'proxy/main.ts', ...(existsSync('cli/main.ts') && { countersign: 'cli/main.ts' }) },
+    entryPoints: { proxy: 'proxy/main.ts', indexThread: 'proxy/recording/indexThread.ts', ...(existsSync('cli/main.ts') && { countersign: 'cli/main.ts' }) },
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     external: ['pg-native'],

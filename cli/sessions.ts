@@ -31,11 +31,11 @@ ${RECORD_HELP}
       return 1;
     }
     // Built anew from the files, beside the proxy's own: reading the record changes nothing in it.
-    const log = { info: () => undefined, error: () => undefined, warn: (event: string) => io.error(`The index failed (${event}).`) };
-    const index = new OperationIndex({ directory, clock: { now: () => Date.now() }, log, inMemory: true });
+    const log = { warn: (event: string) => io.error(`The index failed (${event}).`) };
+    const index = new OperationIndex({ directory, log, inMemory: true });
     index.start();
     await index.catchUp();
-    const page = await index.operations({ filter: positionals.map(quoted).join(' '), limit });
+    const page = await index.operations({ filter: positionals.map(quoted).join(' '), limit }, Date.now());
     index.stop();
     // A page never ends within a millisecond; a list for a person may.
     const shown = page.operations.slice(0, limit);

@@ -1,14 +1,14 @@
 /**
  * Finds operations: an SQLite index over the sessions' files, which are the record. It is only ever filled from the
- * files, in slices off the hot path, so it can be behind, thrown away and built again, and never says more than they do.
- * What goes wrong here is logged and never stops recording.
+ * files, in slices, so it can be behind, thrown away and built again, and never says more than they do. In the proxy it
+ * has a thread of its own (`backgroundIndex.ts`). What goes wrong here is logged and never stops recording.
  */
 import { rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { OperationPage, OperationQuery, OperationSummary } from '../../contract/control.ts';
-import type { Clock, Log } from '../pipeline/engine.ts';
+import type { Log } from '../pipeline/engine.ts';
 import { parseFilter } from './filter.ts';
 import { IndexWriter } from './indexWriter.ts';
 import { INDEX_FILE, makeFile, SESSIONS_FOLDER } from './layout.ts';
@@ -20,21 +20,21 @@ const GATHER_MS = 150;
 /** How long one slice may hold the thread, in milliseconds, and how long the thread is left alone after it. */
 const SLICE_MS = 10;
 const REST_MS = 40;
-/** The same while the thread has other work most of the time: the record is complete, and what is found can wait. */
+/** The same while the proxy has other work most of the time: the record is complete, and what is found can wait. */
 const BUSY_REST_MS = 1_000;
-const BUSY = 0.5;
 /** How long a question may wait for the index to come up to date, in milliseconds. */
 const FRESH_MS = 250;
 
 export interface IndexOptions {
   /** The recorder's folder. */
   readonly directory: string;
-  readonly clock: Clock;
-  readonly log: Log;
+  readonly log: Pick<Log, 'warn'>;
   /** Called after operations were added or changed. */
   readonly onChange?: () => void;
   /** Keep the index in memory: for a folder that may only be read. */
   readonly inMemory?: boolean;
+  /** Whether the machine is wanted for something else just now. */
+  readonly busy?: () => boolean;
 }
 
 export class OperationIndex {
@@ -47,8 +47,6 @@ export class OperationIndex {
   #comparing: Promise<void> | undefined;
   #stopped = false;
   #rebuilds = 0;
-  /** As of the end of the last slice. */
-  #load = performance.eventLoopUtilization();
 
   constructor(options: IndexOptions) {
     this.#options = options;
@@ -71,9 +69,9 @@ export class OperationIndex {
     this.#schedule(GATHER_MS);
   }
 
-  /** Newest first. */
-  async operations(query: OperationQuery): Promise<OperationPage> {
-    const filter = parseFilter(query.filter, this.#options.clock.now());
+  /** Newest first. @param now epoch milliseconds, for times in the filter that are counted back from it */
+  async operations(query: OperationQuery, now: number): Promise<OperationPage> {
+    const filter = parseFilter(query.filter, now);
     return (await this.#ask((database) => selectOperations(database, filter, query))) ?? { operations: [], more: false };
   }
 
@@ -173,10 +171,8 @@ export class OperationIndex {
     if (this.#stopped || !this.#database) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      const load = performance.eventLoopUtilization(this.#load).utilization;
       this.#slice();
-      this.#load = performance.eventLoopUtilization();
-      if (this.#behind.size > 0) this.#schedule(load > BUSY ? BUSY_REST_MS : REST_MS);
+      if (this.#behind.size > 0) this.#schedule(this.#options.busy?.() ? BUSY_REST_MS : REST_MS);
     }, ms).unref();
   }
 

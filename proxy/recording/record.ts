@@ -1,7 +1,7 @@
 /** The whole record as the proxy uses it: writing, finding, reading again. */
 import type { OperationDetail, OperationPage, OperationQuery, OperationSummary, VerifyReport } from '../../contract/control.ts';
 import { Entry, type EntryBody } from '../../contract/recording.ts';
-import { OperationIndex } from './index.ts';
+import { BackgroundIndex } from './backgroundIndex.ts';
 import { createRecorder, type LocalRecorder, type RecorderOptions } from './localRecorder.ts';
 import { verifyRecord } from './verify.ts';
 
@@ -22,9 +22,8 @@ export interface LocalRecord extends LocalRecorder {
 export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
   const { directory, clock, log } = options;
   let revision = 0;
-  const index = new OperationIndex({
+  const index = new BackgroundIndex({
     directory,
-    clock,
     log,
     onChange: () => {
       revision++;
@@ -51,7 +50,7 @@ export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
     operations: async (query) => {
       // Who has just done something finds it.
       if (recorder.halted === undefined) await recorder.flush();
-      return index.operations(query);
+      return index.operations(query, clock.now());
     },
     operation: async (id) => {
       if (recorder.halted === undefined) await recorder.flush();
@@ -65,7 +64,7 @@ export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
     },
     stop: async (reason) => {
       await recorder.stop(reason);
-      index.stop();
+      await index.stop();
     },
   };
 }

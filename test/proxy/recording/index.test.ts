@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
 import type { OperationPage } from '../../../contract/control.ts';
 import type { ConversationId } from '../../../contract/ids.ts';
+import { BackgroundIndex } from '../../../proxy/recording/backgroundIndex.ts';
 import { OperationIndex } from '../../../proxy/recording/index.ts';
 import { type LocalRecord, openRecord } from '../../../proxy/recording/record.ts';
 import type { SessionHeader } from '../../../proxy/recording/recorder.ts';
@@ -252,6 +253,19 @@ describe('an index that is', () => {
     assert.deepEqual(await story.ids(), ['op_failed', 'op_delete', 'op_refused', 'op_write', 'op_read']);
   });
 
+  it('in a thread that cannot read it answers with nothing, and lets go', async (t) => {
+    const warned: string[] = [];
+    const log = { info: () => undefined, error: () => undefined, warn: (event: string) => void warned.push(event) };
+    const index = new BackgroundIndex({ directory: join(folder(t), 'nowhere'), log, onChange: () => undefined });
+    index.start();
+    index.note('ses_1', '2026-11-25/ses_1.jsonl');
+    assert.deepEqual(await index.operations({ filter: '', limit: 10 }, Date.now()), { operations: [], more: false });
+    assert.equal(await index.find('op_1'), undefined);
+    await index.stop();
+    assert.deepEqual(await index.operations({ filter: '', limit: 10 }, Date.now()), { operations: [], more: false });
+    assert.ok(warned.includes('index.rebuilt'));
+  });
+
   it('in memory reads a folder without touching it', async (t) => {
     const story = await told(t);
     await story.record.stop('done');
@@ -259,9 +273,9 @@ describe('an index that is', () => {
     cpSync(story.directory, copy, { recursive: true });
     for (const name of readdirSync(copy)) if (name.startsWith('index.')) rmSync(join(copy, name));
     const before = readdirSync(copy);
-    const index = new OperationIndex({ directory: copy, clock: { now: Date.now }, log: silent, inMemory: true });
+    const index = new OperationIndex({ directory: copy, log: silent, inMemory: true });
     index.start();
-    assert.equal((await index.operations({ filter: '', limit: 10 })).operations.length, 5);
+    assert.equal((await index.operations({ filter: '', limit: 10 }, Date.now())).operations.length, 5);
     index.stop();
     assert.deepEqual(readdirSync(copy), before);
   });

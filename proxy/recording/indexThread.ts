@@ -1,0 +1,50 @@
+/** Entry point of the index's thread; see `backgroundIndex.ts`. Bundled by itself. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { OperationIndex } from './index.ts';
+import type { FromIndex, IndexThreadData, ToIndex } from './indexMessages.ts';
+
+/** How long a word that the proxy is busy counts, in milliseconds. */
+const BUSY_FOR_MS = 1_500;
+
+function serve(port: NonNullable<typeof parentPort>, { directory }: IndexThreadData): void {
+  const say = (message: FromIndex): void => port.postMessage(message);
+  let busyUntil = 0;
+  const index = new OperationIndex({
+    directory,
+    log: {
+      warn: (event, fields = {}) => {
+        const { cause, ...rest } = fields;
+        say({ kind: 'warning', event, fields: { ...rest, ...(cause !== undefined && { cause: String(cause) }) } });
+      },
+    },
+    onChange: () => say({ kind: 'changed' }),
+    busy: () => performance.now() < busyUntil,
+  });
+  index.start();
+
+  port.on('message', (message: ToIndex) => {
+    switch (message.kind) {
+      case 'grown':
+        busyUntil = message.busy ? performance.now() + BUSY_FOR_MS : 0;
+        for (const [session, file] of message.files) index.note(session, file);
+        return;
+      case 'operations':
+        void index.operations(message.query, message.now).then(
+          (answer) => say({ kind: 'answer', id: message.id, answer }),
+          () => say({ kind: 'answer', id: message.id, answer: undefined }),
+        );
+        return;
+      case 'find':
+        void index.find(message.operation).then(
+          (answer) => say({ kind: 'answer', id: message.id, answer }),
+          () => say({ kind: 'answer', id: message.id, answer: undefined }),
+        );
+        return;
+      case 'stop':
+        index.stop();
+        port.close();
+    }
+  });
+}
+
+if (parentPort) serve(parentPort, workerData as IndexThreadData);
