@@ -14,7 +14,7 @@ function serve(port: NonNullable<typeof parentPort>, { directory }: IndexThreadD
     log: {
       warn: (event, fields = {}) => {
         const { cause, ...rest } = fields;
-        say({ kind: 'warning', event, fields: { ...rest, ...(cause !== undefined && { cause: String(cause) }) } });
+        say({ kind: 'warning', event, fields: { ...rest, ...(cause !== undefined && { cause: cause instanceof Error ? cause.message : 'unknown' }) } });
       },
     },
     onChange: () => say({ kind: 'changed' }),
