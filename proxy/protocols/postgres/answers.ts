@@ -10,9 +10,9 @@ import { copyOutOf } from './copyOut.ts';
 import { HIDDEN, maskDiagnostic, type Reach } from './diagnostics.ts';
 import type { Expected, Portal } from './expected.ts';
 import type { Flight, Reading } from './flight.ts';
-import { BACK, FieldReader, IDLE, MAX_FRAME_BYTES, violation } from './frames.ts';
+import { BACK, FieldReader, FrameWriter, IDLE, MAX_FRAME_BYTES, violation } from './frames.ts';
 import { type Column, diagnostic, formatOf, notificationResponse, parameterStatus, readDiagnostic, readRowDescription, rowsOfTag } from './messages.ts';
-import type { Outbox } from './outbox.ts';
+import { Outbox } from './outbox.ts';
 import { readRow } from './ownQueries.ts';
 import { Rows } from './rows.ts';
 import type { Catalog } from './sql/catalog.ts';
@@ -287,6 +287,10 @@ export class Answers {
       case BACK.commandComplete:
       case BACK.emptyQuery:
         return this.#complete(expected, type, buffer, start, end);
+      case BACK.functionResult:
+        if (expected.kind !== 'query' || !expected.call) break;
+        this.#functionResult(expected.call, expected.flight, buffer, start, end);
+        return undefined;
       case BACK.portalSuspended:
         if (expected.kind !== 'execute') break;
         this.#count(expected.portal.rows, expected.flight);
@@ -420,6 +424,26 @@ export class Answers {
     if (expected.kind === 'query') return undefined;
     if (!flight.over) this.#finishing.push(flight);
     return this.#done();
+  }
+
+  /** Passes the same masks as the one row of the SELECT that it stands for. */
+  #functionResult(column: Column, flight: Flight, buffer: Buffer, start: number, end: number): void {
+    const statement = flight.statement;
+    const row = new FrameWriter(end - start + 2)
+      .begin(BACK.dataRow)
+      .int16(1)
+      .copy(buffer, start + 5, end)
+      .end()
+      .take();
+    const masked = new Outbox();
+    const rows = this.#open([column], statement, flight);
+    rows.send(row, 0, row.length, masked);
+    const sent = masked.take();
+    if (sent.equals(row)) this.#out.range(buffer, start, end);
+    else this.#out.bytes(new FrameWriter(sent.length).begin(BACK.functionResult).copy(sent, 7, sent.length).end().take());
+    this.#count(rows, flight);
+    flight.completed(1);
+    this.#host.completed(flight, statement);
   }
 
   #count(rows: Rows | undefined, flight: Flight): void {

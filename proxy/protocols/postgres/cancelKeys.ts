@@ -1,6 +1,7 @@
 /**
- * Keys that a client may cancel its session by. They are ours, not the server's: whoever reads one can do no more than
- * withdraw what that one session is doing, and it dies with the session.
+ * Keys that a client may cancel its session by. The secret is ours, not the server's: whoever reads one can do no more
+ * than withdraw what that one session is doing, and it dies with the session. The process number is the server's own, as
+ * clients compare it with `pg_backend_pid()` and with the sender of a notification.
  */
 import { randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
 import { FieldReader } from './frames.ts';
@@ -14,10 +15,10 @@ export interface CancelKey {
 export class CancelKeys {
   readonly #sessions = new Map<number, { readonly secret: Buffer; readonly cancel: () => void }>();
 
-  add(cancel: () => void): CancelKey {
-    let pid: number;
-    do pid = randomInt(1, 0x7fffffff);
-    while (this.#sessions.has(pid));
+  /** @param upstream the server's process number; another is made up where two servers behind one address give the same */
+  add(upstream: number, cancel: () => void): CancelKey {
+    let pid = upstream;
+    while (this.#sessions.has(pid)) pid = randomInt(1, 0x7fffffff);
     const secret = randomBytes(4);
     this.#sessions.set(pid, { secret, cancel });
     const bytes = Buffer.alloc(8);

@@ -41,7 +41,14 @@ export type Expected =
       readonly ours: boolean;
     }
   | { readonly kind: 'execute'; readonly portal: Portal; readonly flight: Flight; copy?: CopyOut }
-  | { readonly kind: 'query'; readonly flight: Flight; rows?: Rows | undefined; copy?: CopyOut | undefined }
+  | {
+      readonly kind: 'query';
+      readonly flight: Flight;
+      rows?: Rows | undefined;
+      copy?: CopyOut | undefined;
+      /** The result of a function call by OID, as the column that it would be. */
+      readonly call?: Column;
+    }
   | { readonly kind: 'sync' }
   /** Bytes of ours at this place among the answers. */
   | { readonly kind: 'local'; readonly bytes: Buffer }

@@ -46,6 +46,7 @@ export const BACK = {
   dataRow: 0x44,
   emptyQuery: 0x49,
   error: 0x45,
+  functionResult: 0x56,
   negotiate: 0x76,
   noData: 0x6e,
   notice: 0x4e,

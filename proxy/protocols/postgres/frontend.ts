@@ -5,6 +5,7 @@ import type { Admission, Candidate } from './admission.ts';
 import { type Answers, withFormats } from './answers.ts';
 import type { Batch } from './classify.ts';
 import type { Portal, Prepared } from './expected.ts';
+import { CALL_REFUSED, readFunctionCall } from './fastPath.ts';
 import type { Flight } from './flight.ts';
 import { FieldReader, FRONT, IN_TRANSACTION, violation } from './frames.ts';
 import type { Ground } from './ground.ts';
@@ -74,6 +75,11 @@ export class Frontend {
     this.#options = options;
   }
 
+  /** The server reads nothing before the client's next Sync. */
+  get awaitsSync(): boolean {
+    return this.#skipping === 'server';
+  }
+
   /** The server skips the rest of the segment that is being sent. */
   segmentFailed(): void {
     this.#held = undefined;
@@ -113,11 +119,7 @@ export class Frontend {
         this.#options.goodbye();
         return undefined;
       case FRONT.functionCall:
-        this.#refuse(
-          { code: SQLSTATE.featureNotSupported, message: 'Function calls by OID are refused: they would pass by what policy reads. Use SELECT.' },
-          true,
-        );
-        return undefined;
+        return this.#functionCall(buffer, start, end);
       default:
         throw violation(`a message of type ${JSON.stringify(String.fromCharCode(type))}`);
     }
@@ -134,6 +136,23 @@ export class Frontend {
       this.#endSegment();
     };
     return this.#understood(bytes, undefined, (candidate) => this.#options.admission.admit(candidate, send, (error) => this.#refuse(error, true)));
+  }
+
+  /** Decided as the SELECT that calls the same function. */
+  #functionCall(buffer: Buffer, start: number, end: number): Wait {
+    const call = readFunctionCall(buffer, start, end);
+    if (!call) {
+      this.#refuse({ code: SQLSTATE.featureNotSupported, message: CALL_REFUSED }, true);
+      return undefined;
+    }
+    const { admission, answers, toServer } = this.#options;
+    const { bind, result, sql, types } = call;
+    const send = (flight: Flight): void => {
+      toServer.range(buffer, start, end);
+      answers.expect({ kind: 'query', flight, call: result });
+      this.#endSegment();
+    };
+    return this.#understood(Buffer.from(sql), { bind, types }, (candidate) => admission.admit(candidate, send, (error) => this.#refuse(error, true)));
   }
 
   #parse(buffer: Buffer, start: number, end: number): Wait {
@@ -296,6 +315,8 @@ export class Frontend {
 
   #sync(buffer: Buffer, start: number, end: number): Wait {
     const { answers, toServer } = this.#options;
+    // While it takes COPY data, the server ignores it.
+    if (answers.copyIn) return undefined;
     const locally = this.#skipping === 'locally';
     this.#skipping = 'no';
     if (locally) {
@@ -323,6 +344,7 @@ export class Frontend {
     const { answers, toServer } = this.#options;
     if (answers.copyIn) {
       toServer.range(buffer, start, end);
+      if (buffer[start] !== FRONT.copyData) answers.copyIn = false;
       return undefined;
     }
     // Data that nobody asked for is dropped, as the server does.

@@ -40,6 +40,14 @@ export class Outbox {
     this.#buffer = undefined;
   }
 
+  /** All that is in it, as one. */
+  take(): Buffer {
+    this.#close();
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    return Buffer.concat(pieces);
+  }
+
   /** Writes it all; false when the other side should be waited for. */
   flush(to: Duplex): boolean {
     this.#close();

@@ -328,7 +328,7 @@ class ServedPostgres implements Served, Ground {
   }
 
   #hand(client: Duplex, identity: ClientIdentity, startup: Startup, record: Session, { backend, login }: Upstream, ahead: () => Buffer): void {
-    const key = this.#cancelKeys.add(() => session.cancel());
+    const key = this.#cancelKeys.add(backend.cancelKey.readInt32BE(0), () => session.cancel());
     const searchPath = readSearchPath(startup.searchPath ?? login.searchPath ?? backend.parameters.get('search_path') ?? '"$user", public');
     const session: ClientSession = new ClientSession({
       ground: this,

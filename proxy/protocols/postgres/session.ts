@@ -15,7 +15,7 @@ import { type Backend, cancelBackend, closeBackend } from './backend.ts';
 import type { DryRunSession } from './dryRun.ts';
 import { cannot } from './dryRunText.ts';
 import type { Flight } from './flight.ts';
-import { FAILED_TRANSACTION, FrameReader, IDLE } from './frames.ts';
+import { FAILED_TRANSACTION, FRONT, FrameReader, IDLE } from './frames.ts';
 import { Frontend, type Wait } from './frontend.ts';
 import type { Ground } from './ground.ts';
 import { errorResponse, noticeResponse, type OwnError, queryMessage, SQLSTATE, TERMINATE } from './messages.ts';
@@ -282,7 +282,8 @@ export class ClientSession {
     try {
       while (!this.#busy && !this.#ended && !this.#goodbye && !this.#stalled() && this.#next()) {
         const { buffer, end, start, type } = this.#reader;
-        const wait = this.#frontend.message(type, buffer, start, end);
+        const go = (): Wait => this.#frontend.message(type, buffer, start, end);
+        const wait = this.#settling === 'no' || passesUnsettled(type) ? go() : this.#until(() => this.#settling === 'no')?.then(go);
         if (wait) this.#wait(wait);
       }
     } catch (cause) {
@@ -298,7 +299,12 @@ export class ClientSession {
   }
 
   #stalled(): boolean {
-    return this.#settling !== 'no' || this.#parts.backend.socket.writableNeedDrain || this.#answers.outstanding > MAX_OUTSTANDING;
+    return (this.#settling !== 'no' && !this.#unsettledGoesOn) || this.#parts.backend.socket.writableNeedDrain || this.#answers.outstanding > MAX_OUTSTANDING;
+  }
+
+  /** What was changed cannot be read again before the server has the client's COPY data, or its Sync after an error. */
+  get #unsettledGoesOn(): boolean {
+    return this.#settling === 'waiting' && (this.#answers.copyInExpected || this.#frontend.awaitsSync);
   }
 
   #next(): boolean {
@@ -354,7 +360,7 @@ export class ClientSession {
   }
 
   #progress(): void {
-    if (this.#settling === 'waiting' && this.#answers.idle) this.#settle();
+    if (this.#settling === 'waiting' && this.#answers.idle && !this.#frontend.awaitsSync) this.#settle();
     if (this.#waiters.length > 0) for (const wake of this.#waiters.splice(0)) wake();
     // Once for all the answers in a chunk: each would be a write of its own to the client.
     if (this.#receiving) this.#progressed = true;
@@ -422,6 +428,13 @@ export class ClientSession {
       ),
     );
   }
+}
+
+/** What ends a COPY or skips to a Sync, and holds no statement. */
+function passesUnsettled(type: number): boolean {
+  return (
+    type === FRONT.copyData || type === FRONT.copyDone || type === FRONT.copyFail || type === FRONT.sync || type === FRONT.flush || type === FRONT.terminate
+  );
 }
 
 /** Resolves after a time, or when it is given up. */
