@@ -29,6 +29,12 @@ const node = {
   conditions: ['require', 'node'],
 };
 
+/** The gateway is loaded only by who runs it: a bundle of its own beside the CLI, and not in the editor's package. */
+const gatewayApart = {
+  name: 'gateway-apart',
+  setup: (plugin) => plugin.onResolve({ filter: /^\.\.\/gateway\/main\.ts$/ }, () => ({ path: './gateway.cjs', external: true })),
+};
+
 const bundles = [
   { ...node, entryPoints: { extension: 'extension/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' }, external: ['vscode'] },
   {
@@ -37,7 +43,10 @@ const bundles = [
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     external: ['pg-native'],
+    plugins: [gatewayApart],
   },
+  // The embedded store brings files of its own and stays a package.
+  { ...node, entryPoints: { gateway: 'gateway/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' }, external: ['pg-native', '@electric-sql/pglite'] },
   {
     ...common,
     minify: true,

@@ -13,6 +13,7 @@ const MAX_VSIX_BYTES = 6 << 20;
 const SOURCES = [
   'contract',
   'proxy',
+  'gateway',
   'extension',
   'webview',
   'cli',

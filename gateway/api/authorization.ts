@@ -1,0 +1,64 @@
+/**
+ * Who may call what: one line an endpoint, and nothing that is not in it is served. What someone may see of what they call
+ * (their own sessions, the questions that they may answer) is decided where it is read; the comments say so.
+ */
+import type { EndpointId } from '../../contract/gateway/api.ts';
+import { ROLES } from '../../contract/gateway/identity.ts';
+
+/** The roles of people, and the two kinds of callers that are not people: service accounts, and runs of agents. */
+export const CALLERS = [...ROLES, 'service', 'run'] as const;
+export type Caller = (typeof CALLERS)[number];
+
+const PEOPLE: readonly Caller[] = ROLES;
+const ANYONE: readonly Caller[] = CALLERS;
+
+export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
+  me: ANYONE,
+  signOut: PEOPLE,
+  // Each hears only of what they could read.
+  events: PEOPLE,
+
+  policy: [...PEOPLE, 'service'],
+  policyKeys: ANYONE,
+  putPolicy: ['admin'],
+  checkPolicy: ['admin', 'auditor'],
+  policyHistory: ['admin', 'auditor'],
+  policyVersion: ['admin', 'auditor'],
+  // A service account and its runs see the connections that they may use.
+  connections: [...PEOPLE, 'service', 'run'],
+
+  // Their own questions, the ones that they may answer; an auditor all.
+  approvals: ['developer', 'approver', 'auditor'],
+  approval: ['developer', 'approver', 'auditor'],
+  // Whoever the question's rule names; the requester may always say no.
+  answer: ['developer', 'approver'],
+  freshLogin: ['developer', 'approver'],
+  requestAccess: ['developer'],
+  // Their own, those that they gave; an auditor and an admin all.
+  grants: ['developer', 'approver', 'auditor', 'admin'],
+  // Their own, those that they gave; an admin any.
+  endGrant: ['developer', 'approver', 'admin'],
+
+  // Their own; an auditor all. An admin sees who is connected to what, and no record.
+  sessions: ['developer', 'approver', 'auditor', 'admin'],
+  session: ['developer', 'approver', 'auditor', 'admin'],
+  sessionEntries: ['developer', 'approver', 'auditor'],
+  // Their own; an admin any.
+  endSession: ['developer', 'approver', 'admin'],
+
+  people: ['admin', 'auditor'],
+  disablePerson: ['admin'],
+  enablePerson: ['admin'],
+  signOutPerson: ['admin'],
+  serviceAccounts: ['admin', 'auditor'],
+  newServiceAccount: ['admin'],
+  disableServiceAccount: ['admin'],
+  rotateKeys: ['admin'],
+
+  audit: ['auditor'],
+  verifyAudit: ['auditor'],
+};
+
+export function mayCall(endpoint: EndpointId, callers: readonly Caller[]): boolean {
+  return AUTHORIZATION[endpoint].some((caller) => callers.includes(caller));
+}

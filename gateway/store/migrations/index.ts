@@ -1,0 +1,5 @@
+/** Every migration, oldest first. Never change one that has been released: add another. */
+import type { Migration } from '../migrate.ts';
+import { base } from './0001base.ts';
+
+export const MIGRATIONS: readonly Migration[] = [base];
