@@ -185,7 +185,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     protocol: 'mcp',
     via: 'local',
     sensitive: new Map(),
-    upstream: { transport: 'http', url: shape.url, headers: values(shape.headers, 'headers') },
+    upstream: { transport: shape.transport ?? 'http', url: shape.url, headers: values(shape.headers, 'headers') },
   };
 }
 

@@ -42,11 +42,23 @@ export interface PostgresConnection extends ConnectionBase {
   readonly credential?: MintedCredential;
 }
 
+export interface StdioUpstream {
+  readonly transport: 'stdio';
+  readonly command: readonly string[];
+  readonly env: ReadonlyMap<string, string | SecretRef>;
+  readonly cwd?: string;
+}
+
+export interface HttpUpstream {
+  /** `sse`: HTTP+SSE as it was before 2025-03-26. */
+  readonly transport: 'http' | 'sse';
+  readonly url: string;
+  readonly headers: ReadonlyMap<string, string | SecretRef>;
+}
+
 export interface McpConnection extends ConnectionBase {
   readonly protocol: 'mcp';
-  readonly upstream:
-    | { readonly transport: 'stdio'; readonly command: readonly string[]; readonly env: ReadonlyMap<string, string | SecretRef>; readonly cwd?: string }
-    | { readonly transport: 'http'; readonly url: string; readonly headers: ReadonlyMap<string, string | SecretRef> };
+  readonly upstream: StdioUpstream | HttpUpstream;
 }
 
 export type ConnectionConfig = PostgresConnection | McpConnection;

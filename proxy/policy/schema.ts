@@ -138,6 +138,7 @@ export const StdioUpstream = z.strictObject({
 export const HttpUpstream = z.strictObject({
   url: z.string().min(1).max(2000),
   headers: z.record(HeaderName, headerValue).optional().describe('Headers for it; a value may be `secret:NAME`, `env:NAME` or `file:PATH`.'),
+  transport: z.enum(['http', 'sse']).optional().describe('`http` (the default): Streamable HTTP. `sse`: the older HTTP+SSE, with a stream at `url`.'),
 });
 
 export const McpShape = z

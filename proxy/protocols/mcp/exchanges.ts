@@ -41,7 +41,7 @@ export class Exchanges {
   }
 
   /** Sends a request and waits for its answer, which is raw. @param progress the last that the client was told already */
-  forward(method: string, params: JsonObject | undefined, caller: Caller, progress = 0): Promise<Reply> {
+  forward(method: string, params: JsonObject | undefined, caller: Caller, progress = Number.NEGATIVE_INFINITY): Promise<Reply> {
     const id = ++this.#ids;
     const token = tokenOf(params);
     return new Promise<Reply>((resolve) => {

@@ -5,8 +5,9 @@ import { Problem } from '../../../contract/problem.ts';
 import { Conversation } from '../../pipeline/conversation.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
+import type { Caller } from './exchanges.ts';
 import { bearerOf } from './front.ts';
-import { type Id, type JsonObject, type Message, type Reply, readMessage } from './message.ts';
+import { type Id, isObject, type JsonObject, type Message, type Reply, readMessage } from './message.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
 
 export interface LegOptions {
@@ -35,6 +36,7 @@ class LegacyLeg {
   readonly #inFlight = new Map<Id, AbortController>();
   /** The server's requests that the client has not answered. */
   readonly #asked = new Map<Id, (reply: Reply) => void>();
+  readonly #callers = new WeakMap<Caller, Id>();
   #asks = 0;
   #relay: RelaySession | undefined;
   /** The server was not started: this session leads nowhere. */
@@ -103,23 +105,37 @@ class LegacyLeg {
       return { error: { code: -32_000, message: cause instanceof Problem ? cause.message : 'The proxy failed. Its log says more.' } };
     }
     if (!this.#relay) return { error: { code: -32_600, message: 'Initialize first.' } };
-    return this.#relay.request(method, params, {
-      signal,
-      notify: (notified, about) => this.#send({ method: notified, params: about }, id),
-    });
+    const caller: Caller = { signal, notify: (notified, about) => this.#send({ method: notified, params: about }, id) };
+    this.#callers.set(caller, id);
+    return this.#relay.request(method, params, caller);
   }
 
   #client(): ClientSide {
     return {
       notify: (method, params) => this.#send({ method, ...(params && { params }) }),
-      ask: (method, params, signal) => this.#ask(method, params, signal),
+      ask: (method, params, signal, caller) => this.#ask(method, params, signal, caller),
+      inputs: (requests, signal, caller) => this.#inputs(requests, signal, caller),
       ended: () => this.#end(),
     };
   }
 
-  /** The server's request travels on the stream of the client's latest request, since clients need not have another one open. */
-  #ask(method: string, params: JsonObject | undefined, signal: AbortSignal): Promise<Reply> {
+  /** What a server of the stateless era asks all at once is asked one by one. */
+  async #inputs(requests: JsonObject, signal: AbortSignal, caller: Caller | undefined): Promise<JsonObject> {
+    const answers = Object.entries(requests).map(async ([name, request]) => {
+      if (!isObject(request) || typeof request.method !== 'string') throw new Error('The server asked for something that is not a request.');
+      const reply = await this.#ask(request.method, isObject(request.params) ? request.params : undefined, signal, caller);
+      if ('result' in reply) return [name, reply.result] as const;
+      // There is no way to say in that era that a question failed; this one can at least be turned away.
+      if (request.method === 'elicitation/create') return [name, { action: 'cancel' }] as const;
+      throw new Error(`The client could not answer ${request.method}: ${reply.error.message}`);
+    });
+    return Object.fromEntries(await Promise.all(answers));
+  }
+
+  /** The server's request travels on the stream of the client's that it is about, else of the latest: clients need not have another one open. */
+  #ask(method: string, params: JsonObject | undefined, signal: AbortSignal, caller: Caller | undefined): Promise<Reply> {
     const id = `countersign-${++this.#asks}`;
+    const related = (caller && this.#callers.get(caller)) ?? [...this.#inFlight.keys()].at(-1);
     return new Promise((resolve) => {
       const settle = (reply: Reply): void => {
         this.#asked.delete(id);
@@ -127,12 +143,12 @@ class LegacyLeg {
         resolve(reply);
       };
       const abort = (): void => {
-        this.#send({ method: 'notifications/cancelled', params: { requestId: id } }, [...this.#inFlight.keys()].at(-1));
+        this.#send({ method: 'notifications/cancelled', params: { requestId: id } }, related);
         settle({ error: { code: -32_000, message: 'Cancelled.' } });
       };
       this.#asked.set(id, settle);
       signal.addEventListener('abort', abort, { once: true });
-      this.#send({ id, method, ...(params && { params }) }, [...this.#inFlight.keys()].at(-1));
+      this.#send({ id, method, ...(params && { params }) }, related);
     });
   }
 

@@ -2,14 +2,18 @@
 import { Router } from 'express';
 import { Problem } from '../../../contract/problem.ts';
 import type { Session } from '../../pipeline/session.ts';
-import type { McpConnection } from '../../policy/policy.ts';
+import type { McpConnection, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
 import { McpFront } from './front.ts';
 import { connectLegacy } from './legacyLeg.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
+import { configuredHeaders } from './upstream/credentials.ts';
+import { EraServer, type KnownEra } from './upstream/eras.ts';
+import { HttpServer } from './upstream/http.ts';
+import { SseServer } from './upstream/sse.ts';
 import { StdioServer } from './upstream/stdio.ts';
-import type { Upstream, UpstreamEvents } from './upstream/upstream.ts';
+import type { Channel, ChannelEvents, Upstream, UpstreamEvents } from './upstream/upstream.ts';
 
 /** A server that ends sooner than this has failed to start, in milliseconds. */
 const SETTLED_MS = 10_000;
@@ -40,6 +44,7 @@ class Relay implements Served {
   readonly #modern: ModernLeg;
   readonly #mounted: { dispose(): void };
   readonly #sessions = new Set<RelaySession>();
+  readonly #known: KnownEra = { era: undefined };
   #failures = 0;
   #notBefore = 0;
 
@@ -63,9 +68,7 @@ class Relay implements Served {
 
   get state(): ServedState {
     const { upstream, name } = this.connection;
-    if (upstream.transport !== 'stdio')
-      return { state: 'failed', problem: `${name} is a remote MCP server; only servers that are started here (\`command\`) can be relayed.` };
-    for (const [variable, value] of upstream.env) {
+    for (const [variable, value] of upstream.transport === 'stdio' ? upstream.env : upstream.headers) {
       if (typeof value === 'string' || this.#host.secret(value)) continue;
       return {
         state: 'needs-secret',
@@ -77,6 +80,7 @@ class Relay implements Served {
   }
 
   retry(): void {
+    this.#known.era = undefined;
     this.#failures = 0;
     this.#notBefore = 0;
     this.#host.changed();
@@ -105,8 +109,22 @@ class Relay implements Served {
   }
 
   #start(session: Session, on: UpstreamEvents): Upstream {
-    const { name, upstream } = this.connection;
-    if (upstream.transport !== 'stdio') throw new Problem('not-ready', `${name} is not started here.`);
+    const { connection } = this;
+    const { upstream, name } = connection;
+    if (upstream.transport === 'stdio') return new EraServer(on, this.#known, (events) => this.#spawn(session, upstream, events));
+    const options = {
+      connection: name,
+      url: new URL(upstream.url),
+      credentials: configuredHeaders(name, upstream.headers, this.#host.secret),
+      log: this.#host.engine.log,
+    };
+    return new EraServer(on, this.#known, (events) =>
+      upstream.transport === 'sse' ? new SseServer({ ...options, ...events }) : new HttpServer({ ...options, ...events }),
+    );
+  }
+
+  #spawn(session: Session, upstream: StdioUpstream, on: ChannelEvents): Channel {
+    const { name } = this.connection;
     const { clock, log } = this.#host.engine;
     const now = clock.now();
     if (now < this.#notBefore) {

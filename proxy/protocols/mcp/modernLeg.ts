@@ -1,7 +1,7 @@
 /**
- * Clients of the stateless era in front of a server of the era of sessions: one process for each bearer and client,
- * opened with what it says of itself. What the server asks of the client becomes an `input_required` answer, and the call goes on
- * when the client comes back with it.
+ * Clients of the stateless era in front of a server of either: one process or connection for each bearer and client, opened
+ * with what it says of itself. What the server asks of the client becomes an `input_required` answer, and the call goes on when
+ * the client comes back with it: one operation from its first exchange to its last.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import {
@@ -14,16 +14,19 @@ import {
   type McpHttpHandler,
   ProtocolError,
   type Result,
+  SERVER_INFO_META_KEY,
   Server,
   type ServerCapabilities,
   type ServerContext,
 } from '@modelcontextprotocol/server';
 import { Problem } from '../../../contract/problem.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
+import type { Caller } from './exchanges.ts';
 import { type Bearer, bearerOf, KEEP_ALIVE_MS } from './front.ts';
 import type { LegOptions } from './legacyLeg.ts';
 import { isObject, type Json, type JsonObject, type Reply } from './message.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
+import { RequestStates } from './requestState.ts';
 
 /** The newest version that servers of the older era speak. */
 const LEGACY_VERSION = '2025-11-25';
@@ -40,6 +43,8 @@ interface Upstream {
 }
 
 interface Shared {
+  /** Whose it is. */
+  readonly key: string;
   readonly handler: McpHttpHandler;
   upstream: Promise<Upstream> | undefined;
   readonly calls: Set<Call>;
@@ -49,15 +54,17 @@ interface Shared {
   idle: NodeJS.Timeout | undefined;
 }
 
+/** What the server wants to know before it goes on, by names. */
 interface Ask {
-  readonly method: string;
-  readonly params: JsonObject | undefined;
-  readonly answer: (reply: Reply) => void;
+  readonly requests: JsonObject;
+  /** Undefined: there will be no answer. */
+  readonly answer: (responses: JsonObject | undefined) => void;
 }
 
 /** One call from the client's first request to its last, over as many exchanges as it takes. */
 interface Call {
   readonly binding: string;
+  readonly caller: Caller;
   readonly abort: AbortController;
   notify: (method: string, params: JsonObject) => void;
   reply: Promise<Reply>;
@@ -69,6 +76,7 @@ interface Call {
 export class ModernLeg {
   readonly #options: LegOptions;
   readonly #shared = new Map<string, Shared>();
+  readonly #states = new RequestStates();
 
   constructor(options: LegOptions) {
     this.#options = options;
@@ -89,6 +97,7 @@ export class ModernLeg {
     const known = this.#shared.get(key);
     if (known) return known;
     const shared: Shared = {
+      key,
       handler: createMcpHandler(({ authInfo }) => this.#serve(shared, bearerOf(authInfo)), {
         legacy: 'reject',
         responseMode: 'sse',
@@ -158,9 +167,17 @@ export class ModernLeg {
     const meta = metaOf(body);
     const info = clientInfoOf(meta[CLIENT_INFO_META_KEY]);
     const relay = await this.#options.open({ ...identity, actor: actorOf(identity, info) }, this.#client(shared));
+    const caller: Caller = { signal: relay.signal, notify: () => {} };
+    const { [LOG_LEVEL_META_KEY]: _level, progressToken: _token, ...envelope } = meta;
+    const discovered = await relay.request('server/discover', { _meta: envelope }, caller);
+    if ('result' in discovered) {
+      relay.notification('notifications/initialized', undefined);
+      const said = isObject(discovered.result._meta) ? discovered.result._meta : {};
+      return { relay, info: { ...discovered.result, serverInfo: said[SERVER_INFO_META_KEY] ?? null } };
+    }
     const capabilities = isObject(meta[CLIENT_CAPABILITIES_META_KEY]) ? meta[CLIENT_CAPABILITIES_META_KEY] : {};
     const clientInfo = isObject(meta[CLIENT_INFO_META_KEY]) ? meta[CLIENT_INFO_META_KEY] : { name: 'countersign', version: '1.0.0' };
-    const reply = await relay.request('initialize', { protocolVersion: LEGACY_VERSION, capabilities, clientInfo }, { signal: relay.signal, notify: () => {} });
+    const reply = await relay.request('initialize', { protocolVersion: LEGACY_VERSION, capabilities, clientInfo }, caller);
     if ('error' in reply) {
       await relay.close('it did not initialize');
       throw new Problem('not-initialized', reply.error.message);
@@ -170,6 +187,20 @@ export class ModernLeg {
   }
 
   #client(shared: Shared): ClientSide {
+    const ask = (requests: JsonObject, signal: AbortSignal, caller: Caller | undefined): Promise<JsonObject | undefined> =>
+      new Promise((resolve) => {
+        const free = [...shared.calls].filter((c) => !c.ask);
+        const call = free.find((c) => c.caller === caller) ?? free.at(-1);
+        if (!call) return resolve(undefined);
+        const answer = (responses: JsonObject | undefined): void => {
+          call.ask = undefined;
+          resolve(responses);
+        };
+        signal.addEventListener('abort', () => answer(undefined), { once: true });
+        call.ask = { requests, answer };
+        call.asked();
+        return undefined;
+      });
     return {
       notify: (method, params) => {
         const { notify } = shared.handler;
@@ -179,19 +210,17 @@ export class ModernLeg {
         else if (method === 'notifications/resources/updated' && typeof params?.uri === 'string') notify.resourceUpdated(params.uri);
         else [...shared.calls].at(-1)?.notify(method, params ?? {});
       },
-      ask: (method, params, signal) =>
-        new Promise((resolve) => {
-          const call = [...shared.calls].findLast((c) => !c.ask);
-          if (!call) return resolve({ error: { code: -32_601, message: 'There is no call that the client could be asked for.' } });
-          const answer = (reply: Reply): void => {
-            call.ask = undefined;
-            resolve(reply);
-          };
-          signal.addEventListener('abort', () => answer({ error: { code: -32_000, message: 'Cancelled.' } }), { once: true });
-          call.ask = { method, params, answer };
-          call.asked();
-          return undefined;
-        }),
+      ask: async (method, params, signal, caller) => {
+        const request = { method, ...(params && { params }) };
+        const responses = await ask({ input: request }, signal, caller);
+        const input = responses?.input;
+        return isObject(input) ? { result: input } : { error: { code: -32_000, message: 'The client gave no answer.' } };
+      },
+      inputs: async (requests, signal, caller) => {
+        const responses = await ask(requests, signal, caller);
+        if (!responses) throw new Error('The client gave no answer.');
+        return responses;
+      },
       ended: () => {
         shared.upstream = undefined;
         shared.level = undefined;
@@ -201,11 +230,11 @@ export class ModernLeg {
 
   async #handle(shared: Shared, relay: RelaySession, method: string, params: JsonObject | undefined, ctx: ServerContext): Promise<Result> {
     const level = (ctx.mcpReq.envelope as Readonly<Record<string, unknown>> | undefined)?.[LOG_LEVEL_META_KEY];
-    if (typeof level === 'string' && level !== shared.level) {
+    if (relay.era === 'sessions' && typeof level === 'string' && level !== shared.level) {
       shared.level = level;
       await relay.request('logging/setLevel', { level }, { signal: ctx.mcpReq.signal, notify: () => {} });
     }
-    const call = this.#resume(shared, method, params, ctx) ?? this.#begin(shared, relay, method, params);
+    const call = this.#resume(shared, method, params, ctx) ?? this.#begin(shared, relay, method, params, ctx);
     call.notify = (notified, about) => void ctx.mcpReq.notify({ method: notified, params: about as Record<string, unknown> }).catch(() => {});
     const cancel = (): void => call.abort.abort();
     ctx.mcpReq.signal.addEventListener('abort', cancel, { once: true });
@@ -224,10 +253,12 @@ export class ModernLeg {
     }
   }
 
-  #begin(shared: Shared, relay: RelaySession, method: string, params: JsonObject | undefined): Call {
+  #begin(shared: Shared, relay: RelaySession, method: string, params: JsonObject | undefined, ctx: ServerContext): Call {
+    const abort = new AbortController();
     const call: Call = {
-      binding: bindingOf(method, params),
-      abort: new AbortController(),
+      binding: bindingOf(shared.key, method, params),
+      caller: { signal: abort.signal, notify: (notified, about) => call.notify(notified, about) },
+      abort,
       notify: () => {},
       reply: Promise.resolve({ error: { code: -32_603, message: '' } }),
       ask: undefined,
@@ -235,34 +266,36 @@ export class ModernLeg {
       timer: undefined,
     };
     shared.calls.add(call);
-    call.reply = relay
-      .request(method, params, { signal: call.abort.signal, notify: (notified, about) => call.notify(notified, about) })
-      .finally(() => shared.calls.delete(call));
+    // A server of the same era is told all that the client says of itself; one of the older era knows it from `initialize`.
+    const envelope = relay.era === 'stateless' ? (ctx.mcpReq.envelope as JsonObject | undefined) : undefined;
+    const sent = envelope ? { ...params, _meta: { ...(isObject(params?._meta) && params._meta), ...envelope } } : params;
+    call.reply = relay.request(method, sent, call.caller).finally(() => shared.calls.delete(call));
     return call;
   }
 
   /** Answers with what the server asks, and keeps the call until the client comes back: once, for the same request. */
   #park(shared: Shared, call: Call, ask: Ask): Result {
-    const state = randomUUID();
-    shared.parked.set(state, call);
+    const id = randomUUID();
+    shared.parked.set(id, call);
     call.timer = setTimeout(() => {
-      shared.parked.delete(state);
+      shared.parked.delete(id);
       call.abort.abort();
     }, COME_BACK_MS);
     call.timer.unref();
-    const request = { method: ask.method, ...(ask.params && { params: ask.params }) };
-    return { resultType: 'input_required', inputRequests: { input: request }, requestState: state } as Result;
+    const requestState = this.#states.seal(id, call.binding, this.#options.host.engine.clock.now() + COME_BACK_MS);
+    return { resultType: 'input_required', inputRequests: ask.requests, requestState } as Result;
   }
 
   #resume(shared: Shared, method: string, params: JsonObject | undefined, ctx: ServerContext): Call | undefined {
     const state = (ctx.mcpReq.requestState as () => unknown)();
     if (state === undefined) return undefined;
-    const call = typeof state === 'string' ? shared.parked.get(state) : undefined;
-    if (!call || call.binding !== bindingOf(method, params)) throw new ProtocolError(-32_602, 'This call is not waiting for an answer. Make it again.');
-    shared.parked.delete(state as string);
+    const id = typeof state === 'string' ? this.#states.open(state, bindingOf(shared.key, method, params), this.#options.host.engine.clock.now()) : undefined;
+    const call = id === undefined ? undefined : shared.parked.get(id);
+    if (id === undefined || !call) throw new ProtocolError(-32_602, 'This call is not waiting for an answer. Make it again.');
+    shared.parked.delete(id);
     clearTimeout(call.timer);
-    const input = ctx.mcpReq.inputResponses?.input;
-    call.ask?.answer(isObject(input) ? { result: input } : { error: { code: -32_000, message: 'The client gave no answer.' } });
+    const responses = ctx.mcpReq.inputResponses;
+    call.ask?.answer(isObject(responses) ? responses : undefined);
     return call;
   }
 
@@ -288,10 +321,10 @@ function metaOf(body: unknown): JsonObject {
   return body.params._meta;
 }
 
-/** Which request it is, whatever its id and metadata. */
-function bindingOf(method: string, params: JsonObject | undefined): string {
-  const { _meta, ...rest } = params ?? {};
+/** Whose request it is and what it asks, whatever its id, metadata and answers. */
+function bindingOf(key: string, method: string, params: JsonObject | undefined): string {
+  const { _meta, inputResponses: _responses, requestState: _state, ...rest } = params ?? {};
   return createHash('sha256')
-    .update(JSON.stringify([method, rest]))
+    .update(JSON.stringify([key, method, rest]))
     .digest('hex');
 }

@@ -19,7 +19,7 @@ import { type Caller, Exchanges, MAX_PENDING, tokenOf } from './exchanges.ts';
 import { maskJson } from './maskJson.ts';
 import { type Id, isObject, type Json, type JsonObject, type Message, type Reply } from './message.ts';
 import { maskReply, outcomeOf, refusal } from './outcome.ts';
-import type { Upstream, UpstreamEvents } from './upstream/upstream.ts';
+import type { Era, Upstream, UpstreamEvents } from './upstream/upstream.ts';
 
 /** Tools whose hints are remembered. */
 const MAX_TOOLS = 5_000;
@@ -33,6 +33,8 @@ export interface ClientSide {
   /** Sends what belongs to no request in particular. */
   readonly notify: (method: string, params: JsonObject | undefined) => void;
   readonly ask: AskClient;
+  /** Asks the client several things that one request of its own waits for. Rejects where it cannot be asked. */
+  readonly inputs: (requests: JsonObject, signal: AbortSignal, caller: Caller | undefined) => Promise<JsonObject>;
   /** The session cannot go on. */
   readonly ended: (why: string) => void;
 }
@@ -91,6 +93,11 @@ export class RelaySession {
     return this.#session.signal;
   }
 
+  /** Which era the server speaks, once it has answered. */
+  get era(): Era | undefined {
+    return this.#server?.era;
+  }
+
   get busy(): boolean {
     return this.#exchanges.size > 0 || this.#asks.size > 0;
   }
@@ -98,11 +105,19 @@ export class RelaySession {
   async #start(): Promise<void> {
     const { connection, start } = this.#options;
     const facts = connectFacts(connection.name);
-    const payload = JSON.stringify({ start: connection.upstream.transport === 'stdio' ? connection.upstream.command : [] }, null, 2);
+    const payload = JSON.stringify(
+      connection.upstream.transport === 'stdio' ? { start: connection.upstream.command } : { connect: connection.upstream.url },
+      null,
+      2,
+    );
     const operation = this.#operation('CONNECT', facts, payload, payload, undefined);
     const result = await run(this.#options.host.engine, this.#session, operation, this.#session.signal, async (permit: Permit) => {
       permit.use(operation.digest);
-      this.#server = start(this.#session, { onMessage: (message, about) => this.#received(message, about), onExit: (why) => this.#exited(why) });
+      this.#server = start(this.#session, {
+        onMessage: (message, about) => this.#received(message, about),
+        onExit: (why) => this.#exited(why),
+        onInput: (requests, about, signal) => this.#input(requests, about, signal),
+      });
       return { outcome: 'done', masked: 0 };
     });
     if (!result.forwarded) throw new Problem('refused', result.refusal.sentence);
@@ -211,6 +226,11 @@ export class RelaySession {
     return undefined;
   }
 
+  #input(requests: JsonObject, about: Id, signal: AbortSignal): Promise<JsonObject> {
+    const masked = maskJson(requests, this.#session.masking).value;
+    return this.#options.client.inputs(masked, signal, this.#exchanges.callerOf(about));
+  }
+
   #exited(why: string): void {
     this.#why = why;
     if (this.#closed) return;
@@ -229,10 +249,10 @@ export class RelaySession {
   /** While a person thinks: progress that grows, where the client asked for it, so that it does not give up. */
   #reportWaiting(params: JsonObject | undefined, caller: Caller): { readonly progress: number; stop(): void } {
     const token = tokenOf(params);
-    const state = { progress: 0, stop: (): void => {} };
+    const state = { progress: Number.NEGATIVE_INFINITY, stop: (): void => {} };
     if (token === undefined) return state;
     const timer = setInterval(() => {
-      state.progress += WAITING_STEP;
+      state.progress = Math.max(0, state.progress) + WAITING_STEP;
       caller.notify('notifications/progress', { progressToken: token, progress: state.progress, message: 'Waiting for a person to approve this.' });
     }, this.#options.progressMs ?? PROGRESS_MS);
     state.stop = () => clearInterval(timer);

@@ -5,7 +5,7 @@ import { Problem } from '../../../../contract/problem.ts';
 import type { Log } from '../../../pipeline/engine.ts';
 import { MAX_MESSAGE_CHARS, type Message, parseMessage } from '../message.ts';
 import { inheritedEnvironment, launchable } from './launch.ts';
-import type { Era, Outgoing, Upstream, UpstreamEvents } from './upstream.ts';
+import type { Channel, ChannelEvents, Outgoing } from './upstream.ts';
 
 /** How long a server may take to leave once its input has closed, and once it was asked to, in milliseconds. */
 const LEAVE_MS = 1_000;
@@ -15,7 +15,7 @@ const MAX_LOG_LINE = 2_000;
 const MAX_LOG_LINES = 600;
 const LOG_WINDOW_MS = 60_000;
 
-export interface StdioOptions extends UpstreamEvents {
+export interface StdioOptions extends ChannelEvents {
   readonly connection: string;
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -25,8 +25,7 @@ export interface StdioOptions extends UpstreamEvents {
   readonly scrub: (text: string) => string;
 }
 
-export class StdioServer implements Upstream {
-  readonly era: Era = 'sessions';
+export class StdioServer implements Channel {
   readonly #options: StdioOptions;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #gone: Promise<void>;

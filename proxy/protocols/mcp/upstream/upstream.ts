@@ -3,8 +3,7 @@ import type { Id, JsonObject, Message, Reply } from '../message.ts';
 
 /**
  * `sessions`: up to 2025-11-25, opened by `initialize`, requests both ways. `stateless`: from 2026-07-28, each request on its
- * own, what the server wants of the client in an `input_required` result. Undefined until the server has shown it.
- */
+ * own, what the server wants of the client in an `input_required` result. */
 export type Era = 'sessions' | 'stateless';
 
 export type Outgoing =
@@ -12,20 +11,33 @@ export type Outgoing =
   | { readonly method: string; readonly params?: JsonObject }
   | ({ readonly id: Id } & Reply);
 
-export interface UpstreamEvents {
+export interface ChannelEvents {
   /** @param about the id of our request whose stream it came on, where the transport tells */
   readonly onMessage: (message: Message, about?: Id) => void;
   /** Called once, with a sentence, when the server has gone, could not be started or not be reached. */
   readonly onExit: (why: string) => void;
 }
 
-export interface Upstream {
+export interface UpstreamEvents extends ChannelEvents {
+  /**
+   * The server needs the client's answers before it goes on with our request `about` (`input_required`).
+   * Resolves to the answers under the same names. Rejects where the client could not be asked.
+   */
+  readonly onInput: (requests: JsonObject, about: Id, signal: AbortSignal) => Promise<JsonObject>;
+}
+
+/** A way to one server, that knows nothing of what is said on it. */
+export interface Channel {
   readonly running: boolean;
-  readonly era: Era | undefined;
-  /** Never throws: a message that cannot be sent is answered with an error, or ends the server. */
+  /** Never throws: a request that cannot be sent is answered with an error. */
   send(message: Outgoing): void;
   /** Takes no further messages until `resume`: whoever gets them has too many. */
   pause(): void;
   resume(): void;
   stop(): Promise<void>;
+}
+
+export interface Upstream extends Channel {
+  /** Undefined until the server has shown it. */
+  readonly era: Era | undefined;
 }

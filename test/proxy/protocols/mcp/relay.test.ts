@@ -1,41 +1,34 @@
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { after, before, describe, it } from 'node:test';
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import type { McpConnection } from '../../../../proxy/policy/policy.ts';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
-import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { everything, TRANSPORTS } from './everything.ts';
 import { Stage } from './stage.ts';
 
-const everything = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
-const command = [process.execPath, everything];
 const SECRET_CARD = '4111 1111 1111 1111';
 
 let stage: Stage;
-let served: Served;
 let direct: Client;
-
-export function stdioConnection(
-  name: string,
-  words: readonly string[],
-  env: McpConnection['upstream'] extends infer U ? (U extends { env: infer E } ? E : never) : never = new Map(),
-): McpConnection {
-  return { name, protocol: 'mcp', via: 'local', sensitive: new Map(), upstream: { transport: 'stdio', command: words, env } };
-}
+const ends: (() => unknown)[] = [];
 
 before(async () => {
   stage = await Stage.start();
-  const connection = stdioConnection('everything', command);
-  stage.connections.push(connection);
-  served = await mcp.serve(connection, stage.host);
+  await Promise.all(
+    Object.entries(TRANSPORTS).map(async ([transport, start]) => {
+      const { connection, stop } = await start(nameOf(transport));
+      stage.connections.push(connection);
+      const served = await mcp.serve(connection, stage.host);
+      ends.push(stop, () => served.stop('the test is over'));
+    }),
+  );
   direct = new Client({ name: 'claude-code', version: '9.9' });
   await direct.connect(new StdioClientTransport({ command: process.execPath, args: [everything], stderr: 'ignore' }));
 });
 
 after(async () => {
   await direct?.close();
-  await served?.stop('the test is over');
+  await Promise.all(ends.reverse().map((end) => end()));
   await stage?.stop();
 });
 
@@ -54,10 +47,13 @@ const plain = ({ resultType: _a, ttlMs: _b, cacheScope: _c, ...rest }: Record<st
   return Object.keys(meta).length > 0 ? { ...others, _meta: meta } : others;
 };
 
-for (const modern of [false, true]) {
-  describe(`a relayed server and a client of the ${modern ? 'stateless era' : 'era of sessions'}`, () => {
+const nameOf = (transport: string): string => transport.toLowerCase().replaceAll(/\W/g, '-');
+const ways = Object.keys(TRANSPORTS).flatMap((transport) => [false, true].map((modern) => ({ transport, modern, path: `mcp/${nameOf(transport)}` })));
+
+for (const { transport, modern, path } of ways) {
+  describe(`a server relayed over ${transport} and a client of the ${modern ? 'stateless era' : 'era of sessions'}`, () => {
     it('looks the same as without us: who it is, tools, prompts, resources, templates', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       assert.deepEqual(client.getServerVersion(), direct.getServerVersion());
       assert.equal(client.getInstructions(), direct.getInstructions());
       // The stateless era has no `execution`: its tasks are an extension.
@@ -69,7 +65,7 @@ for (const modern of [false, true]) {
     });
 
     it('answers calls, prompts, resources and completions the same as without us', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       const calls: { name: string; arguments: Record<string, unknown> }[] = [
         { name: 'echo', arguments: { message: 'hello “world” \u2028 <b>' } },
         { name: 'get-sum', arguments: { a: 2, b: 40 } },
@@ -92,7 +88,7 @@ for (const modern of [false, true]) {
     });
 
     it('masks what comes back, in text and in structure, and records it masked', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       const from = stage.entries.length;
       const result = await client.callTool({ name: 'echo', arguments: { message: `pay with ${SECRET_CARD}` } });
       assert.equal(text(result), 'Echo: pay with ‹redacted›');
@@ -109,7 +105,7 @@ for (const modern of [false, true]) {
     });
 
     it('asks a person, and runs the call once it is approved', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       stage.decide = (facts) => (facts.verb === 'tools/call' ? 'ask' : 'allow');
       try {
         const call = client.callTool({ name: 'echo', arguments: { message: 'hi' } });
@@ -131,7 +127,7 @@ for (const modern of [false, true]) {
     });
 
     it('gives a refusal to the model with the note of who refused, and goes on', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       stage.decide = (facts) => (facts.verb === 'tools/call' ? 'ask' : 'allow');
       try {
         const call = client.callTool({ name: 'echo', arguments: { message: 'hi' } });
@@ -147,7 +143,7 @@ for (const modern of [false, true]) {
     });
 
     it('refuses by rule what is no tool call with an error that names the rule', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       stage.decide = (facts) => (facts.verb === 'resources/read' ? 'deny' : 'allow');
       try {
         await assert.rejects(client.readResource({ uri: 'demo://resource/dynamic/text/1' }), /Denied by rule the-rule/);
@@ -157,7 +153,7 @@ for (const modern of [false, true]) {
     });
 
     it('withdraws the question when the client cancels', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       stage.decide = (facts) => (facts.verb === 'tools/call' ? 'ask' : 'allow');
       try {
         const abort = new AbortController();
@@ -173,7 +169,7 @@ for (const modern of [false, true]) {
     });
 
     it('passes on progress and ends with the result', async () => {
-      const client = await stage.client('mcp/everything', { modern });
+      const client = await stage.client(path, { modern });
       const seen: number[] = [];
       const result = await client.callTool(
         { name: 'trigger-long-running-operation', arguments: { duration: 0.4, steps: 4 } },
@@ -188,7 +184,7 @@ for (const modern of [false, true]) {
     });
 
     it('carries what the server asks of the client, and the answer back', async () => {
-      const client = await stage.client('mcp/everything', {
+      const client = await stage.client(path, {
         modern,
         options: { capabilities: { elicitation: { form: {} }, sampling: {}, roots: { listChanged: true } } },
       });
@@ -207,7 +203,7 @@ for (const modern of [false, true]) {
     });
 
     it('never gives one client the answer of another, whatever ids they use', async () => {
-      const clients = await Promise.all([1, 2, 3].map((n) => stage.client('mcp/everything', { modern, window: `w${n}` })));
+      const clients = await Promise.all([1, 2, 3].map((n) => stage.client(path, { modern, window: `w${n}` })));
       const answers = await Promise.all(
         clients.flatMap((client, c) =>
           Array.from({ length: 20 }, async (_, i) => text(await client.callTool({ name: 'echo', arguments: { message: `${c}/${i}` } })) === `Echo: ${c}/${i}`),
