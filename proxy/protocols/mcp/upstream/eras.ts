@@ -8,7 +8,7 @@ const PROBE_MS = 5_000;
 /** What servers of the stateless era say to `initialize`. */
 const NOT_SESSIONS: ReadonlySet<number> = new Set([-32_601, -32_602, -32_600, -32_020, -32_022]);
 
-export const STATELESS_VERSION = '2026-07-28';
+const STATELESS_VERSION = '2026-07-28';
 
 /** What was found out about a server, kept by whoever outlives its sessions. */
 export interface KnownEra {
