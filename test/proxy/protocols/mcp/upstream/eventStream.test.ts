@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { EventStream, type ServerEvent } from '../../../../../proxy/protocols/mcp/upstream/eventStream.ts';
 
 function read(chunks: readonly Buffer[], maxChars = 1000): { events: ServerEvent[]; retries: number[] } {
