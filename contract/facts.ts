@@ -32,6 +32,8 @@ export const SqlFacts = z.object({
   written: z.array(z.string().max(300)).max(500),
   /** Every use in `predicates` is an equality with a literal or parameter. Absent: cannot be told, which counts as no. */
   equality: z.boolean().optional(),
+  /** It writes what stood in place of a value (`***`, `‹redacted›`): that would overwrite the value with its mask. */
+  masks: z.boolean().optional(),
   /** Whether the statement starts, ends or changes a transaction or session setting. */
   session: z.boolean(),
 });

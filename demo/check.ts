@@ -84,7 +84,7 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
     const shown = demo.model.toolResults.join('\n') + (await person.chatText());
     for (const secret of [first.email, first.ssn, first.card]) assert.ok(!shown.includes(secret), `the agent was shown ${secret}`);
     assert.match(shown, /‹redacted›/, shown);
-    assert.match(shown, /‹card·1›/, shown);
+    assert.match(shown, /‹card·1·[a-z]{5}›/, shown);
     return undefined;
   });
 

@@ -28,7 +28,7 @@ export async function assemble({ paths, env, key, clock, log }: AssembleOptions,
     policy,
     record: await openRecord({ directory: paths.recordings, clock, log, onHalt: events.halted, onChange: events.changed }),
     approvals: createApprovals({ clock, newId, onChange: events.changed, onGrantEnded: ({ sessions }) => events.grantEnded(sessions) }),
-    masking: (connection) => createSessionMasking({ plan: policy.current().maskPlan(connection), hashKey }),
+    masking: (connection, vault) => createSessionMasking({ plan: policy.current().maskPlan(connection), hashKey, vault, connection }),
     protocols,
     language: policy.language,
   };

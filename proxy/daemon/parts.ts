@@ -2,7 +2,7 @@
 import type { OperationDetail, OperationPage, OperationQuery, PolicyView, VerifyReport, Workspace } from '../../contract/control.ts';
 import type { ApprovalQueue } from '../approval/queue.ts';
 import type { LanguageService } from '../control/language.ts';
-import type { SessionMasking } from '../masking/masking.ts';
+import type { SessionMasking, TokenVault } from '../masking/masking.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 import type { Recorder } from '../recording/recorder.ts';
@@ -29,7 +29,7 @@ export interface Parts {
   readonly policy: PolicyPart;
   readonly record: RecordPart;
   readonly approvals: ApprovalQueue;
-  readonly masking: (connection: string) => SessionMasking;
+  readonly masking: (connection: string, vault?: TokenVault) => SessionMasking;
   readonly protocols: readonly Protocol[];
   readonly language: LanguageService;
 }

@@ -110,6 +110,7 @@ export class ClientLogins implements Clients {
     this.#conversations.set(key, conversation);
     for (const oldest of this.#conversations.keys()) {
       if (this.#conversations.size <= MAX_CONVERSATIONS) break;
+      this.#conversations.get(oldest)?.vault.end();
       this.#conversations.delete(oldest);
     }
     return conversation;

@@ -4,6 +4,7 @@
  */
 import type { MaskKind } from '../../contract/verdict.ts';
 import type { MaskForms } from './forms.ts';
+import { writeCheck } from './tokenText.ts';
 
 /** How much longer than its value a mask may be, in bytes of UTF-8. */
 export const MASK_ROOM = 64;
@@ -27,14 +28,17 @@ export function byteMask(forms: MaskForms, kind: MaskKind, label: string): ByteM
         return done < 0 ? ofText(source, start, end, target, at) : done;
       };
     case 'token': {
-      const name = forms.nameOf(label);
-      const before = Buffer.from(`‹${name}·`);
+      const before = Buffer.from(`‹${forms.nameOf(label)}·`);
+      const between = Buffer.from('·');
       const after = Buffer.from('›');
       const redacted = Buffer.from(forms.make('', 'redact', label));
+      const numbered = forms.numbered(label);
       return (source, start, end, target, at) => {
-        const number = forms.tokenNumber(source, start, end, name);
-        if (number === 0) return copyBytes(redacted, 0, redacted.length, target, at);
-        return copyBytes(after, 0, after.length, target, writeNumber(number, target, copyBytes(before, 0, before.length, target, at)));
+        const number = numbered ? numbered.number(source, start, end) : 0;
+        if (!numbered || number === 0) return copyBytes(redacted, 0, redacted.length, target, at);
+        const numberEnd = writeNumber(number, target, copyBytes(before, 0, before.length, target, at));
+        const checkEnd = writeCheck(numbered.check(number), target, copyBytes(between, 0, between.length, target, numberEnd));
+        return copyBytes(after, 0, after.length, target, checkEnd);
       };
     }
     case 'hash':

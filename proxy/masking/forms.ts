@@ -2,10 +2,9 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { assertNever } from '../../contract/problem.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
-import { TokenNumbers } from './tokenNumbers.ts';
+import { checkOf, MAX_NAME, tokenText } from './tokenText.ts';
+import { bytesOf, type Numbered, type TokenVault } from './vault.ts';
 
-/** Distinct values that a session numbers; beyond it a value is redacted instead. */
-const MAX_TOKENS = 100_000;
 /** Labels whose names are remembered. */
 const MAX_NAMES = 1000;
 /** Longest outline of a value, in characters. */
@@ -19,16 +18,20 @@ export function shapeOf(value: string): string {
   return value.length >= MAX_SHAPE ? `${shape}…` : shape;
 }
 
-/** Makes the replacements of one session: the same value gets the same token for as long as the session lives. */
+/** Makes the replacements of one session: the same value gets the same token for as long as the conversation lives. */
 export class MaskForms {
+  readonly #vault: TokenVault;
+  readonly #connection: string;
   /** Made once: a key in bytes is imported anew for every digest, which costs more than the digest. */
   readonly #key: KeyObject;
-  readonly #tokens = new Map<string, TokenNumbers>();
-  #tokenCount = 0;
+  readonly #numbered = new Map<string, Numbered>();
   readonly #names = new Map<string, string>();
 
-  constructor(key: Uint8Array) {
+  /** @param connection by which the vault tells where values came from */
+  constructor(key: Uint8Array, vault: TokenVault, connection: string) {
     this.#key = createSecretKey(key);
+    this.#vault = vault;
+    this.#connection = connection;
   }
 
   make(value: string, kind: MaskKind, label: string): string {
@@ -40,7 +43,7 @@ export class MaskForms {
       case 'hash':
         return `‹${this.nameOf(label)}·${this.#digest(value).slice(0, 6)}›`;
       case 'token':
-        return this.#token(value, this.nameOf(label));
+        return this.#token(value, label);
       default:
         return assertNever(kind);
     }
@@ -51,24 +54,22 @@ export class MaskForms {
     return createHmac('sha256', this.#key).update(Buffer.from(value, 'utf16le')).digest('hex');
   }
 
-  /** @returns 0 for a new value where no more are numbered. */
-  tokenNumber(bytes: Uint8Array, start: number, end: number, name: string): number {
-    let numbers = this.#tokens.get(name);
-    if (!numbers) {
-      numbers = new TokenNumbers();
-      this.#tokens.set(name, numbers);
+  /** Who numbers the values of a label; undefined where none are any more. */
+  numbered(label: string): Numbered | undefined {
+    let numbered = this.#numbered.get(label);
+    if (!numbered) {
+      numbered = this.#vault.numbered(this.nameOf(label), `${this.#connection}/${label}`);
+      if (numbered && this.#numbered.size < MAX_NAMES) this.#numbered.set(label, numbered);
     }
-    const before = numbers.count;
-    const number = numbers.of(bytes, start, end, this.#tokenCount < MAX_TOKENS);
-    this.#tokenCount += numbers.count - before;
-    return number;
+    return numbered;
   }
 
-  #token(value: string, name: string): string {
-    // Lone surrogates are kept apart: UTF-8 would make them all the same. No UTF-8 begins with this byte.
-    const bytes = value.isWellFormed() ? Buffer.from(value) : Buffer.concat([Buffer.of(0xff), Buffer.from(value, 'utf16le')]);
-    const number = this.tokenNumber(bytes, 0, bytes.length, name);
-    return number === 0 ? '‹redacted›' : `‹${name}·${number}›`;
+  #token(value: string, label: string): string {
+    const numbered = this.numbered(label);
+    const bytes = bytesOf(value);
+    const number = numbered?.number(bytes, 0, bytes.length) ?? 0;
+    if (!numbered || number === 0) return '‹redacted›';
+    return tokenText({ name: this.nameOf(label), number, check: checkOf(numbered.check(number)) });
   }
 
   /** What a mask calls the value. */
@@ -87,7 +88,7 @@ function nameOf(label: string): string {
   const name = label
     .slice(label.lastIndexOf('.') + 1)
     .replace(/[^A-Za-z0-9_-]/g, '_')
-    .slice(0, 40);
+    .slice(0, MAX_NAME);
   return name === '' ? 'value' : name;
 }
 

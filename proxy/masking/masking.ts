@@ -2,10 +2,14 @@
 import type { Finding } from '../../contract/response.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
 import type { ByteMask } from './byteMask.ts';
+import type { SessionTokens } from './revealing.ts';
 
 export { type ByteMask, copyBytes, MASK_ROOM } from './byteMask.ts';
 export { shapeOf } from './forms.ts';
+export { type Place, type Revealed, type SessionTokens, UNKNOWN_TOKEN } from './revealing.ts';
 export { createSessionMasking } from './sessionMasking.ts';
+export { bytesMayHoldMask, maskIn, mayHoldMask } from './tokenText.ts';
+export { type Found, TokenVault } from './vault.ts';
 
 /** Text in which every detected value has been replaced. The brand is what the recorder and the agent's side require. */
 declare const masked: unique symbol;
@@ -22,8 +26,10 @@ interface ValueMasker {
   mask(value: string, kind: MaskKind, label: string): MaskedText;
 }
 
-/** One per session: keeps the session's `hash` key and `token` numbering. */
+/** One per session: keeps the `hash` key, and writes tokens for the vault of the session's conversation. */
 export interface SessionMasking extends ValueMasker {
+  /** Tokens that come back: found in what an agent sends, and turned into their values where policy lets them. */
+  readonly tokens: SessionTokens;
   /** Detects and replaces every sensitive value in a piece of text that is complete (a column value, an error). */
   scrub(text: string): Scrubbed;
   /** The same over a stream, whatever the chunks: holds back no more than the longest span that a detector needs. */

@@ -5,18 +5,29 @@ import { byteMask } from './byteMask.ts';
 import { DETECTORS } from './detectors/index.ts';
 import { MaskForms, shapeOf } from './forms.ts';
 import type { MaskedText, MaskStream, Scrubbed, SessionMasking } from './masking.ts';
+import { SessionTokens } from './revealing.ts';
 import { CONTEXT, type Hit, Scanner } from './scanner.ts';
+import { TokenVault } from './vault.ts';
 
-/** @param options.hashKey the installation's key for `hash` masks, 32 bytes: hashes agree between sessions, and cannot be guessed back */
-export function createSessionMasking(options: { readonly plan: MaskPlan; readonly hashKey: Uint8Array }): SessionMasking {
-  const { plan } = options;
+export interface MaskingOptions {
+  readonly plan: MaskPlan;
+  /** The installation's key for `hash` masks, 32 bytes: hashes agree between sessions, and cannot be guessed back. */
+  readonly hashKey: Uint8Array;
+  /** The conversation's; left out, the session has one of its own. */
+  readonly vault?: TokenVault | undefined;
+  /** Where values come from. */
+  readonly connection?: string;
+}
+
+export function createSessionMasking(options: MaskingOptions): SessionMasking {
+  const { connection = '', plan, vault = new TokenVault() } = options;
   const kinds = new Map<string, MaskKind>();
   for (const { id } of DETECTORS) {
     const kind = plan.detectors.get(id) ?? plan.otherwise;
     if (kind !== 'off') kinds.set(id, kind);
   }
   const scanner = scannerFor(DETECTORS.filter(({ id }) => kinds.has(id)).map(({ id }) => id));
-  const forms = new MaskForms(options.hashKey);
+  const forms = new MaskForms(options.hashKey, vault, connection);
 
   /** Writes `text` from `from` to `to` with the hits in it replaced. */
   const replace = (text: string, from: number, to: number, hits: readonly Hit[]): Scrubbed => {
@@ -37,6 +48,7 @@ export function createSessionMasking(options: { readonly plan: MaskPlan; readonl
   };
 
   return {
+    tokens: new SessionTokens(vault, plan.tokens, connection),
     mask: (value, kind, label) => forms.make(value, kind, label) as MaskedText,
     scrub(text) {
       const { hits } = scanner.scan(text, 0, true);

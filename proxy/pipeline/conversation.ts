@@ -1,4 +1,5 @@
 import type { Facts } from '../../contract/facts.ts';
+import { TokenVault } from '../masking/vault.ts';
 
 /** How many distinct targets a conversation remembers. Beyond it, everything counts as read sensitively: fail closed. */
 const MAX_REMEMBERED_TARGETS = 1000;
@@ -7,6 +8,8 @@ const MAX_REMEMBERED_TARGETS = 1000;
 export class Conversation {
   readonly id: string;
   operations = 0;
+  /** The values behind the tokens that its sessions were given, so that one session can use what another was shown. */
+  readonly vault = new TokenVault();
   readonly #read = new Map<string, boolean>();
   /** `read` as it was asked for last: every operation asks, and few change it. */
   #list: { readonly target: string; readonly sensitive: boolean }[] | undefined;

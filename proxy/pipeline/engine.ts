@@ -1,6 +1,6 @@
 import type { Digest } from '../../contract/ids.ts';
 import type { Approvals } from '../approval/approvals.ts';
-import type { SessionMasking } from '../masking/masking.ts';
+import type { SessionMasking, TokenVault } from '../masking/masking.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Recorder } from '../recording/recorder.ts';
 import type { Session } from './session.ts';
@@ -24,7 +24,8 @@ export interface Engine {
   readonly policy: () => Policy;
   readonly approvals: Approvals;
   readonly recorder: Recorder;
-  readonly masking: (connection: string) => SessionMasking;
+  /** For a session of a conversation, which keeps the values behind its tokens. */
+  readonly masking: (connection: string, vault?: TokenVault) => SessionMasking;
   /** Keyed digest over the parts, each length-prefixed; the key is this installation's, so a digest gives nothing away. */
   readonly digest: (parts: readonly (string | Uint8Array | null)[]) => Digest;
   readonly newId: (prefix: 'ses' | 'op' | 'con' | 'app') => string;

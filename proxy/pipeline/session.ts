@@ -38,7 +38,7 @@ export class Session {
     const id = engine.newId('ses') as SessionId;
     const { actor, connection, protocol, surface, conversation } = request;
     const recording = await engine.recorder.open({ session: id, conversation: conversation.id as ConversationId, actor, connection, protocol, surface });
-    const session = new Session(engine, id, request, recording, engine.masking(connection));
+    const session = new Session(engine, id, request, recording, engine.masking(connection, conversation.vault));
     engine.sessions?.opened(session);
     return session;
   }

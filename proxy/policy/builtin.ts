@@ -35,6 +35,11 @@ rules:
     verdict: ask
     say: This filters, sorts, groups or joins by a masked column, which can give its values away bit by bit.
 
+  - id: no-masks-written
+    match: { sql: { masks: true } }
+    verdict: deny
+    say: This writes a mask where a value belongs, and the value would be lost. Leave the column out, or use the value's token as it was given.
+
   - id: statistics-ask
     match:
       protocol: postgres

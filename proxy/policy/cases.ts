@@ -30,6 +30,7 @@ export const WrittenOperation = z.strictObject({
       written: columns,
       session: z.boolean().default(false),
       equality: z.boolean().optional(),
+      masks: z.boolean().optional(),
     })
     .optional(),
   mcp: z
@@ -80,7 +81,7 @@ export function asFacts(written: WrittenOperation): { readonly facts: Facts; rea
   const verb = written.verb ?? written.sql?.statement ?? written.mcp?.method ?? written.effect.toUpperCase();
   const agent = typeof written.agent === 'string' ? { kind: written.agent, name: written.agent } : written.agent;
   const { sql, mcp } = written;
-  const { equality } = sql ?? {};
+  const { equality, masks } = sql ?? {};
   return {
     facts: {
       effect: written.effect,
@@ -100,6 +101,7 @@ export function asFacts(written: WrittenOperation): { readonly facts: Facts; rea
           written: sql.written,
           session: sql.session,
           ...(equality !== undefined && { equality }),
+          ...(masks !== undefined && { masks }),
         },
       }),
       ...(mcp && { mcp: { method: mcp.method, tool: mcp.tool, args: mcp.args, hints: mcp.hints } }),

@@ -34,6 +34,7 @@ export const CONDITION_VARIABLES: Readonly<Record<string, { readonly fields: Rea
       written: 'list<string>',
       session: 'bool',
       equality: 'bool',
+      masks: 'bool',
     },
   },
   mcp: { about: 'Facts that only MCP has.', fields: { method: 'string', tool: 'string', args: 'map<string, dyn>', hints: 'map<string, bool>' } },
@@ -153,7 +154,7 @@ function variables(facts: Facts, context: DecisionContext, withAgent: boolean): 
     connection: { name: context.connection, protocol: context.protocol },
     surface: context.surface,
     conversation: { read: context.conversationRead },
-    ...(sql && { sql: { equality: false, ...sql } }),
+    ...(sql && { sql: { equality: false, masks: false, ...sql } }),
     ...(mcp && { mcp }),
   };
 }

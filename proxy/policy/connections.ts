@@ -16,6 +16,7 @@ import { parseDuration } from './rules.ts';
 import { type CredentialShape, HttpUpstream, McpShape, PostgresShape, StdioUpstream } from './schema.ts';
 import { shapeErrors } from './shapeErrors.ts';
 import { suggestValue } from './suggest.ts';
+import { tokenRules } from './tokens.ts';
 import type { YamlText } from './yamlText.ts';
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
@@ -74,6 +75,7 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     upstream: { host: upstream.host, port: upstream.port, database: upstream.database, ...(user !== undefined && { user }) },
     tls: { mode, ...(tls && 'ca' in tls && tls.ca !== undefined && { ca: tls.ca }) },
     sensitive: new Map<string, MaskKind>(Object.entries(shape.sensitive ?? {})),
+    ...(shape.tokens !== undefined && { tokens: tokenRules(shape.tokens, name, true) }),
     ...(password && { password }),
     ...(credential && { credential }),
     ...(shape.port !== undefined && { port: shape.port }),
@@ -168,7 +170,8 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
         return [variable, text];
       }),
     );
-  const { upstream: shape } = parsed.data;
+  const { tokens: given, upstream: shape } = parsed.data;
+  const tokens = given !== undefined && { tokens: tokenRules(given, name, false) };
   if ('command' in shape) {
     const { command, cwd } = shape;
     return {
@@ -176,6 +179,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
       protocol: 'mcp',
       via: 'local',
       sensitive: new Map(),
+      ...tokens,
       upstream: { transport: 'stdio', command, env: values(shape.env, 'env'), ...(cwd !== undefined && { cwd }) },
     };
   }
@@ -185,6 +189,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     protocol: 'mcp',
     via: 'local',
     sensitive: new Map(),
+    ...tokens,
     upstream: { transport: shape.transport ?? 'http', url: shape.url, headers: values(shape.headers, 'headers') },
   };
 }

@@ -13,6 +13,7 @@ import { type Found, found, MAX_PROBLEMS, noProblems, type Path, type Problems, 
 import { type CompiledRule, compileRules, DEFAULT_RULE_IDS, defaultRule } from './rules.ts';
 import { type DefaultsShape, MAX_CONNECTIONS, MAX_RULES, MAX_SENSITIVE, Outline, TightenShape } from './schema.ts';
 import { shapeErrors, valueAt } from './shapeErrors.ts';
+import { tightenTokens, tokenRules } from './tokens.ts';
 import { readYaml, type YamlText } from './yamlText.ts';
 
 /** Most layers that one policy is made of: the organisation's, the user's, and one for each workspace folder. */
@@ -108,7 +109,7 @@ function assemble(
   const hash = createHash('sha256').update(JSON.stringify([BUILTIN_POLICY, ordered.map((l) => [l.layer, l.file, isTrusted(l), l.text])]));
   const version = hash.digest('hex');
   const decider = new Decider(sets, version);
-  const plans = new Map([...connections].map(([name, connection]) => [name, planOf(connection.sensitive, settings)]));
+  const plans = new Map([...connections].map(([name, connection]) => [name, planOf(connection.sensitive, settings, connection.tokens)]));
   const noColumns = planOf(new Map(), settings);
   const all = sets.flatMap((set) => set.rules);
   return {
@@ -278,7 +279,7 @@ function mergeConnections(layers: readonly CompiledLayer[], top: PolicyLayer | u
 }
 
 function isTighteningOnly(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).every((key) => key === 'sensitive');
+  return typeof value === 'object' && value !== null && Object.keys(value).every((key) => key === 'sensitive' || key === 'tokens');
 }
 
 /**
@@ -295,15 +296,15 @@ function tighten(
 ): ConnectionConfig | undefined {
   const said = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
   if (!isTighteningOnly(value)) {
-    const message = `Connection \`${above.name}\` is defined by a higher layer${definedIn === undefined ? '' : ` (${definedIn})`}; here, only more \`sensitive\` columns can be added. Use another name, or remove the rest.`;
+    const message = `Connection \`${above.name}\` is defined by a higher layer${definedIn === undefined ? '' : ` (${definedIn})`}; here, only more \`sensitive\` columns can be added and \`tokens\` taken away. Use another name, or remove the rest.`;
     (definedIn === undefined ? problems.warnings : problems.errors).push(found(yaml.file, yaml.atKey(path), message));
-    if (definedIn !== undefined || said.sensitive === undefined) return undefined;
+    if (definedIn !== undefined || (said.sensitive === undefined && said.tokens === undefined)) return undefined;
   }
-  if (above.protocol === 'mcp') {
+  if (above.protocol === 'mcp' && said.sensitive !== undefined) {
     problems.warnings.push(found(yaml.file, yaml.atKey(path), `\`${above.name}\` is not a database, so it has no columns to mask. Ignored.`));
     return undefined;
   }
-  const parsed = TightenShape.safeParse({ sensitive: said.sensitive });
+  const parsed = TightenShape.safeParse({ sensitive: said.sensitive, tokens: said.tokens });
   if (!parsed.success) {
     problems.errors.push(...shapeErrors(yaml, path, parsed.error.issues));
     return undefined;
@@ -314,12 +315,19 @@ function tighten(
     const before = byKey.get(columnKey(column));
     if (before === undefined || atLeastAsStrict(mask, before)) byKey.set(columnKey(column), mask);
   }
-  for (const [column, mask] of Object.entries(parsed.data.sensitive)) {
+  for (const [column, mask] of Object.entries(parsed.data.sensitive ?? {})) {
     const before = byKey.get(columnKey(column));
     if (before !== undefined && !atLeastAsStrict(mask, before)) {
       const message = `A higher layer masks \`${column}\` as \`${before}\`, which shows less than \`${mask}\`. Ignored.`;
       problems.warnings.push(found(yaml.file, yaml.at([...path, 'sensitive', column]), message));
     } else sensitive.set(column, mask);
   }
-  return { ...above, sensitive };
+  if (parsed.data.tokens === undefined) return { ...above, sensitive };
+  const below = tokenRules(parsed.data.tokens, above.name, above.protocol === 'postgres');
+  const { ignored, rules } = tightenTokens(above.tokens ?? new Map(), below);
+  for (const place of ignored) {
+    const message = `A higher layer does not let \`${place}\` take all of these tokens, and a lower one can only take away. Ignored.`;
+    problems.warnings.push(found(yaml.file, yaml.at([...path, 'tokens']), message));
+  }
+  return { ...above, sensitive, tokens: rules };
 }

@@ -24,12 +24,12 @@ export interface DetectorSettings {
   readonly otherwise: MaskKind;
 }
 
-export function planOf(sensitive: ReadonlyMap<string, MaskKind>, settings: DetectorSettings): MaskPlan {
+export function planOf(sensitive: ReadonlyMap<string, MaskKind>, settings: DetectorSettings, tokens?: MaskPlan['tokens']): MaskPlan {
   const columns = new Map<string, MaskKind>();
   for (const [column, mask] of sensitive) {
     const key = columnKey(column);
     const before = columns.get(key);
     if (before === undefined || atLeastAsStrict(mask, before)) columns.set(key, mask);
   }
-  return { columns, detectors: settings.detectors, otherwise: settings.otherwise };
+  return { columns, detectors: settings.detectors, otherwise: settings.otherwise, ...(tokens && { tokens }) };
 }

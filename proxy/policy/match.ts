@@ -125,6 +125,7 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
   const sql = match?.sql;
   one('sql.statement', sql?.statement, (facts) => [facts.sql?.statement]);
   flag('sql.where', sql?.where, (facts) => facts.sql?.where);
+  flag('sql.masks', sql?.masks, (facts) => facts.sql && (facts.sql.masks ?? false));
   flag('sql.session', sql?.session, (facts) => facts.sql?.session);
   many('sql.function', sql?.function, (facts) => facts.sql?.functions);
   columns('sql.returned', sql?.returned, (facts) => facts.sql?.returned);

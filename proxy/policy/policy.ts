@@ -2,6 +2,7 @@
 import type { Actor } from '../../contract/actor.ts';
 import type { Facts } from '../../contract/facts.ts';
 import type { MaskKind, Verdict } from '../../contract/verdict.ts';
+import type { TokenRules } from './tokens.ts';
 
 /** Where a connection's login comes from. `secret:` is the editor's secret store, `file:` a file only its owner can read. */
 export type SecretRef = { readonly from: 'secret' | 'env' | 'file'; readonly name: string };
@@ -11,6 +12,8 @@ interface ConnectionBase {
   readonly via: 'local' | 'gateway';
   /** `table.column` or `schema.table.column` → mask, as written in the policy. */
   readonly sensitive: ReadonlyMap<string, MaskKind>;
+  /** Where values come back that an agent knows by their tokens. Absent: where the rules of the house let them. */
+  readonly tokens?: TokenRules;
   /** Loopback port to listen on; absent: one is chosen once and kept. */
   readonly port?: number;
 }
@@ -70,6 +73,8 @@ export interface MaskPlan {
   /** Mask for a value that a detector finds, by detector id; a missing id takes `otherwise`. `off` switches one off. */
   readonly detectors: ReadonlyMap<string, MaskKind | 'off'>;
   readonly otherwise: MaskKind;
+  /** Where values come back that an agent knows by their tokens. */
+  readonly tokens?: TokenRules | undefined;
 }
 
 /** What a rule can see besides the facts. */

@@ -69,6 +69,17 @@ const Sensitive = z
   .record(z.string().regex(COLUMN, 'Write a column as `table.column` or `schema.table.column`, without wildcards.'), mask)
   .describe('Columns to mask: `table.column` → `redact`, `partial`, `hash` or `token`.');
 
+/** `table.column`, `connection/table.column`, a detector, or `connection/detector`. */
+const ORIGIN = /^([A-Za-z][A-Za-z0-9_-]{0,63}\/)?[^/\s*?][^/*?]{0,299}$/;
+const origin = z.string().regex(ORIGIN, 'Write where the values come from: `table.column`, `connection/table.column`, or a detector such as `card`.');
+const tokenRule = z.union([z.enum(['own', 'off']), z.array(origin).min(1).max(MAX_WORDS)]);
+const ColumnTokens = z
+  .union([z.literal('off'), z.record(z.string().regex(COLUMN, 'Write a column as `table.column` or `schema.table.column`, without wildcards.'), tokenRule)])
+  .describe('Where values that the agent knows by their tokens are put back: column → `own`, `off`, or a list of whose values it takes as well.');
+const ArgumentTokens = z
+  .union([z.literal('off'), z.record(z.string().min(3).max(400), tokenRule)])
+  .describe('Where values that the agent knows by their tokens are put back: `tool.argument` → a list of whose values it takes.');
+
 const port = z.number().int().min(1024).max(65_535).optional().describe('Loopback port to listen on. Left out: one is chosen once and kept.');
 const via = z.enum(['local', 'gateway']).optional().describe('Where it is enforced: `local`, in this proxy.');
 const secretRef = z
@@ -119,6 +130,7 @@ export const PostgresShape = z
     port,
     via,
     sensitive: Sensitive.optional(),
+    tokens: ColumnTokens.optional(),
   })
   .describe('A PostgreSQL database.');
 
@@ -145,12 +157,15 @@ export const McpShape = z
   .strictObject({
     protocol: z.literal('mcp'),
     upstream: z.union([StdioUpstream, HttpUpstream]).describe('`{ command: [program, argument] }` or `{ url: https://… }`.'),
+    tokens: ArgumentTokens.optional(),
     via,
   })
   .describe('An MCP server.');
 
 /** What a lower layer may say of a connection that a higher one defines. */
-export const TightenShape = z.strictObject({ sensitive: Sensitive }).describe('More columns to mask on a connection that a higher layer defines.');
+export const TightenShape = z
+  .strictObject({ sensitive: Sensitive.optional(), tokens: z.union([ColumnTokens, ArgumentTokens]).optional() })
+  .describe('More columns to mask, and fewer tokens to take back, on a connection that a higher layer defines.');
 
 const SqlMatch = z
   .strictObject({
@@ -160,6 +175,7 @@ const SqlMatch = z
     returned: z.union([z.boolean(), words]).optional().describe('Sensitive columns it returns: any (`true`), none (`false`), or patterns.'),
     predicates: z.union([z.boolean(), words]).optional().describe('Sensitive columns it filters, sorts, groups or joins by.'),
     written: z.union([z.boolean(), words]).optional().describe('Sensitive columns it writes.'),
+    masks: z.boolean().optional().describe('Whether it writes what stood in place of a value: `***`, `‹redacted›`.'),
     session: z.boolean().optional().describe('Whether it starts, ends or changes a transaction or a session setting.'),
   })
   .describe('Facts that only SQL has.');

@@ -97,7 +97,7 @@ export async function testEngine(policyText: string): Promise<TestEngine> {
     policy: () => policy,
     approvals,
     recorder,
-    masking: (connection) => createSessionMasking({ plan: policy.maskPlan(connection), hashKey: key }),
+    masking: (connection, vault) => createSessionMasking({ plan: policy.maskPlan(connection), hashKey: key, vault, connection }),
     digest: digestWith(new Secret(key.toString('hex'))),
     newId,
     clock,

@@ -17,7 +17,7 @@ const HARMLESS =
 const PLACEHOLDER =
   /^(?:null|nil|none|true|false|undefined|string|required|optional|changeme|redacted|\*+|x+|\.+|<[^>]*>|\$\{?[\w.:-]*\}?|\{\{.*|%\w+%?|process\.env.*|os\.environ.*|env\(.*|secret:\S*|vault:\S*|\[secret\]|\$\d+|:\w+|\?)$/i;
 /** What a mask leaves: never masked again, so that masking twice is masking once. */
-const MASKED = /‹[\w.-]+(?:·\w+)?›|•{3}/u;
+const MASKED = /‹[\w.-]+(?:·\w+){0,2}›|•{3}/u;
 
 /** Passwords and secrets by the name they are given: `password=…`, `"apiKey": "…"`, `Authorization: Bearer …`, `scheme://user:…@host`. */
 export const secret: Detector = {

@@ -22,7 +22,7 @@ const MAX_PARAMS = 1000;
 const PROGRESS_MS = 5_000;
 
 const INSTRUCTIONS =
-  'Databases behind Countersign. Use list_connections to see them, query to read and execute for anything else. Sensitive values come back masked (‹redacted›, ‹email·1›); the same token stands for the same value. A person may be asked before a statement runs: wait for the answer. When something is denied, the error says by whom and why; do not retry it unchanged.';
+  'Databases behind Countersign. Use list_connections to see them, query to read and execute for anything else. Sensitive values come back masked: ‹redacted› is gone, but a token such as ‹email·1·rtkzq› stands for one value, and may be sent back as it is, as a whole literal compared with the column it came from by = or IN, or written into a masked column. Never write a mask back. A person may be asked before a statement runs: wait for the answer. When something is denied, the error says by whom and why; do not retry it unchanged.';
 
 const Statement = z.object({
   connection: z.string().max(200).describe('A name from list_connections'),

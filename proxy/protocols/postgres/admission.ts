@@ -1,4 +1,6 @@
 /** Understands a statement under what is in force, and has it decided: the pipeline's `run`, one operation after the other. */
+import type { Facts } from '../../../contract/facts.ts';
+import { bytesMayHoldMask, mayHoldMask } from '../../masking/masking.ts';
 import { decide } from '../../pipeline/decide.ts';
 import type { Operation, Outcome, Refusal } from '../../pipeline/operation.ts';
 import { run } from '../../pipeline/run.ts';
@@ -12,6 +14,7 @@ import { type OwnError, SQLSTATE } from './messages.ts';
 import { type Bound, type OperationGround, operationOf } from './operations.ts';
 import { recordRefused, refusalError } from './refusals.ts';
 import type { NamesInSession } from './sessionNames.ts';
+import { lookForTokens, type Revealed } from './tokens.ts';
 
 /** A name that the catalog does not know makes it be read again, if it is older than this, in milliseconds. */
 const MISS_REFRESH_MS = 250;
@@ -36,6 +39,8 @@ export interface Candidate {
   readonly batch: Batch;
   readonly reading: Reading;
   readonly operation: Operation;
+  /** What goes upstream in place of it, where it holds tokens. */
+  readonly revealed?: Revealed | undefined;
 }
 
 export class Admission {
@@ -64,10 +69,18 @@ export class Admission {
     const reading = ground.reading(names.searchPath);
     if (!reading) return ground.catalogs.fresh().then(() => this.understand(bytes, bound));
     const sql = bytes.toString();
-    const batch = this.#classify(sql, reading);
+    const marked = mayHoldMask(sql) || (bound?.bind.params.some((param) => param !== null && bytesMayHoldMask(param)) ?? false);
+    let batch = this.#classify(sql, reading, marked);
     if (batch.misses.length > 0 && ground.catalogs.olderThan(MISS_REFRESH_MS)) {
       ground.catalogs.stale();
       return ground.catalogs.fresh().then(() => this.understand(bytes, bound));
+    }
+    let revealed: Revealed | undefined;
+    if (marked) {
+      const looked = lookForTokens(ground.classifier, sql, bound, batch, this.#options.record.masking, reading.plan);
+      if (looked.kind === 'revealed') ({ revealed } = looked);
+      if (looked.kind === 'refused') batch = { ...batch, refused: batch.refused ?? looked.why };
+      else if (looked.writesMask) batch = writingMask(batch);
     }
     const operation = operationOf(
       { engine: ground.engine, connection: ground.connection, identity, masking: this.#options.record.masking, dryRuns: this.#dryRuns },
@@ -76,8 +89,9 @@ export class Admission {
       bytes,
       reading,
       bound,
+      revealed,
     );
-    return { sql, bytes, ...(bound && { bound }), batch, reading, operation };
+    return { sql, bytes, ...(bound && { bound }), batch, reading, operation, revealed };
   }
 
   /** Whether policy denies it outright, whatever a person would say. */
@@ -102,7 +116,7 @@ export class Admission {
     let sent = false;
     let admitted: (() => void) | undefined;
     const go = (batch: Batch, reading: Reading): Promise<Outcome> => {
-      const flight = new Flight(batch.statements, reading, batch.reach, ownText(candidate));
+      const flight = new Flight(batch.statements, reading, batch.reach, ownText(candidate), candidate.revealed?.rewrite);
       sent = true;
       this.#forwarded(batch);
       send(flight, batch);
@@ -170,13 +184,14 @@ export class Admission {
     this.#pathTouched = inTransaction;
   }
 
-  #classify(sql: string, reading: Reading): Batch {
+  #classify(sql: string, reading: Reading, exactly = false): Batch {
     const { ground, identity, names } = this.#options;
     const ending = this.#pathTouched || names.hasTemporary;
     return classify(ground.classifier, sql, reading, names.known, {
       uncertain: this.doubtful || this.unsettled !== 'nothing',
       uncertainAfterTransaction: ending,
       readOnly: identity.readOnly ?? false,
+      exactly,
     });
   }
 
@@ -205,6 +220,8 @@ export class Admission {
       reading = ground.reading(names.searchPath);
     }
     if (reading === candidate.reading) return candidate;
+    // Where its values may go was decided by the columns as they were.
+    if (candidate.revealed) return undefined;
     const batch = this.#classify(candidate.sql, reading);
     return meaning(batch) === meaning(candidate.batch) ? { batch, reading } : undefined;
   }
@@ -215,6 +232,13 @@ const CHANGED = {
   masked: 0,
   error: { code: '40001', message: 'The database’s schema changed while this waited for an answer, so that it would not do what was approved. Send it again.' },
 } as const;
+
+/** It writes what stood in place of a value. */
+function writingMask(batch: Batch): Batch {
+  const [first, ...rest] = batch.parts;
+  const marked = (facts: Facts): Facts => (facts.sql ? { ...facts, sql: { ...facts.sql, masks: true } } : facts);
+  return { ...batch, parts: [marked(first), ...rest.map(marked)] };
+}
 
 function meaning(batch: Batch): string {
   return JSON.stringify([batch.parts, batch.statements.map((s) => [s.outputs, s.copy])]);

@@ -527,13 +527,16 @@ export class Answers {
   }
 
   #say(type: number, buffer: Buffer, start: number, end: number, flight: Flight | undefined): void {
-    const before = readDiagnostic(buffer, start, end);
+    const said = readDiagnostic(buffer, start, end);
+    const expected = this.#queue[this.#head];
+    const rewrite = expected?.kind === 'parse' ? expected.rewrite : flight?.rewrite;
+    const before = rewrite?.clientSide(said) ?? said;
     const { fields, masked } = maskDiagnostic(before, flight?.reach ?? this.#host.reach(), flight ?? NOTHING_KNOWN, this.#masking);
     if (flight) {
       flight.masked += masked;
       if (type === BACK.error) flight.failed(fields.get('C') ?? 'XX000', fields.get('M') ?? '');
     }
-    const same = masked === 0 && fields.size === before.size;
+    const same = masked === 0 && before === said && fields.size === before.size;
     if (same) this.#out.range(buffer, start, end);
     else this.#out.bytes(diagnostic(type, fields));
   }

@@ -3,7 +3,7 @@ import type { Facts } from '../../../contract/facts.ts';
 import type { Reach } from './diagnostics.ts';
 import type { Reading } from './flight.ts';
 import { changesReading, refusedChange } from './settings.ts';
-import { normalise, recordSql, type SqlClassifier, type SqlSettings, type StatementInfo } from './sql/classifier.ts';
+import { type MaskedLiterals, normalise, recordSql, type SqlClassifier, type SqlSettings, type StatementInfo } from './sql/classifier.ts';
 
 /** Shapes that are kept for one reading. */
 const MAX_SHAPES = 2000;
@@ -28,6 +28,8 @@ export interface Batch {
   readonly copiesIn: boolean;
   /** Refused whatever policy says, and why. */
   readonly refused: string | undefined;
+  /** Which literals of the text are masked in the record. */
+  readonly maskedLiterals: MaskedLiterals;
   /** Names that the catalog did not know. */
   readonly misses: readonly string[];
 }
@@ -37,7 +39,7 @@ export type SessionNames = Pick<SqlSettings, 'prepared' | 'cursors' | 'temporary
 
 interface Known {
   readonly batch: Batch;
-  readonly maskedLiterals: ReturnType<SqlClassifier['classify']>['maskedLiterals'];
+  readonly maskedLiterals: MaskedLiterals;
 }
 
 /** Text of a known shape is understood once for a reading. */
@@ -50,11 +52,13 @@ export interface Circumstances {
   readonly uncertainAfterTransaction: boolean;
   /** The session promised to change nothing. */
   readonly readOnly: boolean;
+  /** Understood from exactly this text, whatever is known of its shape: places in it are looked at. */
+  readonly exactly?: boolean;
 }
 
 export function classify(classifier: SqlClassifier, sql: string, reading: Reading, names: SessionNames, circumstances: Circumstances): Batch {
-  const { readOnly, uncertain, uncertainAfterTransaction } = circumstances;
-  const plain = !uncertain && !uncertainAfterTransaction && !readOnly && !names.settingsTainted && (names.temporary?.size ?? 0) === 0;
+  const { exactly, readOnly, uncertain, uncertainAfterTransaction } = circumstances;
+  const plain = !exactly && !uncertain && !uncertainAfterTransaction && !readOnly && !names.settingsTainted && (names.temporary?.size ?? 0) === 0;
   const key = plain ? normalise(sql) : undefined;
   const cache = shapesOf(reading);
   const known = key === undefined ? undefined : cache.get(key);
@@ -67,7 +71,8 @@ export function classify(classifier: SqlClassifier, sql: string, reading: Readin
   const statements = classified.statements.map((statement) => {
     const plainly = !unsure || TRANSACTION.has(statement.control?.kind);
     if (uncertainAfterTransaction && endsTransaction(statement)) unsure = true;
-    return plainly ? statement : doubtful(statement);
+    if (!plainly) return doubtful(statement);
+    return exactly ? statement : anywhere(statement);
   });
   const [first, ...rest] = statements.map((s) => s.facts);
   const parts: readonly [Facts, ...Facts[]] = first ? [first, ...rest] : classified.parts;
@@ -85,6 +90,7 @@ export function classify(classifier: SqlClassifier, sql: string, reading: Readin
     endsTransaction: statements.some(endsTransaction),
     copiesIn: statements.some((s) => s.copy?.direction === 'in' && s.copy.via === 'client'),
     refused: statements.map((s) => refusal(s, readOnly)).find((why) => why !== undefined),
+    maskedLiterals: classified.maskedLiterals,
     misses: classified.misses,
   };
   if (key !== undefined && key === classified.shape) {
@@ -121,11 +127,16 @@ function reachOf(statements: readonly StatementInfo[], reading: Reading): Reach 
   return statements.some((s) => s.touchesSensitive) ? 'sensitive' : 'possible';
 }
 
+/** Without places: in another text of the same shape they are others. */
+function anywhere({ places: _places, writes: _writes, ...statement }: StatementInfo): StatementInfo {
+  return statement;
+}
+
 /** A statement whose names may mean something else by the time it runs. */
 function doubtful(statement: StatementInfo): StatementInfo {
   const note = 'sent together with a change that decides what its names mean';
   const facts: Facts = { ...statement.facts, effect: 'unknown', notes: [note, ...statement.facts.notes].slice(0, 20) };
-  return { ...statement, facts, outputs: 'opaque', touchesSensitive: true };
+  return { ...statement, facts, outputs: 'opaque', touchesSensitive: true, places: [] };
 }
 
 function refusal({ control, copy, touchesSensitive }: StatementInfo, readOnly: boolean): string | undefined {

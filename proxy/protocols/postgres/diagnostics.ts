@@ -22,6 +22,8 @@ export interface Known {
   own(): string;
   /** Whether it is the name of a relation of this database. */
   isRelation(name: string): boolean;
+  /** The token that the client wrote, where the value was put in for it. */
+  token?(value: string): string | undefined;
 }
 
 /** Stands for what may hold a sensitive value and cannot be told apart from it. */
@@ -49,7 +51,7 @@ export function maskDiagnostic(
   // What RAISE … USING COLUMN = … puts there is data.
   const names = reach === 'code' ? [] : NAMES.flatMap((letter) => fields.get(letter) ?? []);
   const hide = (letter: string, text: string, strict: boolean): void => {
-    const { hidden, text: shown } = hideQuoted(text, strict ? strictly(names, known) : loosely(names, known));
+    const { hidden, text: shown } = hideQuoted(text, strict ? strictly(names, known) : loosely(names, known), (value) => known.token?.(value));
     masked += hidden;
     put(letter, shown);
   };
@@ -98,9 +100,14 @@ const QUOTED = /"((?:[^"]|"")*)"|(=\s*\(|contains \()([\s\S]*?)\)(?= (?:already 
 
 type MayShow = (value: string, quoted: boolean) => boolean;
 
-function hideQuoted(text: string, mayShow: MayShow): { readonly text: string; readonly hidden: number } {
+function hideQuoted(text: string, mayShow: MayShow, token: (value: string) => string | undefined): { readonly text: string; readonly hidden: number } {
   let hidden = 0;
   const shown = text.replace(QUOTED, (whole, quoted: string | undefined, open: string | undefined, inner: string | undefined) => {
+    const own = token(quoted ?? inner ?? '');
+    if (own !== undefined) {
+      hidden++;
+      return quoted === undefined ? `${open ?? ''}${own})` : `"${own}"`;
+    }
     if (mayShow(quoted ?? inner ?? '', quoted !== undefined)) return whole;
     hidden++;
     return quoted === undefined ? `${open ?? ''}${HIDDEN})` : `"${HIDDEN}"`;

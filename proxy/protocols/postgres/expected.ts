@@ -3,12 +3,15 @@ import type { CopyOut } from './copyOut.ts';
 import type { Flight, Reading } from './flight.ts';
 import type { Column } from './messages.ts';
 import type { Proposal } from './names.ts';
+import type { Rewrite } from './rewrite.ts';
 import type { Rows } from './rows.ts';
 import type { StatementInfo } from './sql/classifier.ts';
 
 /** A statement that has a name (or the empty one), as the client parsed it; of PREPARE in SQL, that whole statement. */
 export interface Prepared {
   readonly sql: string;
+  /** As the server has it, where the client's text holds tokens. */
+  sent?: string;
   /** By OID; 0 where the server chooses. */
   paramTypes: readonly number[];
   /** Its result as the server described it, and what was in force then. */
@@ -29,7 +32,7 @@ export interface Portal {
 }
 
 export type Expected =
-  | { readonly kind: 'parse'; readonly proposal: Proposal }
+  | { readonly kind: 'parse'; readonly proposal: Proposal; readonly rewrite?: Rewrite | undefined }
   | { readonly kind: 'bind'; readonly proposal: Proposal; readonly flight: Flight }
   | { readonly kind: 'close'; readonly proposal: Proposal; readonly portal?: Portal | undefined }
   | {

@@ -4,6 +4,7 @@ import type { Outcome } from '../../pipeline/operation.ts';
 import type { MaskPlan } from '../../policy/policy.ts';
 import type { RowsCollector } from './collect.ts';
 import type { Reach } from './diagnostics.ts';
+import type { Rewrite } from './rewrite.ts';
 import type { Catalog } from './sql/catalog.ts';
 import type { StatementInfo } from './sql/classifier.ts';
 
@@ -23,6 +24,8 @@ export class Flight {
   readonly reach: Reach;
   /** What the client itself sent, for errors that quote it. */
   readonly own: () => string;
+  /** What the server got in place of tokens. */
+  readonly rewrite: Rewrite | undefined;
   /** Which of the statements is being answered. */
   index = 0;
   masked = 0;
@@ -32,11 +35,12 @@ export class Flight {
   #answer: RowsCollector | undefined;
   #resolve: ((outcome: Outcome) => void) | undefined;
 
-  constructor(statements: readonly StatementInfo[], reading: Reading, reach: Reach, own: () => string) {
+  constructor(statements: readonly StatementInfo[], reading: Reading, reach: Reach, own: () => string, rewrite?: Rewrite) {
     this.statements = statements;
     this.reading = reading;
     this.reach = reach;
     this.own = own;
+    this.rewrite = rewrite;
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -44,6 +48,10 @@ export class Flight {
 
   isRelation(name: string): boolean {
     return this.reading.catalog.findRelation(undefined, name, this.reading.searchPath) !== undefined;
+  }
+
+  token(value: string): string | undefined {
+    return this.rewrite?.token(value);
   }
 
   get over(): boolean {

@@ -4,6 +4,7 @@ import type { Session } from '../../pipeline/session.ts';
 import type { Admission, Candidate } from './admission.ts';
 import { type Answers, withFormats } from './answers.ts';
 import type { Batch } from './classify.ts';
+import { COPY_REFUSED, CopyGuard, copyFail } from './copyGuard.ts';
 import type { Portal, Prepared } from './expected.ts';
 import { CALL_REFUSED, readFunctionCall } from './fastPath.ts';
 import type { Flight } from './flight.ts';
@@ -11,10 +12,13 @@ import { FieldReader, FRONT, IN_TRANSACTION, violation } from './frames.ts';
 import type { Ground } from './ground.ts';
 import {
   type BindMessage,
+  bindMessage,
   describePortal,
   errorResponse,
   executeMessage,
   type OwnError,
+  parseMessage,
+  queryMessage,
   readBind,
   readParse,
   readyForQuery,
@@ -25,6 +29,7 @@ import type { Proposal } from './names.ts';
 import type { Outbox } from './outbox.ts';
 import type { NamesInSession } from './sessionNames.ts';
 import type { StatementInfo } from './sql/classifier.ts';
+import type { Revealed } from './tokens.ts';
 
 /** Undefined: done. A promise: those behind it wait. */
 export type Wait = Promise<void> | undefined;
@@ -71,6 +76,9 @@ export class Frontend {
   #skipping: 'no' | 'locally' | 'server' = 'no';
   #held: HeldParse | undefined;
 
+  /** Of the COPY whose data is coming in. */
+  #guard: CopyGuard | undefined;
+
   constructor(options: FrontendOptions) {
     this.#options = options;
   }
@@ -87,6 +95,7 @@ export class Frontend {
   }
 
   message(type: number, buffer: Buffer, start: number, end: number): Wait {
+    if (this.#guard && (type === FRONT.query || type === FRONT.execute)) this.#guard = undefined;
     if (this.#skipping !== 'no' && type !== FRONT.sync && type !== FRONT.terminate) return undefined;
     // A Parse that no Bind follows goes by itself.
     if (this.#held && type !== FRONT.bind && type !== FRONT.terminate) {
@@ -130,12 +139,15 @@ export class Frontend {
     const bytes = body.rawText();
     if (body.left !== 0) throw violation('a Query message with more than its text');
     const { answers, toServer } = this.#options;
-    const send = (flight: Flight): void => {
-      toServer.range(buffer, start, end);
-      answers.expect({ kind: 'query', flight });
-      this.#endSegment();
-    };
-    return this.#understood(bytes, undefined, (candidate) => this.#options.admission.admit(candidate, send, (error) => this.#refuse(error, true)));
+    return this.#understood(bytes, undefined, (candidate) => {
+      const send = (flight: Flight): void => {
+        if (candidate.revealed) toServer.bytes(queryMessage(candidate.revealed.sql));
+        else toServer.range(buffer, start, end);
+        answers.expect({ kind: 'query', flight });
+        this.#endSegment();
+      };
+      return this.#options.admission.admit(candidate, send, (error) => this.#refuse(error, true));
+    });
   }
 
   /** Decided as the SELECT that calls the same function. */
@@ -171,7 +183,7 @@ export class Frontend {
     return this.#understood(held.sql, undefined, (candidate) => {
       this.#held = undefined;
       if (!this.#options.admission.denies(candidate)) {
-        this.#sendParse(held);
+        this.#sendParse(held, candidate.revealed);
         return undefined;
       }
       // Decided once more, for the record; it cannot be sent, whatever comes of it.
@@ -179,12 +191,14 @@ export class Frontend {
     });
   }
 
-  #sendParse({ frame, name, prepared }: HeldParse): void {
+  #sendParse({ frame, name, prepared }: HeldParse, revealed: Revealed | undefined): void {
     const { answers, names, toServer } = this.#options;
-    toServer.bytes(frame);
+    const rewritten = revealed && revealed.literals.size > 0 ? revealed : undefined;
+    if (rewritten) prepared.sent = rewritten.sql;
+    toServer.bytes(rewritten ? parseMessage(name, rewritten.sql, prepared.paramTypes) : frame);
     this.#sent = true;
     const proposal = names.statements.propose(name, prepared, this.#segment);
-    answers.expect({ kind: 'parse', proposal: then(proposal, () => names.parsed(name, prepared)) });
+    answers.expect({ kind: 'parse', proposal: then(proposal, () => names.parsed(name, prepared)), rewrite: rewritten?.rewrite });
   }
 
   #bind(buffer: Buffer, start: number, end: number): Wait {
@@ -200,27 +214,21 @@ export class Frontend {
       return undefined;
     }
     const bytes = carried?.sql ?? Buffer.from(prepared.sql);
-    const send = (flight: Flight, batch: Batch): void => {
-      if (carried) this.#sendParse(carried);
-      this.#sendBind(buffer, start, end, bind, prepared, batch.statements[0] ?? EMPTY, flight);
-    };
     return this.#understood(bytes, { bind, types: prepared.paramTypes }, (candidate) => {
       this.#held = undefined;
+      const { revealed } = candidate;
+      const send = (flight: Flight, batch: Batch): void => {
+        if (carried) this.#sendParse(carried, revealed);
+        const frame = revealed && revealed.inParams.size > 0 ? bindMessage({ ...bind, params: revealed.params }) : buffer.subarray(start, end);
+        this.#sendBind(frame, bind, prepared, batch.statements[0] ?? EMPTY, flight);
+      };
       return admission.admit(candidate, send, (error) => this.#refuse(error, false));
     });
   }
 
-  #sendBind(
-    buffer: Buffer,
-    start: number,
-    end: number,
-    { portal: name, resultFormats }: BindMessage,
-    prepared: Prepared,
-    info: StatementInfo,
-    flight: Flight,
-  ): void {
+  #sendBind(frame: Buffer, { portal: name, resultFormats }: BindMessage, prepared: Prepared, info: StatementInfo, flight: Flight): void {
     const { answers, names, toServer } = this.#options;
-    toServer.range(buffer, start, end);
+    toServer.range(frame, 0, frame.length);
     this.#sent = true;
     this.executing = true;
     const proposal = names.portals.propose(name, { name, info, flight, prepared, resultFormats }, this.#segment);
@@ -343,8 +351,13 @@ export class Frontend {
   #copy(buffer: Buffer, start: number, end: number): Wait {
     const { answers, toServer } = this.#options;
     if (answers.copyIn) {
-      toServer.range(buffer, start, end);
-      if (buffer[start] !== FRONT.copyData) answers.copyIn = false;
+      const data = buffer[start] === FRONT.copyData;
+      if (!data) answers.copyIn = false;
+      this.#guard ??= new CopyGuard(this.#options.record.masking);
+      // Once it has failed, the rest of the data is dropped; the server says why.
+      if (this.#guard.failed) return undefined;
+      if (!data || this.#guard.passes(buffer, start + 5, end)) toServer.range(buffer, start, end);
+      else toServer.bytes(copyFail(COPY_REFUSED));
       return undefined;
     }
     // Data that nobody asked for is dropped, as the server does.

@@ -123,6 +123,26 @@ export function readRowDescription(buffer: Buffer, start: number, end: number): 
   return columns;
 }
 
+export function parseMessage(name: string, sql: string, paramTypes: readonly number[]): Buffer {
+  const writer = new FrameWriter().begin(FRONT.parse).text(name).text(sql).int16(paramTypes.length);
+  for (const type of paramTypes) writer.uint32(type);
+  return writer.end().take();
+}
+
+export function bindMessage(bind: BindMessage): Buffer {
+  const { paramFormats, params, portal, resultFormats, statement } = bind;
+  const writer = new FrameWriter().begin(FRONT.bind).text(portal).text(statement).int16(paramFormats.length);
+  for (const format of paramFormats) writer.int16(format);
+  writer.int16(params.length);
+  for (const param of params) {
+    if (param === null) writer.int32(-1);
+    else writer.int32(param.length).bytes(param);
+  }
+  writer.int16(resultFormats.length);
+  for (const format of resultFormats) writer.int16(format);
+  return writer.end().take();
+}
+
 export interface ParseMessage {
   readonly name: string;
   readonly sql: Buffer;

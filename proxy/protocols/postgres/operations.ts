@@ -12,7 +12,9 @@ import { type DryRunSession, dryRunOf, noDryRun } from './dryRun.ts';
 import type { Reading } from './flight.ts';
 import type { Ground } from './ground.ts';
 import { type BindMessage, formatOf } from './messages.ts';
-import { readable } from './types.ts';
+import { ordinalsAt, recordSql } from './sql/recorded.ts';
+import type { Revealed } from './tokens.ts';
+import { isTextLike, readable } from './types.ts';
 
 /** Most parameters that are shown, and longest text of one, in characters. The digest covers all of them. */
 const MAX_SHOWN_PARAMS = 2000;
@@ -34,10 +36,23 @@ export interface Bound {
   readonly types: readonly number[];
 }
 
-/** @param bytes the statement as it was sent */
-export function operationOf(ground: OperationGround, batch: Batch, sql: string, bytes: Uint8Array, reading: Reading, bound?: Bound): Operation {
+/**
+ * @param bytes the statement as the client sent it
+ * @param revealed what goes upstream for it, where it holds tokens
+ */
+export function operationOf(
+  ground: OperationGround,
+  batch: Batch,
+  sql: string,
+  bytes: Uint8Array,
+  reading: Reading,
+  bound?: Bound,
+  revealed?: Revealed,
+): Operation {
   const { connection, engine, identity, masking } = ground;
   const digested: (string | Uint8Array | null)[] = ['postgres', contextOf(connection, reading), bytes];
+  // The values, too: a token stands for one value, and what is approved is what will be done with it.
+  if (revealed) digested.push('revealed', revealed.sql, ...revealed.params);
   let params: readonly (string | null)[] = NO_PARAMS;
   if (bound && bound.bind.params.length > 0) {
     digested.push(bound.types.join(), bound.bind.paramFormats.join(), ...bound.bind.params);
@@ -45,7 +60,10 @@ export function operationOf(ground: OperationGround, batch: Batch, sql: string, 
   }
   const digest = engine.digest(digested);
   const { dryRuns } = ground;
-  const asked = dryRuns && batch.parts.some(changesRows) ? { sql, batch, reading, bound, digest } : undefined;
+  const asked =
+    dryRuns && batch.parts.some(changesRows)
+      ? { sql: revealed?.sql ?? sql, batch, reading, bound: revealed && bound ? sentFor(bound, revealed) : bound, digest }
+      : undefined;
   const off = dryRuns && asked && noDryRun(asked, dryRuns.session);
   return {
     id: engine.newId('op') as OperationId,
@@ -53,7 +71,10 @@ export function operationOf(ground: OperationGround, batch: Batch, sql: string, 
     parts: batch.parts,
     payload: sql,
     params,
-    recorded: { payload: scrubbed(batch.recorded, masking), ...(params.length > 0 && { params: recordedParams(params, batch, masking) }) },
+    recorded: {
+      payload: scrubbed(revealed ? recordedWithTokens(sql, batch, revealed) : batch.recorded, masking),
+      ...(params.length > 0 && { params: recordedParams(params, batch, masking, revealed) }),
+    },
     language: 'sql',
     ...(batch.shape !== undefined && { shape: batch.shape }),
     ...(identity.reason !== undefined && { reason: identity.reason }),
@@ -109,10 +130,31 @@ function shownParams({ bind, types }: Bound): readonly (string | null)[] {
   });
 }
 
-function recordedParams(params: readonly (string | null)[], batch: Batch, masking: SessionMasking): readonly (string | null)[] {
+/** What was bound, with the values of its tokens. */
+function sentFor({ bind, types }: Bound, { params }: Revealed): Bound {
+  return { bind: { ...bind, params }, types };
+}
+
+/** A token gives nothing away, and says more than that something stood there. */
+function recordedWithTokens(sql: string, batch: Batch, { literals }: Revealed): string {
+  const { maskedLiterals } = batch;
+  if (typeof maskedLiterals === 'string') return batch.recorded;
+  const tokens = new Set(ordinalsAt(sql, [...literals]) ?? []);
+  return recordSql(
+    sql,
+    maskedLiterals.filter((ordinal) => !tokens.has(ordinal)),
+  );
+}
+
+function recordedParams(params: readonly (string | null)[], batch: Batch, masking: SessionMasking, revealed?: Revealed): readonly (string | null)[] {
   return params.map((param, i) => {
-    if (param === null) return null;
+    if (param === null || revealed?.inParams.has(i)) return param;
     const sensitive = batch.reach === 'code' || batch.statements.some((s) => s.sensitiveParams.has(i + 1));
     return sensitive ? MASKED_PARAM : scrubbed(param, masking);
   });
+}
+
+/** Whether a parameter's bytes are text: in binary format, those of text types, and where the server chooses what may be one. */
+export function carriesText(format: number, typeOid: number): boolean {
+  return format === 0 || typeOid === 0 || isTextLike(typeOid);
 }

@@ -130,6 +130,8 @@ export class NamesInSession {
       else if (kind === 'temporary' && name) temporary.add(name);
     }
     for (const [name, prepared] of this.statements.confirmed) {
+      // What the server has holds values where the client wrote tokens.
+      if (prepared.sent !== undefined && this.#prepared.get(name) === prepared.sent) this.#prepared.set(name, prepared.sql);
       if (name !== '' && this.#prepared.get(name) !== prepared.sql) this.statements.delete(name);
     }
     for (const [name, sql] of this.#prepared) if (!this.statements.confirmed.has(name)) this.statements.set(name, { sql, paramTypes: [] });

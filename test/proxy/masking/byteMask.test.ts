@@ -2,9 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { MASK_KINDS } from '../../../contract/verdict.ts';
-import { createSessionMasking, MASK_ROOM } from '../../../proxy/masking/masking.ts';
+import { createSessionMasking, MASK_ROOM, TokenVault } from '../../../proxy/masking/masking.ts';
 
-const masking = () => createSessionMasking({ plan: { columns: new Map(), detectors: new Map(), otherwise: 'redact' }, hashKey: Buffer.alloc(32, 7) });
+const masking = () =>
+  createSessionMasking({
+    plan: { columns: new Map(), detectors: new Map(), otherwise: 'redact' },
+    hashKey: Buffer.alloc(32, 7),
+    vault: new TokenVault(Buffer.alloc(32, 8)),
+  });
 
 /** Values near every form that a partial mask knows, and anything else. */
 const value = fc.oneof(

@@ -136,6 +136,8 @@ export const REVEALING_FUNCTIONS: ReadonlyMap<string, string> = new Map([
   ['pg_stat_get_backend_activity', 'pg_stat_activity'],
   ['pg_prepared_statement', 'pg_prepared_statements'],
   ['pg_cursor', 'pg_cursors'],
+  // The statement as the server got it: with the values of tokens.
+  ['current_query', 'pg_stat_activity'],
   ['pg_mcv_list_items', 'pg_stats'],
   ['pg_show_all_file_settings', 'pg_file_settings'],
   ['pg_options_to_table', 'pg_user_mapping'],

@@ -6,12 +6,12 @@ import { describe } from './describe.ts';
 import { Budget } from './findings.ts';
 import type { StatementInfo } from './info.ts';
 import { normalise } from './lexer.ts';
-import { as, kindOf } from './nodes.ts';
+import { as, kindOf, walk } from './nodes.ts';
 import { loadParser, type ParsedStatement, type Parser } from './parser.ts';
 import { type MaskedLiterals, ordinalsAt, recordSql } from './recorded.ts';
 import { type Session, trackSettings } from './session.ts';
 
-export type { Control, CopyInfo, OutputColumn, StatementInfo } from './info.ts';
+export type { Control, CopyInfo, LiteralPlace, OutputColumn, StatementInfo } from './info.ts';
 export { normalise } from './lexer.ts';
 export { type MaskedLiterals, recordSql } from './recorded.ts';
 
@@ -101,6 +101,34 @@ export class SqlClassifier {
       misses,
     };
   }
+
+  /** The text of every string literal, decoded, and every mention of a parameter; undefined for what cannot be parsed. */
+  constants(sql: string): Constants | undefined {
+    const parsed = this.#parser.parse(sql);
+    if (!parsed.ok) return undefined;
+    const strings: { location: number; text: string }[] = [];
+    const params: { location: number; number: number }[] = [];
+    walk(
+      parsed.statements.map(({ node }) => node),
+      (kind, body) => {
+        if (kind === 'A_Const') {
+          const { location = 0, sval } = body as { readonly location?: number; readonly sval?: { readonly sval?: string } };
+          if (sval) strings.push({ location, text: sval.sval ?? '' });
+        } else if (kind === 'ParamRef') {
+          const { location = 0, number = 0 } = body as { readonly location?: number; readonly number?: number };
+          params.push({ location, number });
+        }
+        return true;
+      },
+    );
+    return { strings, params };
+  }
+}
+
+/** Places are byte offsets. */
+export interface Constants {
+  readonly strings: readonly { readonly location: number; readonly text: string }[];
+  readonly params: readonly { readonly location: number; readonly number: number }[];
 }
 
 const REASONS = {

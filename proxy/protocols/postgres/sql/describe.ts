@@ -49,7 +49,11 @@ interface Parts {
   creates?: StatementInfo['creates'];
   session: boolean;
   notes: string[];
+  /** Its literals stay where they are: in no view, cursor or prepared statement, whose text others can read. */
+  takesTokens?: boolean;
 }
+
+const PLAIN: ReadonlySet<string> = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt', 'MergeStmt']);
 
 export function describe(ground: Ground, node: Node): Described {
   const found = new Findings();
@@ -68,6 +72,7 @@ export function describe(ground: Ground, node: Node): Described {
       found.unresolved('names, after the search path changed in the same text');
     }
     go(ground, context, node, parts);
+    parts.takesTokens = PLAIN.has(kindOf(node)) && parts.creates === undefined;
   } catch (cause) {
     if (!(cause instanceof TooComplex) && !(cause instanceof RangeError)) throw cause;
     found.unresolved('it is too complex');
@@ -100,6 +105,8 @@ function finish(ground: Ground, found: Findings, parts: Parts): Described {
       touchesSensitive,
       changesSession: found.changesSession,
       flows: found.flows,
+      ...(parts.takesTokens && found.places.length > 0 && { places: found.places }),
+      ...(found.writes.size > 0 && { writes: found.writes }),
       ...(parts.copy && { copy: parts.copy }),
       ...(parts.control && { control: parts.control }),
       ...(parts.creates && { creates: parts.creates }),
@@ -318,6 +325,7 @@ function adopt(found: Findings, info: StatementInfo): void {
   for (const { kind, name } of facts.targets) found.target(kind, name);
   for (const label of facts.sensitive) found.touched.add(label);
   for (const label of facts.sql?.predicates ?? []) found.predicates.add(label);
+  if ((facts.sql?.predicates.length ?? 0) > 0 && facts.sql?.equality !== true) found.onlyEquality = false;
   for (const label of facts.sql?.written ?? []) found.written.add(label);
   for (const name of facts.sql?.functions ?? []) found.functions.add(name);
   for (const label of facts.sql?.returned ?? []) found.returned.add(label);

@@ -4,6 +4,7 @@ import { COMPARES, TEXT_TYPES } from './builtins.ts';
 import { callValue, effectsOf } from './calls.ts';
 import type { Routine } from './catalog.ts';
 import { as, isEmpty, kindOf, plainTypeName, qualified, strings } from './nodes.ts';
+import { isEquality } from './places.ts';
 import { analyseQuery } from './query.ts';
 import { type Context, findColumn, findItem, inItem, opaque, rowOf, type Scope } from './scope.ts';
 import { CLEAN, computed, isTainted, oneOf, plain, type Value } from './value.ts';
@@ -173,7 +174,8 @@ function met(context: Context, values: readonly Value[]): Value {
 function decided(context: Context, values: readonly Value[]): Value {
   for (const value of values) context.found.predicate(value);
   const { taints, keeps } = met(context, values);
-  return { taints, keeps, sources: [] };
+  const equality = taints.length > 0 && values.every((value) => !isTainted(value) || value.equality);
+  return { taints, keeps, sources: [], ...(equality && { equality: true }) };
 }
 
 /** Compared with each other, and one of them comes out. */
@@ -276,7 +278,9 @@ function isNoCast(value: Value, type: string): boolean {
 }
 
 function operatorValue(context: Context, expr: A_Expr, scope: Scope): Value {
-  const values = [...valuesOf(context, expr.lexpr ? [expr.lexpr] : [], scope), ...listValues(context, expr.rexpr, scope)];
+  const left = valuesOf(context, expr.lexpr ? [expr.lexpr] : [], scope);
+  const right = listValues(context, expr.rexpr, scope);
+  const values = [...left, ...right];
   const [schema, name] = qualified(expr.name);
   let result = computed(values);
   const routines = operatorRoutines(context, schema, name);
@@ -285,6 +289,12 @@ function operatorValue(context: Context, expr: A_Expr, scope: Scope): Value {
   const compares = (expr.kind !== 'AEXPR_OP' && expr.kind !== 'AEXPR_NULLIF') || COMPARES.test(name) || routines.length > 0;
   if (expr.kind === 'AEXPR_NULLIF') return both(context, values);
   if (!compares) return result;
+  const [asked] = left;
+  if (name === '=' && routines.length === 0 && asked && isEquality(context, expr, asked, right)) {
+    const { taints } = result;
+    context.found.predicate({ taints, keeps: false, sources: [], equality: true });
+    return { taints, keeps: false, sources: [], equality: true };
+  }
   for (const value of values) context.found.predicate(value);
   // A comparison's result is no literal of the statement's any more.
   return { taints: result.taints, keeps: result.keeps, sources: [] };

@@ -40,6 +40,7 @@ export function factsOf(found: Findings, wording: Wording): Facts {
       returned: labels(wording.returned),
       predicates: labels(found.predicates),
       written: labels(found.written),
+      ...(found.predicates.size > 0 && found.onlyEquality && { equality: true }),
       session: wording.session,
     },
   };

@@ -1,6 +1,7 @@
 /** What is gathered while one statement is walked, and turned into `Facts` at its end. */
 import { type Effect, effectRank } from '../../../../contract/facts.ts';
 import type { Relation, Routine } from './catalog.ts';
+import type { LiteralPlace } from './info.ts';
 import { isTainted, type Taint, type Value } from './value.ts';
 
 /** Nodes that are looked at for one text, views and functions included: a bound on time, not on what people write. */
@@ -48,6 +49,12 @@ export class Findings {
   /** Byte offsets of literals that are compared with, or given to, a sensitive column. */
   readonly literals = new Set<number>();
   readonly params = new Map<number, string>();
+  /** Literals and parameters that are nothing but a sensitive column's value. */
+  readonly places: LiteralPlace[] = [];
+  /** Literals and parameters that go into any column. */
+  readonly writes = new Set<number>();
+  /** Every use in `predicates` is an equality with literals and parameters. */
+  onlyEquality = true;
   /** A value reached a sensitive column by a way that was not followed: every literal is masked in the record. */
   allLiterals = false;
   /** The facts depend on a literal's value, so the statement has no shape. */
@@ -94,6 +101,7 @@ export class Findings {
 
   /** The value decides which rows there are, or their order. */
   predicate(value: Value): void {
+    if (value.taints.length > 0 && !value.equality) this.onlyEquality = false;
     for (const taint of value.taints) {
       this.touched.add(taint.label);
       this.predicates.add(taint.label);
@@ -123,6 +131,7 @@ export class Findings {
     for (const name of inner.functions) this.functions.add(name);
     for (const label of inner.touched) this.touched.add(label);
     for (const label of inner.predicates) this.predicates.add(label);
+    this.onlyEquality &&= inner.onlyEquality;
     for (const label of inner.written) this.written.add(label);
     for (const note of inner.notes) this.notes.add(note);
     for (const miss of inner.misses) this.misses.add(miss);

@@ -65,6 +65,18 @@ export type Control =
   | { readonly kind: 'close'; readonly name: string | undefined }
   | { readonly kind: 'listen'; readonly channel: string };
 
+/** A literal or parameter that is nothing but a value of a sensitive column. */
+export interface LiteralPlace {
+  /** Byte offset of the literal, or of this mention of the parameter. */
+  readonly location: number;
+  readonly param?: number;
+  readonly use: 'compare' | 'write';
+  /** `customers.email`. */
+  readonly label: string;
+  /** What the column is read through. */
+  readonly mask: MaskKind;
+}
+
 export interface StatementInfo {
   readonly facts: Facts;
   readonly outputs: Outputs;
@@ -78,6 +90,10 @@ export interface StatementInfo {
   readonly control?: Control;
   /** A relation that will be there afterwards; `temporary` ones go into `SqlSettings.temporary`. */
   readonly creates?: { readonly name: string; readonly temporary: boolean; readonly columns: readonly TemporaryColumn[] | 'opaque' };
+  /** Where tokens may stand. Absent where they may nowhere. */
+  readonly places?: readonly LiteralPlace[];
+  /** Literals (byte offset) and parameters (negative number) that go into some column. */
+  readonly writes?: ReadonlySet<number>;
   /** Sensitive data moved into other columns, which should be in the plan from then on. */
   readonly flows: readonly Flow[];
 }

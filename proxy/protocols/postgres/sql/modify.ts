@@ -5,6 +5,7 @@ import { predicate, valueOf, valuesWithin } from './expression.ts';
 import { relationName } from './findings.ts';
 import { fromItems, relationItem } from './from.ts';
 import { as } from './nodes.ts';
+import { writtenAs } from './places.ts';
 import { analyseQuery, type Query, settleCte, targetColumns, withCtes } from './query.ts';
 import { analyseRules } from './rules.ts';
 import { type Context, type Item, opaque, type Scope } from './scope.ts';
@@ -41,6 +42,7 @@ function taintsOf(context: Context, relation: Relation | undefined, item: Item, 
 function write(context: Context, item: Item, column: string, value: Value | undefined): void {
   const { found } = context;
   const taints = taintsOf(context, item.relation, item, column);
+  for (const source of value?.sources ?? []) found.writes.add(source);
   for (const { label } of taints) {
     found.written.add(label);
     found.touched.add(label);
@@ -52,6 +54,11 @@ function write(context: Context, item: Item, column: string, value: Value | unde
   const table = item.relation ? `${item.relation.schema}.${item.relation.name}` : `pg_temp.${item.name}`;
   if (value.taints.some(({ label }) => !taints.some((t) => t.label === label))) found.flows.push({ table, column, taints: settled(value) });
   for (const { label } of value.taints) if (!taints.some((t) => t.label === label)) found.notes.add(`copies ${label} into ${into}`.slice(0, 300));
+}
+
+/** A literal that a column takes unchanged. */
+function asItStands(context: Context, item: Item, column: string | undefined, node: Node | undefined): void {
+  if (column !== undefined) writtenAs(context, node, taintsOf(context, item.relation, item, column));
 }
 
 function changed(context: Context, item: Item, event: 'insert' | 'update' | 'delete'): void {
@@ -79,6 +86,13 @@ export function insert(context: Context, stmt: InsertStmt, outer: Scope): Change
   columns.slice(0, named.length > 0 ? undefined : given).forEach((column, i) => {
     write(context, item, column, rows.open ? opaque(context) : rows.columns[i]?.value);
   });
+
+  const targets = (stmt.cols ?? []).map((node) => as(node, 'ResTarget'));
+  for (const row of select?.valuesLists ?? []) {
+    (as(row, 'List')?.items ?? []).forEach((node, i) => {
+      if (!targets[i]?.indirection?.length) asItStands(context, item, columns[i], node);
+    });
+  }
 
   const conflict = stmt.onConflictClause;
   if (conflict) {
@@ -156,6 +170,7 @@ export function merge(context: Context, stmt: MergeStmt, outer: Scope): Change {
         const column = columns[i];
         const given = valueOf(context, value, inner);
         if (column !== undefined) write(context, item, column, given);
+        if (!as(when.targetList?.[i], 'ResTarget')?.indirection?.length) asItStands(context, item, column, value);
       });
     }
   }
@@ -177,6 +192,7 @@ function setColumns(context: Context, item: Item, targets: readonly Node[] | und
     const several = as(column.val, 'MultiAssignRef');
     const value = several ? assigned(context, several.source, (several.colno ?? 1) - 1, scope) : valueOf(context, column.val, scope);
     write(context, item, column.name ?? '', value);
+    if (!column.indirection?.length) asItStands(context, item, column.name, column.val);
   }
   return targets?.length ?? 0;
 }

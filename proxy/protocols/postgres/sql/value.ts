@@ -23,6 +23,8 @@ export interface Value {
   readonly origin?: Origin;
   /** Fields, where the value is a row whose shape is known. */
   readonly row?: readonly Column[];
+  /** It says whether a column equals a literal, and nothing else. */
+  readonly equality?: true;
   /** Literals (byte offset) and parameters (negative number) whose value this is. */
   readonly sources: readonly number[];
 }

@@ -4,13 +4,14 @@ import { array, asyncProperty, assert as check, constantFrom, oneof, string } fr
 import type { Client } from 'pg';
 import { maskSql } from '../../../../proxy/credential/postgresRole/maskSql.ts';
 import { MaskForms } from '../../../../proxy/masking/forms.ts';
+import { TokenVault } from '../../../../proxy/masking/vault.ts';
 import { testDatabase } from '../../../support/postgres.ts';
 
 const GROUND = { utf8: true, keys: undefined };
 
 describe('masks that the server computes', { timeout: 60_000 }, () => {
   let client: Client;
-  const forms = new MaskForms(Buffer.alloc(32));
+  const forms = new MaskForms(Buffer.alloc(32), new TokenVault(), '');
   const column = { value: '$1::text', type: 'text', sqlType: 'text', name: 'v' } as const;
   before(async () => {
     const db = await testDatabase();

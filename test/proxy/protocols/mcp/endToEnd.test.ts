@@ -78,7 +78,7 @@ for (const modern of [false, true]) {
       const result = await call(client, 'query', 'select id, email, ssn, card from customers where id = $1', { params: [1] });
       const { rows } = result.structuredContent as { rows: string[][] };
       assert.deepEqual(rows[0]?.slice(0, 3), ['1', 'c•••@secret.example', '‹redacted›']);
-      assert.match(rows[0]?.[3] ?? '', /^‹card·\d+›$/);
+      assert.match(rows[0]?.[3] ?? '', /^‹card·\d+·[a-z]{5}›$/);
       assert.doesNotMatch(JSON.stringify(result), CANARY);
     });
 

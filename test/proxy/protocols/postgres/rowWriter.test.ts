@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
-import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
+import { createSessionMasking, TokenVault } from '../../../../proxy/masking/masking.ts';
 import { type Action, replace } from '../../../../proxy/protocols/postgres/columnMask.ts';
 import { FrameWriter } from '../../../../proxy/protocols/postgres/frames.ts';
 import { RowWriter } from '../../../../proxy/protocols/postgres/rowWriter.ts';
 
-const masking = () => createSessionMasking({ plan: { columns: new Map(), detectors: new Map(), otherwise: 'redact' }, hashKey: Buffer.alloc(32, 7) });
+const masking = () =>
+  createSessionMasking({
+    plan: { columns: new Map(), detectors: new Map(), otherwise: 'redact' },
+    hashKey: Buffer.alloc(32, 7),
+    vault: new TokenVault(Buffer.alloc(32, 8)),
+  });
 
 type Row = readonly (string | null)[];
 

@@ -27,7 +27,9 @@ suite('a PostgreSQL connection with its default policy', TIMEOUT, () => {
   it('masks plain columns in the simple and in the extended protocol', async () => {
     const simple = await client.query('SELECT id, email, ssn, card, name FROM customers WHERE id = 3');
     const extended = await client.query('SELECT id, email, ssn, card, name FROM customers WHERE id = $1', [3]);
-    assert.deepEqual(simple.rows, [{ id: 3, email: 'c•••@secret.example', ssn: '‹redacted›', card: '‹card·1›', name: 'Name 3' }]);
+    const { card } = (simple.rows as { card: string }[])[0] ?? { card: '' };
+    assert.match(card, /^‹card·1·[a-z]{5}›$/);
+    assert.deepEqual(simple.rows, [{ id: 3, email: 'c•••@secret.example', ssn: '‹redacted›', card, name: 'Name 3' }]);
     assert.deepEqual(extended.rows, simple.rows);
   });
 

@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import type { Client } from 'pg';
 import { Facts } from '../../../../../contract/facts.ts';
 import type { Catalog } from '../../../../../proxy/protocols/postgres/sql/catalog.ts';
-import { normalise, SqlClassifier } from '../../../../../proxy/protocols/postgres/sql/classifier.ts';
+import { normalise, SqlClassifier, type StatementInfo } from '../../../../../proxy/protocols/postgres/sql/classifier.ts';
 import { askServer, disagreement, READ_ONLY_VIOLATION } from './against.ts';
 import { query } from './generate.ts';
 import { PLAN, SETTINGS, startTestServer, type TestServer } from './server.ts';
@@ -78,7 +78,12 @@ describe('classifying any text', () => {
         if (other !== sql) compared++;
         const second = classifier.classify(other, catalog, PLAN, SETTINGS);
         assert.deepEqual(second.parts, first.parts, other);
-        assert.deepEqual(second.statements, first.statements, other);
+        const anywhere = ({ places, writes, ...rest }: StatementInfo) => ({
+          ...rest,
+          places: places?.map(({ label, mask, param, use }) => ({ label, mask, param, use })),
+          writes: writes?.size,
+        });
+        assert.deepEqual(second.statements.map(anywhere), first.statements.map(anywhere), other);
         assert.deepEqual(second.maskedLiterals, first.maskedLiterals, other);
       }),
       { numRuns: 600 },

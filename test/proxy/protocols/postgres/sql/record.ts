@@ -14,6 +14,8 @@ export interface CorpusStatement {
   readonly functions?: readonly string[];
   readonly returned?: readonly string[];
   readonly predicates?: readonly string[];
+  /** Every use of a sensitive column in a condition is an equality. */
+  readonly equality?: true;
   readonly written?: readonly string[];
   readonly params?: Readonly<Record<string, string>>;
   readonly control?: string;
@@ -59,6 +61,7 @@ function statement(info: StatementInfo): CorpusStatement {
     functions: some(facts.sql?.functions),
     returned: some(facts.sql?.returned),
     predicates: some(facts.sql?.predicates),
+    equality: facts.sql?.equality || undefined,
     written: some(facts.sql?.written),
     params: info.sensitiveParams.size > 0 ? Object.fromEntries(info.sensitiveParams) : undefined,
     control: info.control?.kind,
