@@ -28,7 +28,7 @@ function time(at: number): Buffer {
 }
 
 /** @returns certificate and key in PEM, for `localhost`, 127.0.0.1 and ::1 */
-function selfSigned(now: number): { readonly cert: string; readonly key: string } {
+export function selfSigned(now: number): { readonly cert: string; readonly key: string } {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = sequence(der(0x31, sequence(COMMON_NAME, der(0x0c, Buffer.from('countersign on this machine')))));
   const names = sequence(

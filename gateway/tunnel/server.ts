@@ -1,0 +1,315 @@
+/**
+ * The gateway's end of the tunnel: accepts WebSockets from proxies, keeps a link for each, lets it be resumed for a while,
+ * and cuts it when its token runs out or is taken back. What is done with a stream is decided elsewhere.
+ */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocket, WebSocketServer } from 'ws';
+import { personLabel } from '../../contract/actor.ts';
+import { Problem } from '../../contract/problem.ts';
+import { MAX_MESSAGE_BYTES, type OfferedConnection, RESUME_MS, StreamOpening, ToGateway, TUNNEL_PATH, TUNNEL_PROTOCOL } from '../../contract/tunnel.ts';
+import type { Clock, Log } from '../../proxy/pipeline/engine.ts';
+import { Carrier, readControl, sayOn } from '../../proxy/uplink/carrier.ts';
+import { TunnelViolation } from '../../proxy/uplink/frames.ts';
+import type { MuxStream } from '../../proxy/uplink/muxStream.ts';
+import { samePrincipal, type TunnelPrincipal } from './principal.ts';
+
+/** How long a client may take to say hello, in milliseconds. */
+const HELLO_MS = 10_000;
+/** Links of one person, and of all, at once. */
+const MAX_LINKS_EACH = 50;
+const MAX_LINKS = 10_000;
+/** A token may be late by this much, for clocks that differ, in milliseconds. */
+const LEEWAY_MS = 2_000;
+const MAX_TIMER_MS = 24 * 3_600_000;
+const BEARER = /^Bearer ([A-Za-z0-9._~+/-]{1,16384}=*)$/i;
+
+const EXPIRED = { code: 'token-expired', sentence: 'Your sign-in to the gateway has expired. Sign in again, then connect again.' } as const;
+
+export interface TunnelOptions {
+  /** @throws Problem whose sentence says why the token is not good */
+  readonly authenticate: (token: string) => Promise<TunnelPrincipal>;
+  /** What this person is offered now. */
+  readonly offered: (principal: TunnelPrincipal) => readonly OfferedConnection[];
+  readonly onStream: (link: TunnelLink, opening: StreamOpening, stream: MuxStream) => void;
+  /** An edge is there, or (`undefined`) gone. */
+  readonly onEdge?: (name: string, link: TunnelLink | undefined) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Shorter ones are for tests. */
+  readonly resumeMs?: number;
+}
+
+export interface TunnelLink {
+  /** Changes when the token is renewed: groups may be others. */
+  readonly principal: TunnelPrincipal;
+  /** Opens a stream to the other side; only an edge accepts one. */
+  open(opening: StreamOpening): MuxStream;
+}
+
+interface Live extends TunnelLink {
+  principal: TunnelPrincipal;
+  readonly id: string;
+  readonly secret: string;
+  readonly carrier: Carrier;
+  expiry: NodeJS.Timeout | undefined;
+  giveUp: NodeJS.Timeout | undefined;
+}
+
+export class TunnelServer {
+  readonly #options: TunnelOptions;
+  readonly #links = new Map<string, Live>();
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_MESSAGE_BYTES,
+    perMessageDeflate: false,
+    clientTracking: false,
+    skipUTF8Validation: true,
+  });
+  #draining: string | undefined;
+
+  constructor(options: TunnelOptions) {
+    this.#options = options;
+  }
+
+  /** Links that are open now. */
+  get size(): number {
+    return this.#links.size;
+  }
+
+  /** Streams in all links. */
+  get streams(): number {
+    let streams = 0;
+    for (const { carrier } of this.#links.values()) streams += carrier.mux.size;
+    return streams;
+  }
+
+  /** Takes over an upgrade of the HTTPS server. False where the path is not the tunnel's. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    if (request.url !== TUNNEL_PATH) return false;
+    socket.on('error', () => socket.destroy());
+    this.#admit(request).then(
+      (principal) => {
+        if (socket.destroyed) return;
+        this.#server.handleUpgrade(request, socket, head, (websocket) => this.#greet(websocket, principal));
+      },
+      (cause: unknown) => {
+        const problem = cause instanceof Refused ? cause : new Refused(503, 'The gateway could not check who you are. Try again in a moment.');
+        if (!(cause instanceof Refused)) this.#options.log.error('tunnel.not-admitted', { cause });
+        refuse(socket, problem);
+      },
+    );
+    return true;
+  }
+
+  /** Cuts every link of whom it is true, with a sentence: a token was revoked, a person locked out. */
+  cut(whose: (principal: TunnelPrincipal) => boolean, code: string, sentence: string): number {
+    let cut = 0;
+    for (const link of this.#links.values()) {
+      if (!whose(link.principal)) continue;
+      this.#end(link, code, sentence);
+      cut++;
+    }
+    return cut;
+  }
+
+  /** Policy, or the state of a connection, has changed: everyone is told what they have now. */
+  offersChanged(): void {
+    for (const link of this.#links.values()) this.#offer(link);
+  }
+
+  /** Asks everyone to go elsewhere. Resolves when they have, or the time is over. */
+  async drain(sentence: string, graceMs: number): Promise<void> {
+    this.#draining = sentence;
+    for (const { carrier } of this.#links.values()) carrier.say({ type: 'drain', sentence, graceMs });
+    const until = performance.now() + graceMs;
+    while (this.#links.size > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
+  }
+
+  stop(sentence: string): void {
+    this.#draining ??= sentence;
+    this.cut(() => true, 'draining', sentence);
+    this.#server.close();
+  }
+
+  async #admit(request: IncomingMessage): Promise<TunnelPrincipal> {
+    if (this.#draining !== undefined) throw new Refused(503, this.#draining);
+    // No page in a browser has business here; and a browser always says where a WebSocket comes from.
+    if (request.headers.origin !== undefined) throw new Refused(403, 'Web pages may not open a tunnel.');
+    if (request.headers['sec-websocket-protocol'] !== TUNNEL_PROTOCOL)
+      throw new Refused(400, 'This gateway speaks another version of the tunnel. Update Countersign.');
+    if (this.#links.size >= MAX_LINKS) throw new Refused(503, 'The gateway serves as many tunnels as it can. Try again in a moment.');
+    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    if (token === undefined) throw new Refused(401, 'You are not signed in to the gateway. Sign in, then connect again.');
+    const principal = await this.#authenticate(token);
+    const mine = [...this.#links.values()].filter((link) => samePrincipal(link.principal, principal)).length;
+    if (mine >= MAX_LINKS_EACH) throw new Refused(429, `You have ${mine} tunnels to this gateway already. Close some editors, then try again.`);
+    return principal;
+  }
+
+  async #authenticate(token: string): Promise<TunnelPrincipal> {
+    let principal: TunnelPrincipal;
+    try {
+      principal = await this.#options.authenticate(token);
+    } catch (cause) {
+      // A store or a provider that is away is not the person's fault, and passes.
+      if (cause instanceof Problem && /^(store|idp|provider)-/.test(cause.code)) throw new Refused(503, cause.message);
+      if (cause instanceof Problem) throw new Refused(401, cause.message);
+      throw cause;
+    }
+    if (principal.expiresAt + LEEWAY_MS <= this.#options.clock.now()) throw new Refused(401, EXPIRED.sentence);
+    return principal;
+  }
+
+  #greet(socket: WebSocket, principal: TunnelPrincipal): void {
+    socket.on('error', () => socket.terminate());
+    const late = setTimeout(() => socket.terminate(), HELLO_MS);
+    socket.once('close', () => clearTimeout(late));
+    socket.once('message', (data: Buffer) => {
+      clearTimeout(late);
+      try {
+        const hello = ToGateway.parse(readControl(data));
+        if (hello.type !== 'hello') throw new TunnelViolation('no hello');
+        if ((hello.edge ?? undefined) !== principal.edge) {
+          sayOn(socket, {
+            type: 'bye',
+            code: 'refused',
+            sentence: principal.edge === undefined ? 'This sign-in is not an edge’s.' : `This sign-in is for the edge ${principal.edge} alone.`,
+          });
+          return socket.close();
+        }
+        const known = hello.resume && this.#resumable(hello.resume, principal);
+        const link = known ?? this.#newLink(principal);
+        const { carrier, id, secret } = link;
+        clearTimeout(link.giveUp);
+        link.giveUp = undefined;
+        sayOn(socket, {
+          type: 'welcome',
+          link: { id, secret, received: carrier.received },
+          resumed: known !== undefined,
+          person: personLabel(principal.person).slice(0, 600),
+          expiresAt: principal.expiresAt,
+        });
+        this.#holds(link, principal);
+        carrier.bind(socket, known ? (hello.resume?.received ?? 0) : 0);
+        if (carrier.closed) return undefined;
+        this.#offer(link);
+        if (!known && principal.edge !== undefined) this.#options.onEdge?.(principal.edge, link);
+        this.#options.log.info('tunnel.opened', { person: principal.person.subject, link: id, resumed: known !== undefined });
+      } catch (cause) {
+        this.#options.log.info('tunnel.not-greeted', { cause });
+        socket.close(1002);
+      }
+      return undefined;
+    });
+  }
+
+  /** A link is resumed by whoever holds its secret *and* a token of the same person. */
+  #resumable(place: { readonly id: string; readonly secret: string }, principal: TunnelPrincipal): Live | undefined {
+    const link = this.#links.get(place.id);
+    if (!link || !samePrincipal(link.principal, principal)) return undefined;
+    const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+    return timingSafeEqual(digest(link.secret), digest(place.secret)) ? link : undefined;
+  }
+
+  #newLink(principal: TunnelPrincipal): Live {
+    const { clock, log, onStream } = this.#options;
+    const id = randomBytes(12).toString('base64url');
+    const carrier: Carrier = new Carrier({
+      role: 'server',
+      now: () => clock.now(),
+      log,
+      onStream: (opening, stream) => onStream(link, readOpening(opening), stream),
+      onControl: (said) => this.#heard(link, said),
+      onDetached: () => {
+        link.giveUp = setTimeout(() => this.#end(link, 'lost', 'The connection to the proxy was lost.'), this.#options.resumeMs ?? RESUME_MS);
+        link.giveUp.unref();
+      },
+      onBroken: () => this.#forget(link),
+    });
+    const link: Live = {
+      principal,
+      id,
+      secret: randomBytes(32).toString('base64url'),
+      carrier,
+      expiry: undefined,
+      giveUp: undefined,
+      open: (opening) => carrier.mux.open(opening),
+    };
+    this.#links.set(id, link);
+    return link;
+  }
+
+  #heard(link: Live, said: unknown): void {
+    const parsed = ToGateway.safeParse(said);
+    if (!parsed.success || parsed.data.type === 'hello') throw new TunnelViolation('a control message that is none');
+    if (parsed.data.type === 'bye') return this.#end(link, 'closed', parsed.data.sentence);
+    this.#authenticate(parsed.data.token).then(
+      (principal) => {
+        if (link.carrier.closed) return;
+        if (!samePrincipal(link.principal, principal)) return this.#end(link, 'revoked', 'Another person signed in. Connect again.');
+        link.carrier.say({ type: 'token', expiresAt: principal.expiresAt });
+        this.#holds(link, principal);
+        this.#offer(link);
+      },
+      // The token before it still holds, until it expires.
+      (cause: unknown) => this.#options.log.info('tunnel.token-refused', { link: link.id, cause }),
+    );
+  }
+
+  /** The link lives as long as this token. */
+  #holds(link: Live, principal: TunnelPrincipal): void {
+    link.principal = principal;
+    clearTimeout(link.expiry);
+    const left = principal.expiresAt + LEEWAY_MS - this.#options.clock.now();
+    link.expiry = setTimeout(
+      () => {
+        if (left > MAX_TIMER_MS) this.#holds(link, principal);
+        else this.#end(link, EXPIRED.code, EXPIRED.sentence);
+      },
+      Math.max(0, Math.min(left, MAX_TIMER_MS)),
+    );
+    link.expiry.unref();
+  }
+
+  #offer(link: Live): void {
+    if (link.principal.edge === undefined) link.carrier.say({ type: 'connections', connections: this.#options.offered(link.principal) });
+  }
+
+  #end(link: Live, code: string, sentence: string): void {
+    link.carrier.say({ type: 'bye', code, sentence });
+    link.carrier.close(code, sentence);
+    this.#forget(link);
+  }
+
+  #forget(link: Live): void {
+    clearTimeout(link.expiry);
+    clearTimeout(link.giveUp);
+    if (!this.#links.delete(link.id)) return;
+    if (link.principal.edge !== undefined) this.#options.onEdge?.(link.principal.edge, undefined);
+    this.#options.log.info('tunnel.closed', { person: link.principal.person.subject, link: link.id });
+  }
+}
+
+class Refused extends Error {
+  readonly status: number;
+
+  constructor(status: number, sentence: string) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+function refuse(socket: Duplex, { status, message }: Refused): void {
+  const body = JSON.stringify({ error: message });
+  socket.end(`HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+}
+
+function readOpening(payload: Buffer): StreamOpening {
+  try {
+    return StreamOpening.parse(JSON.parse(payload.toString()));
+  } catch {
+    throw new TunnelViolation('an opening that is none');
+  }
+}
