@@ -19,6 +19,8 @@ const common = { bundle: true, minifyWhitespace: true, minifySyntax: true, legal
 // Sources are ES modules; what they ask of `import.meta.url` a CommonJS bundle answers from its own file name.
 const node = {
   ...common,
+  // Its CommonJS build asks for its files in a way that cannot be bundled.
+  alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
   platform: 'node',
   format: 'cjs',
   target: 'node22',
@@ -36,10 +38,21 @@ const gatewayApart = {
 };
 
 const bundles = [
-  { ...node, entryPoints: { extension: 'extension/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' }, external: ['vscode'] },
   {
     ...node,
-    entryPoints: { proxy: 'proxy/main.ts', indexThread: 'proxy/recording/indexThread.ts', ...(existsSync('cli/main.ts') && { countersign: 'cli/main.ts' }) },
+    entryPoints: { extension: 'extension/main.ts', uninstall: 'extension/uninstall.ts' },
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    external: ['vscode'],
+  },
+  {
+    ...node,
+    entryPoints: {
+      proxy: 'proxy/main.ts',
+      bridge: 'proxy/bridge.ts',
+      indexThread: 'proxy/recording/indexThread.ts',
+      ...(existsSync('cli/main.ts') && { countersign: 'cli/main.ts' }),
+    },
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     external: ['pg-native'],

@@ -41,6 +41,8 @@ export const ProxyFile = z.object({
   controlVersion: z.number().int(),
   /** Path of the control socket, or name of the pipe on Windows. */
   socket: z.string().min(1).max(1000),
+  /** The same for the socket where agents' bridges ask for a login. Nothing can be approved there. */
+  agents: z.string().min(1).max(1000).optional(),
   /** Epoch milliseconds. */
   startedAt: z.number(),
 });

@@ -11,6 +11,11 @@ export const COMMANDS = {
   enterSecret: 'countersign.connections.enterSecret',
   forgetSecret: 'countersign.connections.forgetSecret',
   importSecrets: 'countersign.secrets.importFile',
+  protectServer: 'countersign.mcp.protect',
+  protectAll: 'countersign.mcp.protectAll',
+  undoProtection: 'countersign.mcp.undo',
+  undoAllProtection: 'countersign.mcp.undoAll',
+  openConfig: 'countersign.mcp.openConfiguration',
   openPolicy: 'countersign.policy.open',
   start: 'countersign.proxy.start',
   stop: 'countersign.proxy.stop',
@@ -53,7 +58,17 @@ export const SETTINGS = {
 } as const;
 
 /** `contextValue` of tree items. */
-export const ITEM = { operation: 'operation', connection: 'connection', needsSecret: 'connection.needsSecret' } as const;
+export const ITEM = {
+  operation: 'operation',
+  connection: 'connection',
+  needsSecret: 'connection.needsSecret',
+  /** Added to a connection's where an agent's configuration was rewritten for it. */
+  rewritten: '+rewritten',
+  protectedGroup: 'group.protected',
+  unprotectedGroup: 'group.unprotected',
+  unprotected: 'mcp.unprotected',
+  unclear: 'mcp.unclear',
+} as const;
 
 /** Keys in the editor's secret storage. */
 export const SECRET_KEYS = { start: 'countersign.start', power: 'countersign.power', stored: 'countersign.secret.' } as const;

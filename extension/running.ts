@@ -11,6 +11,8 @@ import { ConnectionsTree } from './connections/tree.ts';
 import { Disposables } from './disposables.ts';
 import { type DoctorDeps, DoctorPage } from './doctor/doctor.ts';
 import { VIEWS } from './ids.ts';
+import { Offers } from './mcpServers/offers.ts';
+import { McpServers } from './mcpServers/servers.ts';
 import type { Model } from './model.ts';
 import { PolicyFiles } from './policy/policyFiles.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
@@ -35,6 +37,7 @@ export interface Running extends Base {
   readonly operations: OperationPanels;
   readonly secrets: SecretStore;
   readonly access: Access;
+  readonly servers: McpServers;
   readonly doctorPage: DoctorPage;
   readonly doctor: DoctorDeps;
 }
@@ -47,8 +50,12 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   owner.add(new Notices(model, approvals));
   const sessions = owner.add(new SessionsTree(link, model, log));
   const operations = owner.add(new OperationPanels(context.extensionUri, link, model, log, sessions.onDidRecord));
-  owner.add(new ConnectionsTree(model, approvals));
+  const servers = owner.add(new McpServers(context, model, secrets, log));
+  owner.add(new ConnectionsTree(model, approvals, servers));
+  owner.add(new Offers(servers, link, context.globalState));
   const access = owner.add(new Access(link, model, log));
+  // What a file of this editor's own names already is not offered a second time.
+  owner.add(servers.onDidChange(() => access.leaveOut(servers.connectionsIn(/cursor/i.test(vscode.env.appName) ? 'cursor' : 'vscode'))));
   const terminal = owner.add(new TerminalEnvironment(context.environmentVariableCollection, access));
   const mcp = registerMcpServers(access);
   if (mcp) owner.add(mcp);
@@ -57,10 +64,11 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   owner.add(new PolicyFiles(link, model));
   owner.add(new WorkspaceFolders(link, log));
   const doctorPage = owner.add(new DoctorPage());
-  const doctor: DoctorDeps = { link, model, access, terminal, secrets, version: base.version, activationMs: base.activationMs };
+  const doctor: DoctorDeps = { link, model, access, terminal, secrets, servers, version: base.version, activationMs: base.activationMs };
 
   await importFromEnvironment(secrets, log);
   await link.open();
+  await servers.start();
   await watchToolApproval();
-  return { ...base, approvals, sessions, operations, secrets, access, doctorPage, doctor };
+  return { ...base, approvals, sessions, operations, secrets, access, servers, doctorPage, doctor };
 }

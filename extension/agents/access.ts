@@ -11,6 +11,7 @@ export class Access implements vscode.Disposable {
   readonly #changed = new vscode.EventEmitter<SurfaceAccess | undefined>();
   readonly #subscription: vscode.Disposable;
   #current: SurfaceAccess | undefined;
+  #leftOut: ReadonlySet<string> = new Set();
   #seen = '';
   #turn = 0;
 
@@ -40,6 +41,17 @@ export class Access implements vscode.Disposable {
 
   get current(): SurfaceAccess | undefined {
     return this.#current;
+  }
+
+  /** The MCP servers to offer to this editor's agent: all but those that it finds in a file of its own. */
+  get offered(): SurfaceAccess['mcp'] {
+    return (this.#current?.mcp ?? []).filter(({ name }) => !this.#leftOut.has(name));
+  }
+
+  leaveOut(names: ReadonlySet<string>): void {
+    if ([...names].sort().join('\n') === [...this.#leftOut].sort().join('\n')) return;
+    this.#leftOut = names;
+    this.#changed.fire(this.#current);
   }
 
   dispose(): void {

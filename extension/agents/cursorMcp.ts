@@ -47,7 +47,7 @@ export class CursorServers implements vscode.Disposable {
 
   #apply(): void {
     const on = vscode.workspace.getConfiguration().get(SETTINGS.mcp, true);
-    const wanted = new Map((on ? (this.#access.current?.mcp ?? []) : []).map((server) => [server.name, server]));
+    const wanted = new Map((on ? this.#access.offered : []).map((server) => [server.name, server]));
     for (const [name, was] of this.#registered) {
       if (JSON.stringify(wanted.get(name)) === was) continue;
       this.#attempt(() => this.#api.unregisterServer(name));

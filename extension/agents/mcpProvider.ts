@@ -21,7 +21,7 @@ export function registerMcpServers(access: Access): vscode.Disposable | undefine
       provideMcpServerDefinitions: () => {
         if (!vscode.workspace.getConfiguration().get(SETTINGS.mcp, true)) return [];
         // Without the token: the editor keeps these on disk. It comes when the server is started.
-        return (access.current?.mcp ?? []).map((server) => new vscode.McpHttpServerDefinition(server.label, vscode.Uri.parse(server.url), {}, server.version));
+        return access.offered.map((server) => new vscode.McpHttpServerDefinition(server.label, vscode.Uri.parse(server.url), {}, server.version));
       },
       resolveMcpServerDefinition: async (definition: vscode.McpHttpServerDefinition, token) => {
         const current = access.current ?? (await next(access, token));

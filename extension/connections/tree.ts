@@ -1,21 +1,25 @@
 import * as vscode from 'vscode';
 import { badgeText } from '../approvals/attention.ts';
 import type { ApprovalsView } from '../approvals/view.ts';
-import { VIEWS } from '../ids.ts';
+import { COMMANDS, VIEWS } from '../ids.ts';
+import { serverId, shortPath } from '../mcpServers/commands.ts';
+import type { McpServers } from '../mcpServers/servers.ts';
 import type { Model } from '../model.ts';
-import { type ConnectionNode, connectionTree } from './items.ts';
+import { groupedTree, type TreeNode } from './groups.ts';
 
-export class ConnectionsTree implements vscode.TreeDataProvider<ConnectionNode>, vscode.Disposable {
+export class ConnectionsTree implements vscode.TreeDataProvider<TreeNode>, vscode.Disposable {
   readonly #model: Model;
-  readonly #view: vscode.TreeView<ConnectionNode>;
+  readonly #servers: McpServers;
+  readonly #view: vscode.TreeView<TreeNode>;
   readonly #changed = new vscode.EventEmitter<void>();
   readonly #subscriptions: vscode.Disposable[];
   #shown = '';
 
   readonly onDidChangeTreeData = this.#changed.event;
 
-  constructor(model: Model, approvals: ApprovalsView) {
+  constructor(model: Model, approvals: ApprovalsView, servers: McpServers) {
     this.#model = model;
+    this.#servers = servers;
     this.#view = vscode.window.createTreeView(VIEWS.connections, { treeDataProvider: this });
     const badge = (): void => {
       // The editor makes the Approvals view when it is first shown, and only then can it carry the badge.
@@ -25,6 +29,7 @@ export class ConnectionsTree implements vscode.TreeDataProvider<ConnectionNode>,
     this.#subscriptions = [
       this.#view,
       approvals.onDidChangeVisibility(badge),
+      servers.onDidChange(() => this.#changed.fire()),
       model.onDidChange(() => {
         badge();
         const now = JSON.stringify(model.snapshot?.connections ?? null);
@@ -35,13 +40,19 @@ export class ConnectionsTree implements vscode.TreeDataProvider<ConnectionNode>,
     ];
   }
 
-  getChildren(node?: ConnectionNode): ConnectionNode[] {
-    if (node === undefined) return connectionTree(this.#model.snapshot?.connections ?? [], vscode.l10n.t);
-    return node.kind === 'connection' ? [...node.children] : [];
+  getChildren(node?: TreeNode): TreeNode[] {
+    if (node === undefined) {
+      const connections = this.#model.snapshot?.connections;
+      // Without the proxy the view says so, and how to mend it.
+      if (connections === undefined) return [];
+      return groupedTree({ connections, files: this.#servers.files, shortPath, idOf: serverId }, vscode.l10n.t);
+    }
+    return node.kind === 'connection' || node.kind === 'group' ? [...node.children] : [];
   }
 
-  getTreeItem(node: ConnectionNode): vscode.TreeItem {
-    const item = new vscode.TreeItem(node.label, node.kind === 'connection' ? vscode.TreeItemCollapsibleState.Collapsed : vscode.TreeItemCollapsibleState.None);
+  getTreeItem(node: TreeNode): vscode.TreeItem {
+    const { Collapsed, Expanded, None } = vscode.TreeItemCollapsibleState;
+    const item = new vscode.TreeItem(node.label, node.kind === 'connection' ? Collapsed : node.kind === 'group' ? Expanded : None);
     item.id = node.id;
     item.description = node.description;
     if (node.kind === 'fact') {
@@ -49,10 +60,12 @@ export class ConnectionsTree implements vscode.TreeDataProvider<ConnectionNode>,
       item.tooltip = node.label;
       return item;
     }
-    item.tooltip = node.tooltip.join('\n');
-    item.iconPath = new vscode.ThemeIcon(node.icon.name, node.icon.color === undefined ? undefined : new vscode.ThemeColor(node.icon.color));
     item.contextValue = node.context;
     item.accessibilityInformation = { label: `${node.label}, ${node.description}` };
+    if (node.kind === 'group') return item;
+    item.tooltip = node.tooltip.join('\n');
+    item.iconPath = new vscode.ThemeIcon(node.icon.name, node.icon.color === undefined ? undefined : new vscode.ThemeColor(node.icon.color));
+    if (node.kind === 'server') item.command = { command: COMMANDS.openConfig, title: vscode.l10n.t('Open Configuration'), arguments: [{ id: node.id }] };
     return item;
   }
 

@@ -7,6 +7,8 @@ import type { Access } from '../agents/access.ts';
 import { cursorMcp } from '../agents/cursorMcp.ts';
 import type { TerminalEnvironment } from '../agents/terminal.ts';
 import { DOCTOR_SCHEME, SETTINGS } from '../ids.ts';
+import { shortPath } from '../mcpServers/commands.ts';
+import type { McpServers } from '../mcpServers/servers.ts';
 import type { Model } from '../model.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 import { ourStateFolder, readProxyFile } from '../proxyLink/locate.ts';
@@ -22,6 +24,7 @@ export interface DoctorDeps {
   readonly access: Access;
   readonly terminal: TerminalEnvironment;
   readonly secrets: SecretStore;
+  readonly servers: McpServers;
   readonly version: string;
   readonly activationMs: number;
 }
@@ -64,7 +67,15 @@ export async function runDoctor(deps: DoctorDeps, page: DoctorPage): Promise<Doc
 }
 
 async function examine(deps: DoctorDeps): Promise<DoctorCheck[]> {
-  const own = [proxyCheck(deps), await socketCheck(deps), terminalCheck(deps), mcpCheck(deps), await secretsCheck(deps), activationCheck(deps)];
+  const own = [
+    proxyCheck(deps),
+    await socketCheck(deps),
+    terminalCheck(deps),
+    mcpCheck(deps),
+    serversCheck(deps),
+    await secretsCheck(deps),
+    activationCheck(deps),
+  ];
   return [...own, ...(await proxyChecks(deps.link))];
 }
 
@@ -159,6 +170,33 @@ function mcpCheck({ access, link }: DoctorDeps): DoctorCheck {
       vscode.l10n.t('Offered to {0}: {1}.', cursor ? 'Cursor' : vscode.env.appName, servers.map((s) => s.label).join(', ')),
     );
   return check('editor.mcp', title, link.state.kind === 'on' ? 'warning' : 'failed', vscode.l10n.t('Nothing is offered, because the proxy named no tools.'));
+}
+
+function serversCheck({ servers }: DoctorDeps): DoctorCheck {
+  const title = vscode.l10n.t('MCP servers of the agents');
+  const open = servers.servers.filter(({ status }) => status.kind !== 'protected');
+  const broken = servers.files.filter(({ problem }) => problem !== undefined);
+  if (open.length + broken.length === 0) {
+    const known = servers.servers.length;
+    return check(
+      'editor.servers',
+      title,
+      'ok',
+      known === 0 ? vscode.l10n.t('The agents on this machine have none of their own.') : vscode.l10n.t('All {0} go through Countersign.', known),
+    );
+  }
+  const named = open.map(({ entry, source, status }) =>
+    status.kind === 'unclear' ? `${entry.name} (${shortPath(source.file)}): ${status.why}` : `${entry.name} (${shortPath(source.file)})`,
+  );
+  return check(
+    'editor.servers',
+    title,
+    'warning',
+    vscode.l10n.t(
+      'Not protected: {0}. Protect them in the Connections view.',
+      [...named, ...broken.map(({ source, problem }) => `${shortPath(source.file)}: ${problem ?? ''}`)].join('; '),
+    ),
+  );
 }
 
 async function secretsCheck({ secrets, model }: DoctorDeps): Promise<DoctorCheck> {

@@ -35,6 +35,10 @@ export class SecretStore implements vscode.Disposable {
     return [...new Set([...kept, ...stored])].sort();
   }
 
+  async get(name: string): Promise<string | undefined> {
+    return await this.#context.secrets.get(SECRET_KEYS.stored + name);
+  }
+
   async put(name: string, value: string): Promise<void> {
     await this.#context.secrets.store(SECRET_KEYS.stored + name, value);
     await this.#remember([...(await this.names()), name]);

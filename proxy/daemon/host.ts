@@ -26,7 +26,7 @@ import type { PartEvents, Parts } from './parts.ts';
 import { type Ports, portProblem } from './ports.ts';
 import { Serving } from './serving.ts';
 import { LiveSessions } from './sessions.ts';
-import { connectionViews, surfaceAccess } from './views.ts';
+import { agentAccess, connectionViews, surfaceAccess } from './views.ts';
 
 /** Name under which the loopback server's port is kept; a connection cannot be called this. */
 const HTTP_PORT_NAME = '(http)';
@@ -249,6 +249,12 @@ export class Host implements WindowHost {
 
   access(window: string): SurfaceAccess {
     return surfaceAccess(window, { serving: this.#serving, clients: this.#clients, httpPort: this.#httpPort });
+  }
+
+  /** What a bridge that an agent's process `run` started needs; undefined while nothing listens. */
+  agentAccess(run: string): { readonly url: string; readonly token: Secret } | undefined {
+    const port = this.#httpPort;
+    return port === undefined ? undefined : agentAccess(run, { clients: this.#clients, port });
   }
 
   putSecret(name: string, value: string | null): void {

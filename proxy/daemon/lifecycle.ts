@@ -5,6 +5,7 @@ import { MAX_PROXY_FILE_BYTES, ProxyFile } from '../../contract/daemon.ts';
 import { Problem } from '../../contract/problem.ts';
 import { Secret } from '../../contract/secret.ts';
 import { ControlServer, isLive } from '../control/server.ts';
+import { AgentDoor } from '../http/agentDoor.ts';
 import { osPerson } from '../identity/person.ts';
 import { fileLog } from '../log.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
@@ -93,6 +94,7 @@ class Daemon {
   readonly #graceMs: number;
   #host: Host | undefined;
   #control: ControlServer | undefined;
+  #door: AgentDoor | undefined;
   #graceTimer: NodeJS.Timeout | undefined;
   #leaving = false;
 
@@ -130,9 +132,19 @@ class Daemon {
     const control = new ControlServer({ socket: paths.socket, secret, log, host });
     await control.start();
     this.#control = control;
+    const door = new AgentDoor({ socket: paths.agents, log, access: (run) => host.agentAccess(run) });
+    await door.start();
+    this.#door = door;
     if (this.#leaving) return;
 
-    const file: ProxyFile = { pid: process.pid, version, controlVersion: CONTROL_VERSION, socket: paths.socket, startedAt: systemClock.now() };
+    const file: ProxyFile = {
+      pid: process.pid,
+      version,
+      controlVersion: CONTROL_VERSION,
+      socket: paths.socket,
+      agents: paths.agents,
+      startedAt: systemClock.now(),
+    };
     const text = JSON.stringify(file);
     writePrivateFile(paths.proxyFile, `${text}\n`);
     process.stdout.write(`${text}\n`);
@@ -163,6 +175,7 @@ class Daemon {
       rmSync(paths.proxyFile, { force: true });
       this.#control?.admitNobody();
       await this.#host?.stop('it is shutting down; connect again when it is back');
+      await this.#door?.stop();
       await this.#control?.stop();
       lock.release();
       clearTimeout(late);

@@ -20,6 +20,8 @@ export interface Paths {
   readonly runtime: string | undefined;
   /** Path of the control socket, or name of the pipe. */
   readonly socket: string;
+  /** The same for the socket where agents' bridges ask for a login. */
+  readonly agents: string;
   readonly proxyFile: string;
   readonly portsFile: string;
   readonly lockFile: string;
@@ -40,12 +42,14 @@ export function preparePaths(machine: Machine = thisMachine()): Paths {
   const state = stateFolder(machine);
   privateFolder(state, 'state-folder');
   const runtime = runtimeFolder(machine, state);
+  const pipe = runtime === undefined ? pipeName(state) : '';
   if (runtime !== undefined) privateFolder(runtime, 'runtime-folder');
   return {
     state,
     userPolicy: userPolicyFile(machine, state),
     runtime,
-    socket: runtime === undefined ? pipeName(state) : join(runtime, 'control.sock'),
+    socket: runtime === undefined ? pipe : join(runtime, 'control.sock'),
+    agents: runtime === undefined ? `${pipe}-agents` : join(runtime, 'agents.sock'),
     proxyFile: join(state, PROXY_FILE),
     portsFile: join(state, 'ports.json'),
     lockFile: join(state, 'proxy.lock'),

@@ -1,5 +1,6 @@
 /** What a window is shown of connections, and how its clients reach them. */
 import type { ConnectionView, SurfaceAccess } from '../../contract/control.ts';
+import type { Secret } from '../../contract/secret.ts';
 import type { Secrets } from '../credential/secrets.ts';
 import type { ClientLogins } from '../identity/clients.ts';
 import type { ConnectionConfig } from '../policy/policy.ts';
@@ -54,6 +55,14 @@ export interface AccessOptions {
   readonly clients: ClientLogins;
   /** Port of the loopback server; undefined while it does not listen: a token must not go to whoever else does. */
   readonly httpPort: number | undefined;
+}
+
+/** For an agent outside the editor: the same bearer as a window's, in the name of the process that started the bridge. */
+export function agentAccess(
+  run: string,
+  { clients, port }: { readonly clients: ClientLogins; readonly port: number },
+): { readonly url: string; readonly token: Secret } {
+  return { url: `http://127.0.0.1:${port}/${OWN_MCP_PATH}`, token: clients.issueBearer(`agent process ${run}`) };
 }
 
 /** Everything a window's terminals and MCP clients need. Only what listens is named. */

@@ -1,6 +1,7 @@
 /** `proxy mcp <name>`: carries MCP between a client that only speaks stdio and the loopback server. Decides nothing. */
 import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
+import type { BridgeAccess } from './bridgeAccess.ts';
 
 /** Longest message either way, in bytes. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -14,6 +15,8 @@ export interface Bridge {
   readonly token: string;
   readonly input: Readable;
   readonly output: Writable;
+  /** Asks for another login: the one there is has expired, or the proxy was started again. */
+  readonly renew?: () => Promise<{ readonly endpoint: string; readonly token: string } | undefined>;
 }
 
 /** Runs the bridge on this process's stdio. Where to and with which token come from the environment, never from arguments. */
@@ -30,9 +33,20 @@ export async function runBridge(name: string, env: Readonly<Record<string, strin
   await carry({ endpoint: name === 'countersign' ? base : `${base}/${name}`, token, input: process.stdin, output: process.stdout });
 }
 
+/** The same with a login that was asked for, and can be asked for again. */
+export async function carryFor(name: string, access: BridgeAccess, renew: () => Promise<BridgeAccess | undefined>): Promise<void> {
+  if (!NAME.test(name)) throw new Error('that is no name of a connection');
+  const at = ({ url, token }: BridgeAccess) => ({ endpoint: `${url}/${name}`, token });
+  const again = async () => {
+    const next = await renew();
+    return next && at(next);
+  };
+  await carry({ ...at(access), renew: again, input: process.stdin, output: process.stdout });
+}
+
 /** Resolves when the input has ended and every request has been answered. */
 export async function carry(bridge: Bridge): Promise<void> {
-  const state: BridgeState = { session: undefined, version: undefined };
+  const state: BridgeState = { session: undefined, version: undefined, at: bridge, opening: undefined };
   const running = new Set<Promise<void>>();
   // A connection's first exchange tells the session and the version that all later ones carry, so it goes alone.
   for await (const line of lines(bridge.input)) {
@@ -48,30 +62,74 @@ export async function carry(bridge: Bridge): Promise<void> {
   await Promise.all(running);
   if (state.session === undefined) return;
   // The session ends with the client, not with a time-out.
-  const headers = { Authorization: `Bearer ${bridge.token}`, 'Mcp-Session-Id': state.session };
-  await fetch(bridge.endpoint, { method: 'DELETE', headers, redirect: 'error' }).catch(() => undefined);
+  const headers = { Authorization: `Bearer ${state.at.token}`, 'Mcp-Session-Id': state.session };
+  await fetch(state.at.endpoint, { method: 'DELETE', headers, redirect: 'error' }).catch(() => undefined);
 }
 
 interface BridgeState {
   session: string | undefined;
   version: string | undefined;
+  at: { readonly endpoint: string; readonly token: string };
+  /** The client's `initialize`, to open a session anew where the proxy was started again. */
+  opening: Message | undefined;
 }
 
-async function post({ endpoint, token, output }: Bridge, state: BridgeState, message: Message): Promise<void> {
+function send(state: BridgeState, message: Message): Promise<Response> {
+  return fetch(state.at.endpoint, {
+    method: 'POST',
+    redirect: 'error',
+    headers: {
+      Authorization: `Bearer ${state.at.token}`,
+      'Content-Type': 'application/json',
+      Accept: 'application/json, text/event-stream',
+      ...(state.session !== undefined && { 'Mcp-Session-Id': state.session }),
+      ...(state.version !== undefined && { 'MCP-Protocol-Version': state.version }),
+      ...modernHeaders(message),
+    },
+    body: JSON.stringify(message),
+  });
+}
+
+/** Sends it, and once more where it certainly was not taken: nobody listened, the login was old, the session is of a proxy that has gone. */
+async function sendAgain({ renew }: Bridge, state: BridgeState, message: Message): Promise<Response> {
+  let answer = await send(state, message).catch((cause: unknown) => {
+    if (renew === undefined || !nobodyListened(cause)) throw cause;
+    return undefined;
+  });
+  if (renew !== undefined && (answer === undefined || answer.status === 401)) {
+    await answer?.body?.cancel();
+    const next = await renew();
+    if (next === undefined) throw new Error('no proxy');
+    state.at = next;
+    answer = undefined;
+  }
+  answer ??= await send(state, message);
+  if (renew === undefined || answer.status !== 404 || state.session === undefined || message.method === 'initialize') return answer;
+  await answer.body?.cancel();
+  await reopen(state);
+  return await send(state, message);
+}
+
+async function reopen(state: BridgeState): Promise<void> {
+  state.session = undefined;
+  state.version = undefined;
+  if (state.opening === undefined) return;
+  const opened = await send(state, state.opening);
+  await opened.text();
+  state.session = opened.headers.get('mcp-session-id') ?? undefined;
+  await (await send(state, { jsonrpc: '2.0', method: 'notifications/initialized' })).text();
+}
+
+function nobodyListened(cause: unknown): boolean {
+  const { cause: inner } = cause as { readonly cause?: { readonly code?: unknown } };
+  return inner?.code === 'ECONNREFUSED';
+}
+
+async function post(bridge: Bridge, state: BridgeState, message: Message): Promise<void> {
+  const { output } = bridge;
+  if (message.method === 'initialize') state.opening = message;
   try {
-    const response = await fetch(endpoint, {
-      method: 'POST',
-      redirect: 'error',
-      headers: {
-        Authorization: `Bearer ${token}`,
-        'Content-Type': 'application/json',
-        Accept: 'application/json, text/event-stream',
-        ...(state.session !== undefined && { 'Mcp-Session-Id': state.session }),
-        ...(state.version !== undefined && { 'MCP-Protocol-Version': state.version }),
-        ...modernHeaders(message),
-      },
-      body: JSON.stringify(message),
-    });
+    const response = await sendAgain(bridge, state, message);
     state.session ??= response.headers.get('mcp-session-id') ?? undefined;
     const type = response.headers.get('content-type') ?? '';
     if (type.startsWith('text/event-stream') && response.body) {
