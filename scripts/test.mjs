@@ -6,6 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildExtension } from './build.mjs';
+import { installPeers } from './peers.mjs';
 import { main, ROOT, setup } from './setup.mjs';
 
 /** Test files that run at once: they start servers of their own, and two cores are what they are planned for. */
@@ -18,6 +19,7 @@ main(() => {
   const fast = args.includes('fast');
   const files = args.filter((arg) => arg.endsWith('.test.ts'));
   const { node, env } = setup({ editor: !fast && files.length === 0, chromium: !fast });
+  if (files.length === 0 || files.some((file) => file.includes('peers'))) for (const problem of installPeers(console.log)) console.log(problem);
   const results = [];
   const startedAt = Date.now();
 
