@@ -1,10 +1,12 @@
-/** Reads a JSON body once, up to a cap. */
+/** Reads a JSON body once, strictly, up to a cap. */
 import type { IncomingMessage } from 'node:http';
+import { Problem } from '../../contract/problem.ts';
+import { parseStrict } from './strictJson.ts';
 
 /** Largest request body, in bytes. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
-export type Body = { readonly json: unknown } | { readonly refused: 400 | 413 | 415 };
+export type Body = { readonly json: unknown } | { readonly refused: 400 | 413 | 415; readonly why?: string };
 
 /** Resolves when the body is there, or as soon as it cannot be taken. Rejects where the client goes away in the middle. */
 export function readJson(request: IncomingMessage): Promise<Body> {
@@ -27,9 +29,15 @@ export function readJson(request: IncomingMessage): Promise<Body> {
 }
 
 function parse(bytes: Buffer): Body {
+  let text: string;
   try {
-    return { json: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) };
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
     return { refused: 400 };
+  }
+  try {
+    return { json: parseStrict(text) };
+  } catch (cause) {
+    return { refused: 400, ...(cause instanceof Problem && cause.code === 'ambiguous-json' && { why: cause.message }) };
   }
 }

@@ -168,7 +168,7 @@ const jsonBody: RequestHandler = async (request, response, next) => {
   if (request.method !== 'POST') return next();
   const body = await readJson(request).catch(() => undefined);
   if (!body) return void response.destroy();
-  if ('refused' in body) return refuse(request, response, { status: body.refused, message: BODY_REFUSED[body.refused] });
+  if ('refused' in body) return refuse(request, response, { status: body.refused, message: body.why ?? BODY_REFUSED[body.refused] });
   request.body = body.json;
   return next();
 };

@@ -15,6 +15,8 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** Sends a notification that belongs to the request. */
   readonly notify: (method: string, params: JsonObject) => void;
+  /** The server answers with a stream: so should the client be. */
+  readonly stream?: () => void;
 }
 
 interface Pending {

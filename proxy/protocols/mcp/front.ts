@@ -3,10 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { NodeStreamableHTTPServerTransport, toNodeHandler, toWebRequest } from '@modelcontextprotocol/node';
 import { type AuthInfo, isLegacyRequest, type McpHandlerRequestOptions } from '@modelcontextprotocol/server';
 import type { Request, RequestHandler, Response } from 'express';
-import { Problem } from '../../../contract/problem.ts';
 import type { Log } from '../../pipeline/engine.ts';
 import type { ClientIdentity } from '../protocol.ts';
-import { checkParsed } from './message.ts';
 
 /** Comment frames on an open stream, in milliseconds. */
 export const KEEP_ALIVE_MS = 10_000;
@@ -61,11 +59,6 @@ export class McpFront {
   readonly handle: RequestHandler = async (request, response) => {
     const identity = response.locals.identity as ClientIdentity;
     const body: unknown = request.body;
-    try {
-      checkParsed(body);
-    } catch (cause) {
-      return refuse(response, 400, cause instanceof Problem ? cause.message : 'The request is malformed.');
-    }
     const closed = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished) closed.abort();

@@ -1,13 +1,11 @@
 /** Clients of the era of sessions: one MCP session is one relay session, one process, one conversation. */
-import type { NodeStreamableHTTPServerTransport } from '@modelcontextprotocol/node';
-import type { JSONRPCMessage, MessageExtraInfo } from '@modelcontextprotocol/server';
 import { Problem } from '../../../contract/problem.ts';
 import { Conversation } from '../../pipeline/conversation.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
 import type { Caller } from './exchanges.ts';
-import { bearerOf } from './front.ts';
-import { type Id, isObject, type JsonObject, type Message, type Reply, readMessage } from './message.ts';
+import { SessionTransport } from './http/sessionTransport.ts';
+import { type Id, isObject, type JsonObject, type Message, type Reply } from './message.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
 
 export interface LegOptions {
@@ -15,22 +13,10 @@ export interface LegOptions {
   readonly open: (identity: ClientIdentity, client: ClientSide) => Promise<RelaySession>;
 }
 
-/** @param end forgets the session: its next request is told that it has ended */
-export async function connectLegacy(
-  options: LegOptions,
-  identity: ClientIdentity,
-  transport: NodeStreamableHTTPServerTransport,
-  end: () => void,
-): Promise<{ close(): Promise<void> }> {
-  const leg = new LegacyLeg(options, identity, transport, end);
-  await transport.start();
-  return { close: () => leg.close() };
-}
-
-class LegacyLeg {
+export class LegacyLeg {
   readonly #options: LegOptions;
   readonly #identity: ClientIdentity;
-  readonly #transport: NodeStreamableHTTPServerTransport;
+  readonly #transport: SessionTransport;
   readonly #end: () => void;
   /** The client's requests that have no answer yet, in order. */
   readonly #inFlight = new Map<Id, AbortController>();
@@ -42,32 +28,29 @@ class LegacyLeg {
   /** The server was not started: this session leads nowhere. */
   #unusable = false;
 
-  constructor(options: LegOptions, identity: ClientIdentity, transport: NodeStreamableHTTPServerTransport, end: () => void) {
+  /** @param end forgets the session: its next request is told that it has ended */
+  constructor(options: LegOptions, identity: ClientIdentity, session: string, end: () => void) {
     this.#options = options;
     this.#identity = { ...identity, conversation: new Conversation(options.host.engine.newId('con')) };
-    this.#transport = transport;
+    this.#transport = new SessionTransport(session, { onMessage: (message, gone) => this.#received(message, gone) });
     this.#end = end;
-    transport.onmessage = (raw, extra) => this.#received(raw, extra);
-    transport.onerror = (cause) => options.host.engine.log.info('mcp.client.refused', { cause });
+  }
+
+  get transport(): SessionTransport {
+    return this.#transport;
   }
 
   async close(): Promise<void> {
     for (const controller of this.#inFlight.values()) controller.abort();
     for (const answer of this.#asked.values()) answer({ error: { code: -32_000, message: 'The client has left.' } });
     await this.#relay?.close('the client has left');
-    await this.#transport.close();
+    this.#transport.close();
   }
 
-  #received(raw: JSONRPCMessage, extra: MessageExtraInfo | undefined): void {
-    let message: Message;
-    try {
-      message = readMessage(raw);
-    } catch {
-      return;
-    }
+  #received(message: Message, gone: AbortSignal): void {
     switch (message.kind) {
       case 'request':
-        return void this.#request(message.id, message.method, message.params, bearerOf(extra?.authInfo).closed);
+        return void this.#request(message.id, message.method, message.params, gone);
       case 'response':
         return this.#asked.get(message.id)?.(message.reply);
       case 'notification': {
@@ -78,19 +61,15 @@ class LegacyLeg {
     }
   }
 
-  async #request(id: Id, method: string, params: JsonObject | undefined, closed: AbortSignal): Promise<void> {
-    if (this.#inFlight.has(id)) return this.#send({ id, error: { code: -32_600, message: 'A request with this id waits already.' } }, id);
+  async #request(id: Id, method: string, params: JsonObject | undefined, gone: AbortSignal): Promise<void> {
     const controller = new AbortController();
     this.#inFlight.set(id, controller);
-    // No answer can be delivered once the stream has gone: it is as good as cancelled.
-    const gone = (): void => controller.abort();
-    closed.addEventListener('abort', gone, { once: true });
+    // No answer can be delivered once the stream has gone for good: it is as good as cancelled.
+    gone.addEventListener('abort', () => controller.abort(), { once: true });
     const reply = await this.#reply(id, method, params, controller.signal);
-    closed.removeEventListener('abort', gone);
     this.#inFlight.delete(id);
-    this.#send({ id, ...reply }, id);
+    this.#transport.answer(id, { id, ...reply });
     if (this.#unusable) this.#end();
-    return undefined;
   }
 
   async #reply(id: Id, method: string, params: JsonObject | undefined, signal: AbortSignal): Promise<Reply> {
@@ -105,7 +84,11 @@ class LegacyLeg {
       return { error: { code: -32_000, message: cause instanceof Problem ? cause.message : 'The proxy failed. Its log says more.' } };
     }
     if (!this.#relay) return { error: { code: -32_600, message: 'Initialize first.' } };
-    const caller: Caller = { signal, notify: (notified, about) => this.#send({ method: notified, params: about }, id) };
+    const caller: Caller = {
+      signal,
+      notify: (notified, about) => this.#send({ method: notified, params: about }, id),
+      stream: () => this.#transport.stream(id),
+    };
     this.#callers.set(caller, id);
     return this.#relay.request(method, params, caller);
   }
@@ -115,6 +98,10 @@ class LegacyLeg {
       notify: (method, params) => this.#send({ method, ...(params && { params }) }),
       ask: (method, params, signal, caller) => this.#ask(method, params, signal, caller),
       inputs: (requests, signal, caller) => this.#inputs(requests, signal, caller),
+      broke: (caller) => {
+        const id = caller && this.#callers.get(caller);
+        if (id !== undefined) this.#transport.breakOff(id);
+      },
       ended: () => this.#end(),
     };
   }
@@ -153,8 +140,6 @@ class LegacyLeg {
   }
 
   #send(message: object, related?: Id): void {
-    this.#transport
-      .send({ jsonrpc: '2.0', ...message } as JSONRPCMessage, related === undefined ? undefined : { relatedRequestId: related })
-      .catch((cause: unknown) => this.#options.host.engine.log.info('mcp.client.unreachable', { cause }));
+    this.#transport.send(message, related);
   }
 }

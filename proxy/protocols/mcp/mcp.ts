@@ -4,12 +4,11 @@ import { Problem } from '../../../contract/problem.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { McpConnection, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
-import { McpFront } from './front.ts';
-import { connectLegacy } from './legacyLeg.ts';
+import { RelayFront } from './http/relayFront.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
 import { configuredHeaders } from './upstream/credentials.ts';
-import { EraServer, type KnownEra } from './upstream/eras.ts';
+import { EraServer, type KnownEras } from './upstream/eras.ts';
 import { HttpServer } from './upstream/http.ts';
 import { SseServer } from './upstream/sse.ts';
 import { StdioServer } from './upstream/stdio.ts';
@@ -40,11 +39,11 @@ class Relay implements Served {
   readonly address: string;
   readonly #host: ProtocolHost;
   readonly #times: RelayTimes;
-  readonly #front: McpFront;
+  readonly #front: RelayFront;
   readonly #modern: ModernLeg;
   readonly #mounted: { dispose(): void };
   readonly #sessions = new Set<RelaySession>();
-  readonly #known: KnownEra = { era: undefined };
+  #known: KnownEras = { notSessions: false, notStateless: false };
   #failures = 0;
   #notBefore = 0;
 
@@ -55,12 +54,7 @@ class Relay implements Served {
     this.address = `/mcp/${connection.name}`;
     const leg = { host, open: (identity: ClientIdentity, client: ClientSide) => this.#open(identity, client) };
     this.#modern = new ModernLeg(leg);
-    this.#front = new McpFront({
-      log: host.engine.log,
-      maxSessions: MAX_PROCESSES,
-      modern: this.#modern.fetch,
-      legacy: (identity, transport, end) => connectLegacy(leg, identity, transport, end),
-    });
+    this.#front = new RelayFront({ log: host.engine.log, maxSessions: MAX_PROCESSES, leg, modern: this.#modern });
     const router = Router();
     router.all('/', this.#front.handle);
     this.#mounted = host.mount(`mcp/${connection.name}`, router);
@@ -80,7 +74,7 @@ class Relay implements Served {
   }
 
   retry(): void {
-    this.#known.era = undefined;
+    this.#known = { notSessions: false, notStateless: false };
     this.#failures = 0;
     this.#notBefore = 0;
     this.#host.changed();

@@ -1,76 +1,70 @@
 /**
  * Clients of the stateless era in front of a server of either: one process or connection for each bearer and client, opened
- * with what it says of itself. What the server asks of the client becomes an `input_required` answer, and the call goes on when
- * the client comes back with it: one operation from its first exchange to its last.
+ * with what it says of itself.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import {
-  CLIENT_CAPABILITIES_META_KEY,
-  CLIENT_INFO_META_KEY,
-  createMcpHandler,
-  type Implementation,
-  LOG_LEVEL_META_KEY,
-  type McpHandlerRequestOptions,
-  type McpHttpHandler,
-  ProtocolError,
-  type Result,
-  SERVER_INFO_META_KEY,
-  Server,
-  type ServerCapabilities,
-  type ServerContext,
-} from '@modelcontextprotocol/server';
+import { createHash } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 import { Problem } from '../../../contract/problem.ts';
+import type { ClientIdentity } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
 import type { Caller } from './exchanges.ts';
-import { type Bearer, bearerOf, KEEP_ALIVE_MS } from './front.ts';
+import { EventReply } from './http/eventReply.ts';
+import { type ExchangeHeaders, paramMismatch, STATELESS_VERSION } from './http/exchangeHeaders.ts';
 import type { LegOptions } from './legacyLeg.ts';
-import { isObject, type Json, type JsonObject, type Reply } from './message.ts';
+import { Listeners } from './listeners.ts';
+import { type Id, isObject, type Json, type JsonObject, type Message, type Reply } from './message.ts';
+import { ModernCalls } from './modernCalls.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
 import { RequestStates } from './requestState.ts';
+import { ParamHeaders } from './upstream/paramHeaders.ts';
 
 /** The newest version that servers of the older era speak. */
 const LEGACY_VERSION = '2025-11-25';
-/** How long a server without anything to do stays, and how long a call waits for a client to come back, in milliseconds. */
+/** How long a server without anything to do stays, in milliseconds. */
 const IDLE_MS = 15 * 60 * 1000;
-const COME_BACK_MS = 10 * 60 * 1000;
 /** Processes for clients of this era at once; beyond it the one unused longest ends. */
 const MAX_SHARED = 32;
-const CAPABILITIES = ['tools', 'prompts', 'resources', 'completions', 'logging', 'experimental', 'extensions'] as const;
+const PREFIX = 'io.modelcontextprotocol/';
+const CLIENT_INFO = `${PREFIX}clientInfo`;
+const CLIENT_CAPABILITIES = `${PREFIX}clientCapabilities`;
+const LOG_LEVEL = `${PREFIX}logLevel`;
+const SERVER_INFO = `${PREFIX}serverInfo`;
+const ENVELOPE: ReadonlySet<string> = new Set([`${PREFIX}protocolVersion`, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL]);
+/** Capabilities that mean the same in both eras; tasks do not. */
+const COMMON = ['tools', 'prompts', 'resources', 'completions', 'logging', 'experimental', 'extensions'];
+/** What this era has no more: the server is asked for it in other ways. */
+const REMOVED: ReadonlySet<string> = new Set(['initialize', 'ping', 'logging/setLevel', 'resources/subscribe', 'resources/unsubscribe', 'roots/list']);
+const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+/** Errors that have a status of their own (2026-07-28, Streamable HTTP). */
+const STATUS: Readonly<Record<number, number>> = { [-32_601]: 404, [-32_020]: 400, [-32_021]: 400, [-32_022]: 400 };
+/** Answers that say how long they may be kept: no longer than this one is looked at, and by nobody else. */
+const CACHED: ReadonlySet<string> = new Set(['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list', 'resources/read', 'server/discover']);
+
+const OURSELVES: JsonObject = { name: 'countersign', version: '1.0.0' };
 
 interface Upstream {
   readonly relay: RelaySession;
-  readonly info: JsonObject;
+  /** What it has said of itself. */
+  readonly capabilities: JsonObject;
+  readonly serverInfo: Json;
+  readonly instructions: string | undefined;
 }
 
 interface Shared {
-  /** Whose it is. */
-  readonly key: string;
-  readonly handler: McpHttpHandler;
+  readonly calls: ModernCalls;
+  readonly listeners: Listeners;
+  readonly headers: ParamHeaders;
   upstream: Promise<Upstream> | undefined;
-  readonly calls: Set<Call>;
-  /** Calls that wait for their client to come back, by the state it was given. */
-  readonly parked: Map<string, Call>;
   level: string | undefined;
   idle: NodeJS.Timeout | undefined;
 }
 
-/** What the server wants to know before it goes on, by names. */
-interface Ask {
-  readonly requests: JsonObject;
-  /** Undefined: there will be no answer. */
-  readonly answer: (responses: JsonObject | undefined) => void;
-}
-
-/** One call from the client's first request to its last, over as many exchanges as it takes. */
-interface Call {
-  readonly binding: string;
-  readonly caller: Caller;
-  readonly abort: AbortController;
-  notify: (method: string, params: JsonObject) => void;
-  reply: Promise<Reply>;
-  ask: Ask | undefined;
-  asked: () => void;
-  timer: NodeJS.Timeout | undefined;
+interface Exchange {
+  readonly id: Id;
+  readonly method: string;
+  readonly params: JsonObject | undefined;
+  readonly headers: ExchangeHeaders;
+  readonly reply: EventReply;
 }
 
 export class ModernLeg {
@@ -82,35 +76,42 @@ export class ModernLeg {
     this.#options = options;
   }
 
-  readonly fetch = (request: Request, options?: McpHandlerRequestOptions): Promise<Response> => {
-    const key = keyOf(bearerOf(options?.authInfo));
-    const shared = this.#of(key);
-    this.#touch(key, shared);
-    return shared.handler.fetch(request, options);
-  };
+  /** One message of a client's, whose headers have been held against it. */
+  handle(message: Message, headers: ExchangeHeaders, response: ServerResponse, identity: ClientIdentity): void {
+    if (message.kind !== 'request') {
+      response.writeHead(202).end();
+      return;
+    }
+    const { id, method, params } = message;
+    const reply = new EventReply(response);
+    const exchange: Exchange = { id, method, params, headers, reply };
+    if (REMOVED.has(method)) return end(exchange, { error: { code: -32_601, message: 'Method not found' } });
+    const shared = this.#of(keyOf(identity, params));
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    void this.#serve(shared, identity, exchange, gone.signal).catch((cause: unknown) => {
+      if (!(cause instanceof Problem)) this.#options.host.engine.log.error('mcp.relay.failed', { cause });
+      const sentence = cause instanceof Problem ? cause.message : 'The proxy failed. Its log says more.';
+      // A client that looks first is let in, so that it gets to see why it can do nothing here.
+      if (method === 'server/discover') end(exchange, { result: described({ capabilities: { tools: {} }, instructions: sentence, serverInfo: OURSELVES }) });
+      else end(exchange, { error: { code: -32_000, message: sentence } });
+    });
+  }
 
   async close(): Promise<void> {
     await Promise.all([...this.#shared.keys()].map((key) => this.#forget(key)));
   }
 
   #of(key: string): Shared {
-    const known = this.#shared.get(key);
-    if (known) return known;
-    const shared: Shared = {
-      key,
-      handler: createMcpHandler(({ authInfo }) => this.#serve(shared, bearerOf(authInfo)), {
-        legacy: 'reject',
-        responseMode: 'sse',
-        keepAliveMs: KEEP_ALIVE_MS,
-        onerror: (cause) => this.#options.host.engine.log.info('mcp.client.refused', { cause }),
-      }),
+    const shared = this.#shared.get(key) ?? {
+      calls: new ModernCalls(key, this.#options.host.engine.clock, this.#states),
+      listeners: new Listeners(),
+      headers: new ParamHeaders(),
       upstream: undefined,
-      calls: new Set(),
-      parked: new Map(),
       level: undefined,
       idle: undefined,
     };
-    this.#shared.set(key, shared);
+    this.#touch(key, shared);
     for (const oldest of this.#shared.keys()) {
       if (this.#shared.size <= MAX_SHARED) break;
       void this.#forget(oldest);
@@ -119,11 +120,13 @@ export class ModernLeg {
   }
 
   #touch(key: string, shared: Shared): void {
-    clearTimeout(shared.idle);
+    if (shared.idle) shared.idle.refresh();
+    else {
+      shared.idle = setTimeout(() => (shared.calls.size > 0 ? this.#touch(key, shared) : void this.#forget(key)), IDLE_MS);
+      shared.idle.unref();
+    }
     this.#shared.delete(key);
     this.#shared.set(key, shared);
-    shared.idle = setTimeout(() => (shared.calls.size > 0 ? this.#touch(key, shared) : void this.#forget(key)), IDLE_MS);
-    shared.idle.unref();
   }
 
   async #forget(key: string): Promise<void> {
@@ -131,200 +134,174 @@ export class ModernLeg {
     if (!shared) return;
     this.#shared.delete(key);
     clearTimeout(shared.idle);
-    for (const call of shared.calls) call.abort.abort();
-    await shared.handler.close();
+    shared.calls.close();
+    shared.listeners.close();
     const upstream = await shared.upstream?.catch(() => undefined);
     await upstream?.relay.close('the client has left');
   }
 
-  /** A server for one exchange, that passes everything on. */
-  async #serve(shared: Shared, bearer: Bearer): Promise<Server> {
-    let upstream: Upstream;
-    try {
-      shared.upstream ??= this.#open(shared, bearer);
-      upstream = await shared.upstream;
-    } catch (cause) {
-      shared.upstream = undefined;
-      if (!(cause instanceof Problem)) this.#options.host.engine.log.error('mcp.relay.failed', { cause });
-      const refusing = new Server({ name: 'countersign', version: '1.0.0' }, { capabilities: {} });
-      refusing.fallbackRequestHandler = () =>
-        Promise.reject(new ProtocolError(-32_000, cause instanceof Problem ? cause.message : 'The proxy failed. Its log says more.'));
-      return refusing;
-    }
-    const { info, relay } = upstream;
-    const offered = isObject(info.capabilities) ? info.capabilities : {};
-    const capabilities = Object.fromEntries(CAPABILITIES.flatMap((name) => (isObject(offered[name]) ? [[name, offered[name]]] : []))) as ServerCapabilities;
-    const server = new Server((isObject(info.serverInfo) ? info.serverInfo : { name: 'server', version: '0' }) as unknown as Implementation, {
-      capabilities,
-      ...(typeof info.instructions === 'string' && { instructions: info.instructions }),
+  async #serve(shared: Shared, identity: ClientIdentity, exchange: Exchange, gone: AbortSignal): Promise<void> {
+    shared.upstream ??= this.#open(shared, identity, exchange.params);
+    const opening = shared.upstream;
+    const upstream = await opening.catch((cause: unknown) => {
+      if (shared.upstream === opening) shared.upstream = undefined;
+      throw cause;
     });
-    server.fallbackRequestHandler = (request, ctx) => this.#handle(shared, relay, request.method, request.params as JsonObject | undefined, ctx);
-    await this.#watch(relay, bearer.body);
-    return server;
+    if (gone.aborted) return;
+    if (exchange.method === 'subscriptions/listen') return this.#listen(shared, upstream, exchange, gone);
+    const { relay } = upstream;
+    if (exchange.method === 'server/discover' && relay.era !== 'stateless') return end(exchange, { result: described(upstream) });
+    if (exchange.method === 'tools/call' && typeof exchange.params?.name === 'string') {
+      const wrong = paramMismatch(shared.headers.declared(exchange.params.name), exchange.params.arguments, exchange.headers);
+      if (wrong !== undefined) return end(exchange, { error: { code: -32_020, message: wrong } });
+    }
+    await this.#setLevel(shared, relay, exchange.params);
+    return this.#call(shared, upstream, exchange, gone);
   }
 
-  async #open(shared: Shared, { identity, body }: Bearer): Promise<Upstream> {
-    const meta = metaOf(body);
-    const info = clientInfoOf(meta[CLIENT_INFO_META_KEY]);
-    const relay = await this.#options.open({ ...identity, actor: actorOf(identity, info) }, this.#client(shared));
+  async #call(shared: Shared, upstream: Upstream, exchange: Exchange, gone: AbortSignal): Promise<void> {
+    const { id, method, params, reply } = exchange;
+    const state = params?.requestState;
+    const responses = isObject(params?.inputResponses) ? params.inputResponses : undefined;
+    const call =
+      state === undefined
+        ? shared.calls.begin(method, params, (caller) => upstream.relay.request(method, asTheServerTakesIt(upstream.relay, params), caller))
+        : typeof state === 'string' && shared.calls.resume(state, method, params, responses);
+    if (!call) return end(exchange, { error: { code: -32_602, message: 'This call is not waiting for an answer. Make it again.' } });
+    const level = metaOf(params)[LOG_LEVEL];
+    call.notify = (notified, about) => {
+      // Only a request that says so hears of what the server logs.
+      if (notified === 'notifications/message' && (typeof level !== 'string' || LEVELS.indexOf(about.level as string) < LEVELS.indexOf(level))) return;
+      reply.event(JSON.stringify({ jsonrpc: '2.0', method: notified, params: about }));
+    };
+    const cancel = (): void => call.abort.abort();
+    gone.addEventListener('abort', cancel, { once: true });
+    const next = await shared.calls.next(call);
+    gone.removeEventListener('abort', cancel);
+    if ('result' in next && method === 'tools/list') shared.headers.learn(next.result);
+    const known = 'error' in next || upstream.relay.era === 'stateless' ? next : { result: inThisEra(method, next.result, upstream.serverInfo) };
+    reply.end({ jsonrpc: '2.0', id, ...known }, statusOf(known));
+  }
+
+  async #open(shared: Shared, identity: ClientIdentity, params: JsonObject | undefined): Promise<Upstream> {
+    const meta = metaOf(params);
+    const actor = actorOf(identity, clientInfoOf(meta[CLIENT_INFO]));
+    const relay = await this.#options.open({ ...identity, actor }, this.#client(shared));
     const caller: Caller = { signal: relay.signal, notify: () => {} };
-    const { [LOG_LEVEL_META_KEY]: _level, progressToken: _token, ...envelope } = meta;
-    const discovered = await relay.request('server/discover', { _meta: envelope }, caller);
-    if ('result' in discovered) {
-      relay.notification('notifications/initialized', undefined);
-      const said = isObject(discovered.result._meta) ? discovered.result._meta : {};
-      return { relay, info: { ...discovered.result, serverInfo: said[SERVER_INFO_META_KEY] ?? null } };
+    const envelope = Object.fromEntries(Object.entries(meta).filter(([name]) => ENVELOPE.has(name) && name !== LOG_LEVEL));
+    let reply = await relay.request('server/discover', { _meta: envelope }, caller);
+    if ('error' in reply) {
+      const capabilities = isObject(meta[CLIENT_CAPABILITIES]) ? meta[CLIENT_CAPABILITIES] : {};
+      const clientInfo = isObject(meta[CLIENT_INFO]) ? meta[CLIENT_INFO] : OURSELVES;
+      reply = await relay.request('initialize', { protocolVersion: LEGACY_VERSION, capabilities, clientInfo }, caller);
     }
-    const capabilities = isObject(meta[CLIENT_CAPABILITIES_META_KEY]) ? meta[CLIENT_CAPABILITIES_META_KEY] : {};
-    const clientInfo = isObject(meta[CLIENT_INFO_META_KEY]) ? meta[CLIENT_INFO_META_KEY] : { name: 'countersign', version: '1.0.0' };
-    const reply = await relay.request('initialize', { protocolVersion: LEGACY_VERSION, capabilities, clientInfo }, caller);
     if ('error' in reply) {
       await relay.close('it did not initialize');
       throw new Problem('not-initialized', reply.error.message);
     }
     relay.notification('notifications/initialized', undefined);
-    return { relay, info: reply.result };
+    const { result } = reply;
+    return {
+      relay,
+      capabilities: isObject(result.capabilities) ? result.capabilities : {},
+      serverInfo: result.serverInfo ?? (isObject(result._meta) ? result._meta[SERVER_INFO] : undefined) ?? { name: 'server', version: '0' },
+      instructions: typeof result.instructions === 'string' ? result.instructions : undefined,
+    };
   }
 
   #client(shared: Shared): ClientSide {
-    const ask = (requests: JsonObject, signal: AbortSignal, caller: Caller | undefined): Promise<JsonObject | undefined> =>
-      new Promise((resolve) => {
-        const free = [...shared.calls].filter((c) => !c.ask);
-        const call = free.find((c) => c.caller === caller) ?? free.at(-1);
-        if (!call) return resolve(undefined);
-        const answer = (responses: JsonObject | undefined): void => {
-          call.ask = undefined;
-          resolve(responses);
-        };
-        signal.addEventListener('abort', () => answer(undefined), { once: true });
-        call.ask = { requests, answer };
-        call.asked();
-        return undefined;
-      });
     return {
       notify: (method, params) => {
-        const { notify } = shared.handler;
-        if (method === 'notifications/tools/list_changed') notify.toolsChanged();
-        else if (method === 'notifications/prompts/list_changed') notify.promptsChanged();
-        else if (method === 'notifications/resources/list_changed') notify.resourcesChanged();
-        else if (method === 'notifications/resources/updated' && typeof params?.uri === 'string') notify.resourceUpdated(params.uri);
-        else [...shared.calls].at(-1)?.notify(method, params ?? {});
+        if (!shared.listeners.changed(method, params)) shared.calls.latest?.notify(method, params ?? {});
       },
       ask: async (method, params, signal, caller) => {
-        const request = { method, ...(params && { params }) };
-        const responses = await ask({ input: request }, signal, caller);
+        const responses = await shared.calls.ask({ input: { method, ...(params && { params }) } }, signal, caller);
         const input = responses?.input;
         return isObject(input) ? { result: input } : { error: { code: -32_000, message: 'The client gave no answer.' } };
       },
       inputs: async (requests, signal, caller) => {
-        const responses = await ask(requests, signal, caller);
-        if (!responses) throw new Error('The client gave no answer.');
-        return responses;
+        const responses = await shared.calls.ask(requests, signal, caller);
+        return responses ?? {};
       },
       ended: () => {
         shared.upstream = undefined;
         shared.level = undefined;
+        shared.listeners.close();
       },
     };
   }
 
-  async #handle(shared: Shared, relay: RelaySession, method: string, params: JsonObject | undefined, ctx: ServerContext): Promise<Result> {
-    const level = (ctx.mcpReq.envelope as Readonly<Record<string, unknown>> | undefined)?.[LOG_LEVEL_META_KEY];
-    if (relay.era === 'sessions' && typeof level === 'string' && level !== shared.level) {
-      shared.level = level;
-      await relay.request('logging/setLevel', { level }, { signal: ctx.mcpReq.signal, notify: () => {} });
-    }
-    const call = this.#resume(shared, method, params, ctx) ?? this.#begin(shared, relay, method, params, ctx);
-    call.notify = (notified, about) => void ctx.mcpReq.notify({ method: notified, params: about as Record<string, unknown> }).catch(() => {});
-    const cancel = (): void => call.abort.abort();
-    ctx.mcpReq.signal.addEventListener('abort', cancel, { once: true });
-    try {
-      const asked = new Promise<'asked'>((resolve) => {
-        call.asked = () => resolve('asked');
-        if (call.ask) resolve('asked');
-      });
-      const next = await Promise.race([call.reply, asked]);
-      if (next === 'asked' && call.ask) return this.#park(shared, call, call.ask);
-      const reply = await call.reply;
-      if ('error' in reply) throw new ProtocolError(reply.error.code, reply.error.message, reply.error.data);
-      return reply.result as Result;
-    } finally {
-      ctx.mcpReq.signal.removeEventListener('abort', cancel);
+  async #listen(shared: Shared, { capabilities, relay }: Upstream, { id, params, reply }: Exchange, gone: AbortSignal): Promise<void> {
+    gone.addEventListener('abort', () => shared.listeners.remove(reply), { once: true });
+    for (const uri of shared.listeners.add(id, params, capabilities, reply)) {
+      await relay.request('resources/subscribe', { uri }, { signal: relay.signal, notify: () => {} });
     }
   }
 
-  #begin(shared: Shared, relay: RelaySession, method: string, params: JsonObject | undefined, ctx: ServerContext): Call {
-    const abort = new AbortController();
-    const call: Call = {
-      binding: bindingOf(shared.key, method, params),
-      caller: { signal: abort.signal, notify: (notified, about) => call.notify(notified, about) },
-      abort,
-      notify: () => {},
-      reply: Promise.resolve({ error: { code: -32_603, message: '' } }),
-      ask: undefined,
-      asked: () => {},
-      timer: undefined,
-    };
-    shared.calls.add(call);
-    // A server of the same era is told all that the client says of itself; one of the older era knows it from `initialize`.
-    const envelope = relay.era === 'stateless' ? (ctx.mcpReq.envelope as JsonObject | undefined) : undefined;
-    const sent = envelope ? { ...params, _meta: { ...(isObject(params?._meta) && params._meta), ...envelope } } : params;
-    call.reply = relay.request(method, sent, call.caller).finally(() => shared.calls.delete(call));
-    return call;
+  /** A server of the older era logs for all its requests alike; the most talkative level that was asked for is what it is told. */
+  async #setLevel(shared: Shared, relay: RelaySession, params: JsonObject | undefined): Promise<void> {
+    const level = metaOf(params)[LOG_LEVEL];
+    if (relay.era !== 'sessions' || typeof level !== 'string' || level === shared.level) return;
+    shared.level = level;
+    await relay.request('logging/setLevel', { level }, { signal: relay.signal, notify: () => {} });
   }
+}
 
-  /** Answers with what the server asks, and keeps the call until the client comes back: once, for the same request. */
-  #park(shared: Shared, call: Call, ask: Ask): Result {
-    const id = randomUUID();
-    shared.parked.set(id, call);
-    call.timer = setTimeout(() => {
-      shared.parked.delete(id);
-      call.abort.abort();
-    }, COME_BACK_MS);
-    call.timer.unref();
-    const requestState = this.#states.seal(id, call.binding, this.#options.host.engine.clock.now() + COME_BACK_MS);
-    return { resultType: 'input_required', inputRequests: ask.requests, requestState } as Result;
-  }
+function end({ id, reply }: Exchange, answer: Reply): void {
+  reply.end({ jsonrpc: '2.0', id, ...answer }, statusOf(answer));
+}
 
-  #resume(shared: Shared, method: string, params: JsonObject | undefined, ctx: ServerContext): Call | undefined {
-    const state = (ctx.mcpReq.requestState as () => unknown)();
-    if (state === undefined) return undefined;
-    const id = typeof state === 'string' ? this.#states.open(state, bindingOf(shared.key, method, params), this.#options.host.engine.clock.now()) : undefined;
-    const call = id === undefined ? undefined : shared.parked.get(id);
-    if (id === undefined || !call) throw new ProtocolError(-32_602, 'This call is not waiting for an answer. Make it again.');
-    shared.parked.delete(id);
-    clearTimeout(call.timer);
-    const responses = ctx.mcpReq.inputResponses;
-    call.ask?.answer(isObject(responses) ? responses : undefined);
-    return call;
-  }
-
-  /** A client that listens for changes of resources is the server's subscriber. */
-  async #watch(relay: RelaySession, body: unknown): Promise<void> {
-    if (!isObject(body) || body.method !== 'subscriptions/listen' || !isObject(body.params)) return;
-    const wanted = isObject(body.params.notifications) ? body.params.notifications.resourceSubscriptions : undefined;
-    for (const uri of Array.isArray(wanted) ? (wanted as readonly Json[]) : []) {
-      if (typeof uri === 'string') await relay.request('resources/subscribe', { uri }, { signal: relay.signal, notify: () => {} });
-    }
-  }
+function statusOf(reply: Reply): number {
+  return 'error' in reply ? (STATUS[reply.error.code] ?? 200) : 200;
 }
 
 /** Who shares a process: exchanges of one bearer whose client says the same of itself and of what it can do. */
-function keyOf({ identity, body }: Bearer): string {
-  const meta = metaOf(body);
-  const said = JSON.stringify([identity.conversation.id, meta[CLIENT_INFO_META_KEY] ?? null, meta[CLIENT_CAPABILITIES_META_KEY] ?? null]);
+function keyOf(identity: ClientIdentity, params: JsonObject | undefined): string {
+  const meta = metaOf(params);
+  const said = JSON.stringify([identity.conversation.id, meta[CLIENT_INFO] ?? null, meta[CLIENT_CAPABILITIES] ?? null]);
   return createHash('sha256').update(said).digest('hex');
 }
 
-function metaOf(body: unknown): JsonObject {
-  if (!isObject(body) || !isObject(body.params) || !isObject(body.params._meta)) return {};
-  return body.params._meta;
+function metaOf(params: JsonObject | undefined): JsonObject {
+  return isObject(params?._meta) ? params._meta : {};
 }
 
-/** Whose request it is and what it asks, whatever its id, metadata and answers. */
-function bindingOf(key: string, method: string, params: JsonObject | undefined): string {
-  const { _meta, inputResponses: _responses, requestState: _state, ...rest } = params ?? {};
-  return createHash('sha256')
-    .update(JSON.stringify([key, method, rest]))
-    .digest('hex');
+/** A server of this era is told all that the client says of itself; one of the older era knows it from `initialize`. */
+function asTheServerTakesIt(relay: RelaySession, params: JsonObject | undefined): JsonObject | undefined {
+  if (relay.era === 'stateless' || !params) return params;
+  const { _meta, inputResponses: _responses, requestState: _state, ...rest } = params;
+  const meta = Object.fromEntries(Object.entries(metaOf(params)).filter(([name]) => !ENVELOPE.has(name)));
+  return Object.keys(meta).length > 0 ? { ...rest, _meta: meta } : rest;
+}
+
+/** What a server of the older era has answered, as one of this era would have. */
+function inThisEra(method: string, result: JsonObject, serverInfo: Json): JsonObject {
+  if (result.resultType === 'input_required') return result;
+  // Tasks are an extension in this era: a tool has no word on them.
+  const tools = method === 'tools/list' && Array.isArray(result.tools) ? { tools: (result.tools as readonly Json[]).map(withoutExecution) } : {};
+  return {
+    ...result,
+    ...tools,
+    resultType: 'complete',
+    ...(CACHED.has(method) && { ttlMs: 0, cacheScope: 'private' }),
+    _meta: { ...(isObject(result._meta) && result._meta), [SERVER_INFO]: serverInfo },
+  };
+}
+
+function withoutExecution(tool: Json): Json {
+  if (!isObject(tool)) return tool;
+  const { execution: _, ...rest } = tool;
+  return rest;
+}
+
+function described({ capabilities, instructions, serverInfo }: Omit<Upstream, 'relay'>): JsonObject {
+  return inThisEra(
+    'server/discover',
+    {
+      supportedVersions: [STATELESS_VERSION],
+      capabilities: Object.fromEntries(COMMON.flatMap((name) => (isObject(capabilities[name]) ? [[name, capabilities[name]]] : []))),
+      ...(instructions !== undefined && { instructions }),
+    },
+    serverInfo,
+  );
 }

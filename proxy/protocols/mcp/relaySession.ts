@@ -35,6 +35,8 @@ export interface ClientSide {
   readonly ask: AskClient;
   /** Asks the client several things that one request of its own waits for. Rejects where it cannot be asked. */
   readonly inputs: (requests: JsonObject, signal: AbortSignal, caller: Caller | undefined) => Promise<JsonObject>;
+  /** The server has broken off its answer to one of the client's requests, and will go on when it is asked for it. */
+  readonly broke?: (caller: Caller | undefined) => void;
   /** The session cannot go on. */
   readonly ended: (why: string) => void;
 }
@@ -117,6 +119,8 @@ export class RelaySession {
         onMessage: (message, about) => this.#received(message, about),
         onExit: (why) => this.#exited(why),
         onInput: (requests, about, signal) => this.#input(requests, about, signal),
+        onStream: (about) => this.#exchanges.callerOf(about)?.stream?.(),
+        onBreak: (about) => this.#options.client.broke?.(this.#exchanges.callerOf(about)),
       });
       return { outcome: 'done', masked: 0 };
     });

@@ -11,26 +11,30 @@ const NOT_SESSIONS: ReadonlySet<number> = new Set([-32_601, -32_602, -32_600, -3
 const STATELESS_VERSION = '2026-07-28';
 
 /** What was found out about a server, kept by whoever outlives its sessions. */
-export interface KnownEra {
-  era: Era | undefined;
+export interface KnownEras {
+  /** It has refused `initialize`; it has refused `server/discover`. A server may well speak both. */
+  notSessions: boolean;
+  notStateless: boolean;
 }
 
 type Request = Extract<Outgoing, { readonly id: Id; readonly method: string }>;
 
 export class EraServer implements Upstream {
   readonly #events: UpstreamEvents;
-  readonly #known: KnownEra;
+  readonly #known: KnownEras;
   readonly #channel: Channel;
   #era: Era | undefined;
   #stateless: StatelessServer | undefined;
   /** The request whose answer tells. */
   #probe: { readonly request: Request; readonly as: Era; timer: NodeJS.Timeout | undefined } | undefined;
 
-  constructor(events: UpstreamEvents, known: KnownEra, open: (on: ChannelEvents) => Channel) {
+  constructor(events: UpstreamEvents, known: KnownEras, open: (on: ChannelEvents) => Channel) {
     this.#events = events;
     this.#known = known;
     this.#channel = open({
       onMessage: (message, about) => this.#received(message, about),
+      ...(events.onStream && { onStream: events.onStream }),
+      ...(events.onBreak && { onBreak: events.onBreak }),
       onExit: (why) => {
         clearTimeout(this.#probe?.timer);
         this.#stateless?.stop();
@@ -50,9 +54,9 @@ export class EraServer implements Upstream {
   send(message: Outgoing): void {
     if (this.#stateless) return this.#stateless.send(message);
     if (this.#era === undefined && 'method' in message && 'id' in message && !this.#probe) {
-      if (message.method === 'initialize') return this.#known.era === 'stateless' ? this.#discover(message) : this.#initialize(message);
+      if (message.method === 'initialize') return this.#known.notSessions ? this.#discover(message) : this.#initialize(message);
       if (message.method === 'server/discover') {
-        if (this.#known.era !== 'sessions') return this.#discover(message);
+        if (!this.#known.notStateless) return this.#discover(message);
         return this.#answer(message.id, { error: { code: -32_601, message: 'Method not found' } });
       }
     }
@@ -98,17 +102,20 @@ export class EraServer implements Upstream {
     this.#probe = undefined;
     const { request, as } = probe;
     if (as === 'sessions') {
-      if ('error' in reply && NOT_SESSIONS.has(reply.error.code) && this.#known.era !== 'sessions') return this.#discover(request);
-      if ('result' in reply) this.#settle('sessions');
+      if ('error' in reply && NOT_SESSIONS.has(reply.error.code) && !this.#known.notStateless) return this.#discover(request);
+      if ('result' in reply) this.#era = 'sessions';
       return this.#answer(request.id, reply);
     }
     const versions = 'result' in reply ? reply.result.supportedVersions : undefined;
     if (!('result' in reply) || !Array.isArray(versions) || !(versions as readonly Json[]).includes(STATELESS_VERSION)) {
-      if (this.#known.era === 'stateless') this.#known.era = undefined;
+      this.#known.notSessions = false;
+      // What is not reached says nothing about itself.
+      this.#known.notStateless = !('error' in reply) || reply.error.code !== -32_000;
       return this.#answer(request.id, 'error' in reply ? reply : { error: { code: -32_022, message: 'No version of the protocol is common to both sides.' } });
     }
-    this.#settle('stateless');
+    this.#era = 'stateless';
     const sessions = request.method === 'initialize';
+    if (sessions) this.#known.notSessions = true;
     this.#stateless = new StatelessServer({
       events: this.#events,
       channel: this.#channel,
@@ -117,11 +124,6 @@ export class EraServer implements Upstream {
       translate: sessions,
     });
     return this.#answer(request.id, sessions ? { result: initialized(request.params, reply.result) } : reply);
-  }
-
-  #settle(era: Era): void {
-    this.#era = era;
-    this.#known.era = era;
   }
 
   #answer(id: Id, reply: Reply): void {

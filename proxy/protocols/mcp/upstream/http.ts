@@ -4,8 +4,9 @@
  * their headers, made from their bodies.
  */
 import { Problem } from '../../../../contract/problem.ts';
+import { parseStrict } from '../../../http/strictJson.ts';
 import type { Log } from '../../../pipeline/engine.ts';
-import { type Id, isObject, type Json, type JsonObject, MAX_MESSAGE_CHARS, type Message, parseStrict, readMessage } from '../message.ts';
+import { type Id, isObject, type Json, type JsonObject, MAX_MESSAGE_CHARS, type Message, readMessage } from '../message.ts';
 import type { UpstreamCredentials } from './credentials.ts';
 import { EventStream } from './eventStream.ts';
 import { type HttpAnswer, HttpClient, readText } from './httpExchange.ts';
@@ -248,7 +249,10 @@ export class HttpServer implements Channel {
   /** Reads an answer. Resolves to whether the request `id` was answered in it. */
   async #read(id: Id, answer: HttpAnswer, signal: AbortSignal, deliver: (message: Message) => void): Promise<boolean> {
     const type = answer.headers['content-type'] ?? '';
-    if (type.startsWith('text/event-stream')) return this.#readEvents(id, answer, signal, deliver);
+    if (type.startsWith('text/event-stream')) {
+      this.#options.onStream?.(id);
+      return this.#readEvents(id, answer, signal, deliver);
+    }
     const text = await readText(answer, MAX_MESSAGE_CHARS);
     if (!type.startsWith('application/json')) {
       if (answer.status >= 400) throw new Problem('http-status', `The MCP server ${this.#options.connection} answered with status ${answer.status}.`);
@@ -280,6 +284,7 @@ export class HttpServer implements Channel {
       );
       if (answered) return true;
       if (signal.aborted || state.last === undefined || resumes++ >= MAX_RESUMES) break;
+      this.#options.onBreak?.(id);
       await wait(state.retryMs, signal);
       const resumed = await this.#get(state.last, signal);
       if (resumed.status !== 200) {

@@ -5,12 +5,13 @@ import { isObject, type Json, type JsonObject } from '../message.ts';
 const MAX_TOOLS = 5_000;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}$/;
 
-interface Declaration {
+export interface Declaration {
   readonly path: readonly string[];
   readonly header: string;
 }
 
-const NAMED: Readonly<Record<string, string>> = {
+/** Which of a method's parameters `Mcp-Name` repeats. */
+export const NAMED: Readonly<Record<string, string>> = {
   'tools/call': 'name',
   'prompts/get': 'name',
   'resources/read': 'uri',
@@ -27,9 +28,14 @@ export class ParamHeaders {
     for (const tool of Array.isArray(result.tools) ? (result.tools as readonly Json[]) : []) {
       if (!isObject(tool) || typeof tool.name !== 'string' || (this.#tools.size >= MAX_TOOLS && !this.#tools.has(tool.name))) continue;
       const found: Declaration[] = [];
-      declared(tool.inputSchema, [], found);
+      findDeclared(tool.inputSchema, [], found);
       this.#tools.set(tool.name, found);
     }
+  }
+
+  /** What a tool's call repeats in headers, as far as its server has said. */
+  declared(tool: string): readonly Declaration[] {
+    return this.#tools.get(tool) ?? [];
   }
 
   of(method: string, params: JsonObject | undefined): Record<string, string> {
@@ -38,7 +44,7 @@ export class ParamHeaders {
     const name = field === undefined ? undefined : params?.[field];
     if (typeof name === 'string') out['Mcp-Name'] = encodeHeaderValue(name);
     if (method !== 'tools/call' || typeof name !== 'string') return out;
-    for (const { path, header } of this.#tools.get(name) ?? []) {
+    for (const { path, header } of this.declared(name)) {
       const value = valueAt(params?.arguments, path);
       const text = textOf(value);
       if (text !== undefined) out[`Mcp-Param-${header}`] = encodeHeaderValue(text);
@@ -47,15 +53,15 @@ export class ParamHeaders {
   }
 }
 
-function declared(schema: Json | undefined, path: readonly string[], found: Declaration[]): void {
+function findDeclared(schema: Json | undefined, path: readonly string[], found: Declaration[]): void {
   if (!isObject(schema) || path.length > 20) return;
   const header = schema['x-mcp-header'];
   if (typeof header === 'string' && TOKEN.test(header) && path.length > 0) found.push({ path, header });
   if (!isObject(schema.properties)) return;
-  for (const [key, inner] of Object.entries(schema.properties)) declared(inner, [...path, key], found);
+  for (const [key, inner] of Object.entries(schema.properties)) findDeclared(inner, [...path, key], found);
 }
 
-function valueAt(value: Json | undefined, path: readonly string[]): Json | undefined {
+export function valueAt(value: Json | undefined, path: readonly string[]): Json | undefined {
   let at = value;
   for (const key of path) {
     if (!isObject(at) || !Object.hasOwn(at, key)) return undefined;
@@ -64,7 +70,7 @@ function valueAt(value: Json | undefined, path: readonly string[]): Json | undef
   return at;
 }
 
-function textOf(value: Json | undefined): string | undefined {
+export function textOf(value: Json | undefined): string | undefined {
   if (typeof value === 'string') return value;
   return typeof value === 'boolean' || (typeof value === 'number' && Number.isSafeInteger(value)) ? String(value) : undefined;
 }

@@ -14,6 +14,10 @@ export type Outgoing =
 export interface ChannelEvents {
   /** @param about the id of our request whose stream it came on, where the transport tells */
   readonly onMessage: (message: Message, about?: Id) => void;
+  /** The server answers our request `about` with a stream of events. */
+  readonly onStream?: (about: Id) => void;
+  /** The server has broken off the stream of our request `about`; it will be taken up again. */
+  readonly onBreak?: (about: Id) => void;
   /** Called once, with a sentence, when the server has gone, could not be started or not be reached. */
   readonly onExit: (why: string) => void;
 }

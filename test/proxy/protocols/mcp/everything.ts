@@ -8,7 +8,7 @@ import { freePort } from '../../daemon/freePort.ts';
 export const everything = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
 
 /** Starts a program that listens on `PORT`; resolves when it does. */
-async function listening(command: readonly string[], env: Record<string, string> = {}): Promise<{ readonly port: number; readonly stop: () => void }> {
+export async function listening(command: readonly string[], env: Record<string, string> = {}): Promise<{ readonly port: number; readonly stop: () => void }> {
   const port = await freePort();
   const [file = '', ...args] = command;
   const child: ChildProcess = spawn(file, args, { env: { ...process.env, ...env, PORT: String(port) }, stdio: 'ignore' });
@@ -34,7 +34,7 @@ function reachable(port: number): Promise<boolean> {
   });
 }
 
-function remoteConnection(name: string, url: string, transport: 'http' | 'sse' = 'http', headers = new Map<string, string>()): McpConnection {
+export function remoteConnection(name: string, url: string, transport: 'http' | 'sse' = 'http', headers = new Map<string, string>()): McpConnection {
   return { name, protocol: 'mcp', via: 'local', sensitive: new Map(), upstream: { transport, url, headers } };
 }
 

@@ -183,9 +183,9 @@ describe('what a relayed server sends', () => {
         params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } },
       }),
     });
-    const data = /^data: (.+)$/m.exec(await response.text())?.[1] ?? '';
-    assert.deepEqual(JSON.parse(data).result.future, { kept: true });
-    assert.equal(JSON.parse(data).id, 'x');
+    const data = (await response.json()) as { id: unknown; result: { future: unknown } };
+    assert.deepEqual(data.result.future, { kept: true });
+    assert.equal(data.id, 'x');
   });
 
   it('is dropped where it is no message or an answer to nothing', async () => {
@@ -281,16 +281,36 @@ describe('what a client sends to a relayed server', () => {
       body,
     });
 
-  it('is refused where it is nested too deep, carries __proto__ or comes before initialize', async () => {
+  it('is refused where it is nested too deep, says a thing twice, carries __proto__, is a batch, has an id that is no number to us, or comes before initialize', async () => {
     await serve('');
     for (const body of [
       `{"jsonrpc":"2.0","id":1,"method":"initialize","params":${'['.repeat(200)}${']'.repeat(200)}}`,
       '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"__proto__":{"x":1}}}',
+      '{"jsonrpc":"2.0","id":1,"method":"ping","method":"initialize","params":{}}',
+      '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"clientInfo":{"name":"a","\\u006eame":"b"}}}',
+      '[{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}]',
+      '{"jsonrpc":"2.0","id":9007199254740993,"method":"initialize","params":{}}',
       '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
     ]) {
       assert.equal((await post(body)).status, 400);
     }
     assert.equal(stage.sessions.length, 0);
+  });
+
+  it('reaches the server with its numbers as they were written', async () => {
+    await serve('');
+    const opened = await post(
+      '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}',
+    );
+    const session = opened.headers.get('mcp-session-id') ?? '';
+    await opened.text();
+    const numbers = '{"big":9007199254740993,"long":0.1000000000000000055511151231257827,"small":1}';
+    const answered = await fetch(stage.url('mcp/rude'), {
+      method: 'POST',
+      headers: { ...stage.headers(), 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream', 'Mcp-Session-Id': session },
+      body: `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"line","arguments":${numbers}}}`,
+    });
+    assert.ok((await answered.text()).includes(JSON.stringify(numbers).slice(1, -1)));
   });
 
   it('is an operation of unknown effect where its method is unknown', async () => {

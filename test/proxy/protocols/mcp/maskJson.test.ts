@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
+import { parseStrict } from '../../../../proxy/http/strictJson.ts';
 import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
 import { maskJson, readableText } from '../../../../proxy/protocols/mcp/maskJson.ts';
-import { type JsonObject, parseStrict } from '../../../../proxy/protocols/mcp/message.ts';
+import type { JsonObject } from '../../../../proxy/protocols/mcp/message.ts';
 
 const masking = createSessionMasking({ plan: { columns: new Map(), detectors: new Map(), otherwise: 'redact' }, hashKey: new Uint8Array(32) });
 const mask = (value: JsonObject) => maskJson(value, masking);

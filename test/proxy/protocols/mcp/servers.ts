@@ -32,6 +32,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
     case 'hang': return undefined;
     case 'big': return text('x'.repeat(params.arguments.size));
     case 'flood': process.stdout.write('y'.repeat(params.arguments.size)); return undefined;
+    case 'line': return text(line);
     default: return text(JSON.stringify(params));
   }
 });

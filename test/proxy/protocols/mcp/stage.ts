@@ -41,21 +41,23 @@ export class Stage {
   });
   readonly #clients: Client[] = [];
 
-  static async start(): Promise<Stage> {
-    const stage = new Stage(await freePort());
+  /** @param ownOrigin takes requests that a page of its own would send; without it no page's */
+  static async start(ownOrigin = false): Promise<Stage> {
+    const port = await freePort();
+    const stage = new Stage(port, ownOrigin ? [`http://127.0.0.1:${port}`] : []);
     await stage.http.start();
     stage.approvals.setAudience(1);
     return stage;
   }
 
-  private constructor(port: number) {
+  private constructor(port: number, allowedOrigins: readonly string[]) {
     let ids = 0;
     const clock = { now: () => Date.now() };
     const newId = (prefix: string): string => `${prefix}_${++ids}`;
     const write = (kind: string) => (event: string, fields?: unknown) => void this.logged.push({ event: `${kind} ${event}`, fields });
     const log = { info: write('info'), warn: write('warn'), error: write('error') };
     this.clients = new ClientLogins({ secret: new Secret('s'.repeat(64)), person: ada, clock, newId });
-    this.http = new LoopbackServer({ port, clients: this.clients, log });
+    this.http = new LoopbackServer({ port, clients: this.clients, log, allowedOrigins });
     const maskPlan = { columns: new Map(), detectors: new Map(), otherwise: 'redact' } as const;
     const engine: Engine = {
       policy: () => ({

@@ -1,0 +1,82 @@
+/** The answer to one HTTP request: one JSON message where there is nothing to say before it, else a stream of events. */
+import type { ServerResponse } from 'node:http';
+
+/** Comments on an open stream, in milliseconds. */
+const KEEP_ALIVE_MS = 10_000;
+/** An answer that takes longer becomes a stream, so that the client sees that someone is there, in milliseconds. */
+const PATIENCE_MS = 2_000;
+/** What a client may leave unread before it is given up, in bytes. */
+const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
+
+export class EventReply {
+  readonly #response: ServerResponse;
+  #timer: NodeJS.Timeout | undefined;
+  #streaming = false;
+  #ended = false;
+
+  /** @param onPatience called when the answer has taken so long that it becomes a stream; `open` by itself if it is not given */
+  constructor(response: ServerResponse, onPatience?: () => void) {
+    this.#response = response;
+    this.#timer = setTimeout(() => (onPatience ? onPatience() : this.open()), PATIENCE_MS);
+    this.#timer.unref();
+    response.once('close', () => this.#stop());
+  }
+
+  get streaming(): boolean {
+    return this.#streaming;
+  }
+
+  get alive(): boolean {
+    return !this.#ended;
+  }
+
+  open(): void {
+    if (this.#streaming || this.#ended) return;
+    this.#streaming = true;
+    clearTimeout(this.#timer);
+    this.#response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' });
+    this.#response.flushHeaders();
+    this.#timer = setInterval(() => this.#write(': waiting\n\n'), KEEP_ALIVE_MS);
+    this.#timer.unref();
+  }
+
+  /** Makes it a stream and sends an event on it. @param fields lines before the data, whole */
+  event(data: string, fields = ''): void {
+    this.open();
+    this.#write(`event: message\n${fields}data: ${data}\n\n`);
+  }
+
+  /** The last thing that is said. */
+  end(message: object, status = 200, fields = ''): void {
+    if (this.#ended) return;
+    const data = JSON.stringify(message);
+    if (this.#streaming) {
+      this.event(data, fields);
+      this.close();
+      return;
+    }
+    this.#stop();
+    const body = Buffer.from(data);
+    this.#response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': body.length });
+    this.#response.end(body);
+  }
+
+  /** Ends the stream without a last word. */
+  close(): void {
+    if (this.#ended) return;
+    this.open();
+    this.#stop();
+    this.#response.end();
+  }
+
+  #write(text: string): void {
+    if (this.#ended) return;
+    this.#response.write(text);
+    if (this.#response.writableLength > MAX_UNREAD_BYTES) this.#response.destroy();
+  }
+
+  #stop(): void {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+  }
+}
