@@ -83,6 +83,8 @@ export interface Condition {
   readonly source: string;
   /** False where it looks at arguments or the conversation, so that a verdict cannot be kept per shape. */
   readonly cacheable: boolean;
+  /** The effects of which it can hold, where its first conjunct says so (`op.effect == "send" && …`); undefined: any. */
+  readonly effects: ReadonlySet<string> | undefined;
   /** How much work it can be: loops and searches, with loops within loops counted many times. */
   readonly cost: number;
   evaluate(facts: Facts, context: DecisionContext): ConditionResult;
@@ -128,6 +130,7 @@ export function compileCondition(source: string, allows: boolean): CompiledCondi
     condition: {
       source,
       cost: costOf(parsed.ast, 0),
+      effects: effectsOf(parsed.ast),
       cacheable: !uses.has('conversation') && !mentionsArgs(parsed.ast),
       evaluate(facts, context) {
         try {
@@ -245,9 +248,29 @@ function makeLinear(source: string, ast: ASTNode): { ok: true; source: string } 
   return { ok: true, source: cuts.reduce((text, cut) => `${text.slice(0, cut.from)}matchesLinear${text.slice(cut.to)}`, source) };
 }
 
+function isEffect(node: ASTNode): boolean {
+  return node.op === '.' && node.args[1] === 'effect' && node.args[0].op === 'id' && node.args[0].args === 'op';
+}
+
+/**
+ * The first conjunct alone is looked at: where that is false, nothing after it is worked out, so that nothing after it can
+ * fail either, and the rule does not ask for it.
+ */
+function effectsOf(ast: ASTNode): ReadonlySet<string> | undefined {
+  let first = ast;
+  while (first.op === '&&') [first] = first.args;
+  if (first.op !== '==' && first.op !== 'in') return undefined;
+  const [left, right] = first.args;
+  if (first.op === 'in' && !isEffect(left)) return undefined;
+  const other = isEffect(left) ? right : isEffect(right) ? left : undefined;
+  if (!other) return undefined;
+  const words = (first.op === 'in' && other.op === 'list' ? other.args : [other]).map(literal);
+  const known = words.filter((word) => word !== undefined);
+  return known.length === words.length ? new Set(known) : undefined;
+}
+
 /** `op.effect == "update"` would never hold, and nobody would know. */
 function lintEffects(ast: ASTNode): { message: string; at: number } | undefined {
-  const isEffect = (node: ASTNode): boolean => node.op === '.' && node.args[1] === 'effect' && node.args[0].op === 'id' && node.args[0].args === 'op';
   for (const node of everyNode(ast)) {
     if (node.op !== '==' && node.op !== '!=' && node.op !== 'in') continue;
     const [left, right] = node.args;

@@ -5,7 +5,7 @@
 import { EFFECTS, type Facts } from '../../contract/facts.ts';
 import type { Verdict } from '../../contract/verdict.ts';
 import type { DecisionContext } from './policy.ts';
-import { type CompiledRule, reasonOf, testRule } from './rules.ts';
+import { type CompiledRule, canMatch, reasonOf, testRule } from './rules.ts';
 
 /** How long a person has to answer where no rule says. */
 const DEFAULT_EXPIRES_MS = 5 * 60_000;
@@ -47,7 +47,7 @@ export class Decider {
         effect,
         sets
           .map((set) => ({
-            rules: set.rules.filter((rule) => rule.matcher.effects === undefined || rule.matcher.effects.has(effect)),
+            rules: set.rules.filter((rule) => canMatch(rule, effect)),
             fallback: set.fallback.get(effect),
             lower: set.lower,
           }))

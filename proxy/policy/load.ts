@@ -10,7 +10,7 @@ import { type Explanation, explainRules } from './explain.ts';
 import { atLeastAsStrict, columnKey, type DetectorSettings, planOf } from './masks.ts';
 import type { ConnectionConfig, DecisionContext, MaskPlan, Policy } from './policy.ts';
 import { type Found, found, MAX_PROBLEMS, noProblems, type Path, type Problems, plain } from './problems.ts';
-import { type CompiledRule, compileRules, DEFAULT_RULE_IDS, defaultRule } from './rules.ts';
+import { type CompiledRule, canMatch, compileRules, DEFAULT_RULE_IDS, defaultRule } from './rules.ts';
 import { type DefaultsShape, MAX_CONNECTIONS, MAX_RULES, MAX_SENSITIVE, Outline, TightenShape } from './schema.ts';
 import { shapeErrors, valueAt } from './shapeErrors.ts';
 import { tightenTokens, tokenRules } from './tokens.ts';
@@ -115,12 +115,16 @@ function assemble(
   return {
     version,
     connections,
-    cacheable: all.every((rule) => rule.matcher.cacheable && (rule.condition?.cacheable ?? true)),
+    cacheable: new Set(EFFECTS.filter((effect) => all.every((rule) => !canMatch(rule, effect) || looksAtFactsAlone(rule)))),
     rules: all.map((rule) => ({ ref: rule.ref, decision: rule.decision })),
     decide: (facts: Facts, context: DecisionContext): Verdict => decider.decide(facts, context),
     explain: (facts, context) => explainRules(sets, decider, facts, context),
     maskPlan: (connection: string): MaskPlan => plans.get(connection) ?? noColumns,
   };
+}
+
+function looksAtFactsAlone({ condition, matcher }: CompiledRule): boolean {
+  return matcher.cacheable && (condition?.cacheable ?? true);
 }
 
 function isTrusted(layer: PolicyLayer): boolean {

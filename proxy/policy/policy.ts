@@ -1,6 +1,6 @@
 /** The policy in force, as the rest of the proxy sees it: immutable, one object a version. */
 import type { Actor } from '../../contract/actor.ts';
-import type { Facts } from '../../contract/facts.ts';
+import type { Effect, Facts } from '../../contract/facts.ts';
 import type { MaskKind, Verdict } from '../../contract/verdict.ts';
 import type { TokenRules } from './tokens.ts';
 
@@ -93,7 +93,10 @@ export interface Policy {
   readonly connections: ReadonlyMap<string, ConnectionConfig>;
   /** Pure: the same facts and context give the same verdict. Never throws: an error in a rule asks, and says so. */
   decide(facts: Facts, context: DecisionContext): Verdict;
-  /** True where no rule looks at literals, arguments, time or the conversation, so that a verdict may be kept per shape. */
-  readonly cacheable: boolean;
+  /**
+   * The effects for which no rule looks at literals, arguments, time or the conversation, so that a verdict may be kept per
+   * shape; `false`: none.
+   */
+  readonly cacheable: ReadonlySet<Effect> | false;
   maskPlan(connection: string): MaskPlan;
 }

@@ -29,6 +29,11 @@ export interface CompiledRule extends AskTerms {
   readonly isDefault: boolean;
 }
 
+/** False where it cannot match an operation of that effect, whatever else is true of it. */
+export function canMatch({ condition, matcher }: CompiledRule, effect: string): boolean {
+  return (matcher.effects?.has(effect) ?? true) && (condition?.effects?.has(effect) ?? true);
+}
+
 /** `error`: the condition failed, so the rule asks, whatever its verdict. */
 export type RuleTest = 'yes' | 'no' | 'error';
 

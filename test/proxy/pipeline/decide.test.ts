@@ -25,7 +25,7 @@ function policyOf(decision: Decision, cacheable: boolean): { policy: Policy; ask
     expiresMs: 1,
     preview: 'none',
   };
-  const policy = { cacheable, decide: () => (asked++, verdict) } as unknown as Policy;
+  const policy = { cacheable: cacheable && new Set(['read']), decide: () => (asked++, verdict) } as unknown as Policy;
   return { policy, asked: () => asked };
 }
 
@@ -53,4 +53,12 @@ it('decides each time where a rule may look at the conversation or at arguments'
   const parts: Operation['parts'] = [facts];
   for (let i = 0; i < 3; i++) decide(policy, one, operation(parts));
   assert.equal(asked(), 3);
+});
+
+it('decides each time where one part of several has an effect that may not be kept', () => {
+  const { asked, policy } = policyOf('allow', true);
+  const one = session();
+  const parts: Operation['parts'] = [facts, { ...facts, effect: 'write' }];
+  for (let i = 0; i < 3; i++) decide(policy, one, operation(parts));
+  assert.equal(asked(), 6);
 });

@@ -84,6 +84,14 @@ describe('a condition', () => {
     assert.equal(compile('conversation.read.size() > 0').cacheable, false);
   });
 
+  it('says which effects it can hold for, where nothing before that can fail', () => {
+    assert.deepEqual(compile('op.effect == "send" && conversation.read.size() > 0').effects, new Set(['send']));
+    assert.deepEqual(compile('(op.effect in ["write", "delete"] && op.bulk) && mcp.args.x == "1"').effects, new Set(['write', 'delete']));
+    assert.deepEqual(compile('"send" == op.effect').effects, new Set(['send']));
+    for (const any of ['mcp.args.x == "1" && op.effect == "send"', 'op.effect == "send" || op.bulk', 'op.effect != "send"', 'op.effect == op.verb', 'op.bulk'])
+      assert.equal(compile(any).effects, undefined, any);
+  });
+
   it('speaks only of operations that have the facts it names', () => {
     const sql = compile('!sql.where');
     assert.deepEqual(sql.evaluate(facts(), context()), { result: 'absent', family: 'sql' });
