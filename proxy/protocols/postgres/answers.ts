@@ -121,39 +121,41 @@ export class Answers {
     for (const flight of this.#finishing.splice(0)) flight.end('done');
   }
 
-  /** Takes a chunk from the server. Throws a `protocol-violation` when the server does not keep to the protocol. */
+  /**
+   * Takes a chunk from the server; what must be kept of it is copied. Throws a `protocol-violation` when the server does
+   * not keep to the protocol.
+   */
   push(chunk: Buffer): void {
-    if (this.#waiting) {
-      // Only what was under way when reading stopped; put behind what is held.
-      this.#held.push(chunk);
-      this.#heldBytes += chunk.length;
-      return;
-    }
-    let buffer = chunk;
-    if (this.#heldBytes > 0) {
-      this.#held.push(chunk);
-      this.#heldBytes += chunk.length;
-      if (this.#heldBytes < this.#needed) return;
-      buffer = Buffer.concat(this.#held, this.#heldBytes);
+    let from = 0;
+    // The frame that was cut is put together by itself, so that the rest of the chunk is read where it lies.
+    while (this.#heldBytes > 0) {
+      const missing = this.#waiting ? Number.POSITIVE_INFINITY : this.#needed - this.#heldBytes;
+      const to = Math.min(chunk.length, from + missing);
+      if (to > from) this.#held.push(Buffer.from(chunk.subarray(from, to)));
+      this.#heldBytes += to - from;
+      if (to - from < missing) return;
+      from = to;
+      const joined = Buffer.concat(this.#held, this.#heldBytes);
       this.#held = [];
       this.#heldBytes = 0;
+      this.#scan(joined, 0);
     }
-    this.#scan(buffer);
+    if (from < chunk.length) this.#scan(chunk, from);
   }
 
   #hold(buffer: Buffer, at: number, needed: number): void {
-    this.#held = [buffer.subarray(at)];
+    this.#held = [Buffer.from(buffer.subarray(at))];
     this.#heldBytes = buffer.length - at;
     this.#needed = needed;
   }
 
-  #scan(buffer: Buffer): void {
+  #scan(buffer: Buffer, start: number): void {
     const length = buffer.length;
-    let at = 0;
+    let at = start;
     if (this.#skip > 0) {
-      at = Math.min(this.#skip, length);
-      this.#out.range(buffer, 0, at);
-      this.#skip -= at;
+      at = Math.min(start + this.#skip, length);
+      this.#out.range(buffer, start, at);
+      this.#skip -= at - start;
     }
     let run = -1;
     while (at < length) {
@@ -200,7 +202,7 @@ export class Answers {
     const buffer = Buffer.concat(this.#held, this.#heldBytes);
     this.#held = [];
     this.#heldBytes = 0;
-    this.#scan(buffer);
+    this.#scan(buffer, 0);
     this.#host.progress();
   }
 

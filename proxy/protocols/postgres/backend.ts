@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { userInfo } from 'node:os';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { Problem } from '../../../contract/problem.ts';
 import { Secret } from '../../../contract/secret.ts';
@@ -295,12 +296,13 @@ async function* messages(reader: FrameReader, socket: Socket | TLSSocket, signal
   }
 }
 
-/** Says goodbye and lets go of the socket. */
-export function closeBackend(backend: Backend): void {
-  if (backend.socket.destroyed) return;
-  backend.socket.removeAllListeners('data');
-  backend.socket.on('error', () => {});
-  backend.socket.end(TERMINATE);
-  backend.socket.resume();
-  backend.socket.setTimeout(CONNECT_TIMEOUT_MS, () => backend.socket.destroy());
+/** Says goodbye and lets go of the socket, or of the stream that took its place. */
+export function closeBackend({ socket }: { readonly socket: Duplex }): void {
+  if (socket.destroyed) return;
+  socket.removeAllListeners('data');
+  socket.on('error', () => {});
+  socket.end(TERMINATE);
+  socket.resume();
+  const late = setTimeout(() => socket.destroy(), CONNECT_TIMEOUT_MS).unref();
+  socket.once('close', () => clearTimeout(late));
 }

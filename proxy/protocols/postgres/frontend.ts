@@ -88,6 +88,11 @@ export class Frontend {
     return this.#skipping === 'server';
   }
 
+  /** A Parse is kept that was not sent yet. */
+  get holds(): boolean {
+    return this.#held !== undefined;
+  }
+
   /** The server skips the rest of the segment that is being sent. */
   segmentFailed(): void {
     this.#held = undefined;

@@ -20,6 +20,7 @@ import { Frontend, type Wait } from './frontend.ts';
 import type { Ground } from './ground.ts';
 import { errorResponse, noticeResponse, type OwnError, queryMessage, SQLSTATE, TERMINATE } from './messages.ts';
 import { Outbox } from './outbox.ts';
+import { readInPlace } from './readInPlace.ts';
 import { NamesInSession, READ_ALL, READ_PATH } from './sessionNames.ts';
 import { isOn, isUtf8 } from './settings.ts';
 import type { StatementInfo } from './sql/classifier.ts';
@@ -63,6 +64,8 @@ export class ClientSession {
   readonly #admission: Admission;
   readonly #frontend: Frontend;
   readonly #reader = new FrameReader();
+  #client: Duplex;
+  #server: Duplex;
   readonly #toClient = new Outbox();
   readonly #toServer = new Outbox();
   #inbox: Buffer[] = [];
@@ -83,6 +86,8 @@ export class ClientSession {
   constructor(parts: SessionParts) {
     this.#parts = parts;
     const { ground, identity, record } = parts;
+    this.#client = parts.client;
+    this.#server = parts.backend.socket;
     this.#names = new NamesInSession(parts.searchPath);
     this.#answers = new Answers(
       {
@@ -137,14 +142,17 @@ export class ClientSession {
 
   /** @param ahead bytes that came with the login and were not read yet */
   start(ahead: Buffer): void {
-    const { backend, client, record } = this.#parts;
-    const { socket } = backend;
-    client.on('data', (chunk: Buffer) => this.#fromClient(chunk));
+    const { record } = this.#parts;
+    const reading = readInPlace(this.#client, (chunk) => this.#fromClient(chunk));
+    const client = reading.stream;
+    this.#client = client;
     client.on('drain', () => this.#flow());
     for (const event of ['end', 'close', 'error']) client.on(event, () => this.#clientGone());
-    socket.on('data', (chunk: Buffer) => this.#fromServer(chunk));
-    socket.on('drain', () => this.#pump());
-    for (const event of ['end', 'close', 'error']) socket.on(event, () => this.#serverGone());
+    const answering = readInPlace(this.#server, (chunk) => this.#fromServer(chunk));
+    const server = answering.stream;
+    this.#server = server;
+    server.on('drain', () => this.#pump());
+    for (const event of ['end', 'close', 'error']) server.on(event, () => this.#serverGone());
     const ended = (): void => {
       void this.end({
         reason: `ended: ${String(record.signal.reason)}`,
@@ -154,9 +162,10 @@ export class ClientSession {
     record.signal.addEventListener('abort', ended);
     if (record.signal.aborted) return ended();
     if (client.destroyed || client.readableEnded) return this.#clientGone();
-    if (socket.destroyed) return this.#serverGone();
-    socket.resume();
-    if (ahead.length > 0) this.#fromClient(ahead);
+    if (server.destroyed) return this.#serverGone();
+    for (const chunk of answering.ahead) this.#fromServer(chunk);
+    server.resume();
+    for (const chunk of [ahead, ...reading.ahead]) if (chunk.length > 0) this.#fromClient(chunk);
     client.resume();
   }
 
@@ -173,7 +182,8 @@ export class ClientSession {
   }
 
   async #end({ clientGone, error, reason }: Ending): Promise<void> {
-    const { backend, client, ground, onClosed, record } = this.#parts;
+    const { ground, onClosed, record } = this.#parts;
+    const client = this.#client;
     // Its callers go on with what they were doing: `#ended` must be set first.
     await Promise.resolve();
     clearTimeout(this.#notice);
@@ -187,8 +197,8 @@ export class ClientSession {
     client.end();
     client.resume();
     setTimeout(() => client.destroy(), GOODBYE_MS).unref();
-    if (running && clientGone && !this.#goodbye && !backend.socket.destroyed) this.#cancelUpstream();
-    closeBackend(backend);
+    if (running && clientGone && !this.#goodbye && !this.#server.destroyed) this.#cancelUpstream();
+    closeBackend({ socket: this.#server });
     for (const wake of this.#waiters.splice(0)) wake();
     try {
       await this.#admission.settled();
@@ -238,23 +248,26 @@ export class ClientSession {
     void this.end({ reason: 'the database closed the connection', error: { code: SQLSTATE.connectionFailure, message } });
   }
 
-  #fromClient(chunk: Buffer): void {
-    if (this.#ended || this.#goodbye) return;
+  /** @returns whether nothing refers to the chunk any more. */
+  #fromClient(chunk: Buffer): boolean {
+    if (this.#ended || this.#goodbye) return true;
     this.#inbox.push(chunk);
     this.#inboxBytes += chunk.length;
     this.#pump();
     // What is sent ahead of an ask is kept, not left in the socket: a client that goes must be noticed.
-    if (this.#inboxBytes > (this.#busy ? MAX_AHEAD_BYTES : 0)) this.#parts.client.pause();
+    if (this.#inboxBytes > (this.#busy ? MAX_AHEAD_BYTES : 0)) this.#client.pause();
+    return !this.#busy && this.#inbox.length === 0 && this.#reader.pending === 0 && !this.#frontend.holds && sent(this.#toServer, this.#server);
   }
 
-  #fromServer(chunk: Buffer): void {
-    if (this.#ended) return;
+  /** @returns whether nothing refers to the chunk any more. */
+  #fromServer(chunk: Buffer): boolean {
+    if (this.#ended) return true;
     this.#receiving = true;
     try {
       this.#answers.push(chunk);
     } catch (cause) {
       this.#fail(cause);
-      return;
+      return false;
     } finally {
       this.#receiving = false;
     }
@@ -263,21 +276,20 @@ export class ClientSession {
       this.#pump();
     }
     this.#flow();
+    return sent(this.#toClient, this.#client);
   }
 
   /** Writes what is ready for the client; reads the server only as fast as the client takes it. */
   #flow(): void {
     if (this.#ended) return;
-    const { backend, client } = this.#parts;
-    const more = this.#toClient.flush(client);
-    if (!more || this.#answers.waiting) backend.socket.pause();
-    else if (backend.socket.isPaused()) backend.socket.resume();
+    const more = this.#toClient.flush(this.#client);
+    if (!more || this.#answers.waiting) this.#server.pause();
+    else if (this.#server.isPaused()) this.#server.resume();
   }
 
   /** Takes messages as long as nothing holds them. */
   #pump(): void {
     if (this.#pumping || this.#busy || this.#ended) return;
-    const { backend, client } = this.#parts;
     this.#pumping = true;
     try {
       while (!this.#busy && !this.#ended && !this.#goodbye && !this.#stalled() && this.#next()) {
@@ -293,13 +305,13 @@ export class ClientSession {
     }
     this.#pumping = false;
     if (this.#ended) return;
-    this.#toServer.flush(backend.socket);
+    this.#toServer.flush(this.#server);
     this.#flow();
-    if (this.#inboxBytes === 0 && client.isPaused()) client.resume();
+    if (this.#inboxBytes === 0 && this.#client.isPaused()) this.#client.resume();
   }
 
   #stalled(): boolean {
-    return (this.#settling !== 'no' && !this.#unsettledGoesOn) || this.#parts.backend.socket.writableNeedDrain || this.#answers.outstanding > MAX_OUTSTANDING;
+    return (this.#settling !== 'no' && !this.#unsettledGoesOn) || this.#server.writableNeedDrain || this.#answers.outstanding > MAX_OUTSTANDING;
   }
 
   /** What was changed cannot be read again before the server has the client's COPY data, or its Sync after an error. */
@@ -338,7 +350,7 @@ export class ClientSession {
   /** Resolves when it is true, or the session is over. What is ready is sent first: it may be what is waited for. */
   #until(condition: () => boolean): Wait {
     if (condition()) return undefined;
-    this.#toServer.flush(this.#parts.backend.socket);
+    this.#toServer.flush(this.#server);
     return new Promise((resolve) => {
       const wake = (): void => {
         if (this.#ended || condition()) resolve();
@@ -369,7 +381,7 @@ export class ClientSession {
 
   /** An operation waits for a person, or for the disk: what is before it must not wait with it. */
   #held(): void {
-    this.#toServer.flush(this.#parts.backend.socket);
+    this.#toServer.flush(this.#server);
     clearTimeout(this.#notice);
     this.#notice = setTimeout(() => {
       if (this.#ended || !this.#busy || this.#answers.midFrame) return;
@@ -415,7 +427,7 @@ export class ClientSession {
         this.#settling = 'no';
       },
     });
-    this.#toServer.flush(this.#parts.backend.socket);
+    this.#toServer.flush(this.#server);
   }
 
   /** Whatever way they were changed: without these the proxy and the server would read different statements. */
@@ -435,6 +447,11 @@ function passesUnsettled(type: number): boolean {
   return (
     type === FRONT.copyData || type === FRONT.copyDone || type === FRONT.copyFail || type === FRONT.sync || type === FRONT.flush || type === FRONT.terminate
   );
+}
+
+/** Whether all that was put into it has left the process: then nothing refers to the buffers that it came from. */
+function sent(outbox: Outbox, to: Duplex): boolean {
+  return outbox.empty && to.writableLength === 0;
 }
 
 /** Resolves after a time, or when it is given up. */
