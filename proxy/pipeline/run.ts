@@ -12,6 +12,7 @@ import type { ApprovalOutcome } from '../approval/approvals.ts';
 import { approve, permitByApproval } from './approve.ts';
 import { decide, permitByVerdict } from './decide.ts';
 import type { Engine } from './engine.ts';
+import { type Awaitable, type Later, runSteps, type Steps, wait } from './later.ts';
 import type { Operation, Outcome, Refusal, RunResult } from './operation.ts';
 import type { Permit } from './permit.ts';
 import { refusalOf } from './refusal.ts';
@@ -22,17 +23,28 @@ const MAX_POLICY_CHANGES = 3;
 
 /**
  * @param forward sends the operation upstream and streams its masked answer back; it spends the permit before the first
- *   byte. Called at most once, synchronously where a read is allowed by rule.
+ *   byte. Called at most once, before `run` returns where a read is allowed by rule.
  */
-export async function run(
+export function run(
   engine: Engine,
   session: Session,
   operation: Operation,
   signal: AbortSignal,
-  forward: (permit: Permit) => Promise<Outcome>,
-): Promise<RunResult> {
+  forward: (permit: Permit) => Awaitable<Outcome>,
+): Later<RunResult> {
+  return runSteps(steps(engine, session, operation, signal, forward));
+}
+
+/** Waits only where it says `wait`: what is allowed by rule is sent, and its outcome written, without a turn of anything. */
+function* steps(
+  engine: Engine,
+  session: Session,
+  operation: Operation,
+  signal: AbortSignal,
+  forward: (permit: Permit) => Awaitable<Outcome>,
+): Steps<RunResult> {
   const startedAt = engine.clock.now();
-  let closing: Outcome | { readonly outcome: 'denied' | 'cancelled'; readonly masked: 0; readonly error?: Outcome['error'] } = { outcome: 'lost', masked: 0 };
+  let closing: Outcome | { readonly outcome: 'denied' | 'cancelled'; readonly masked: 0; readonly error?: Outcome['error'] } = LOST;
   const refuse = (refusal: Refusal): RunResult => {
     closing = {
       outcome: refusal.code === 'cancelled' ? 'cancelled' : 'denied',
@@ -42,6 +54,7 @@ export async function run(
     return { forwarded: false, refusal };
   };
   let recorded = false;
+  let asked = false;
   try {
     if (session.signal.aborted) return { forwarded: false, refusal: refusalOf.closed() };
 
@@ -60,19 +73,20 @@ export async function run(
         break;
       }
       if (round > MAX_POLICY_CHANGES) return refuse(refusalOf.policyKeepsChanging());
-      await session.recording.sync();
+      yield* wait(session.recording.sync());
+      asked = true;
       const ended = anySignal(signal, session.signal);
-      const answer = await approve(engine, session, operation, verdict, ended);
+      const answer = yield* wait(approve(engine, session, operation, verdict, ended));
       writeApproval(session, operation, answer);
       if (answer.answer === 'denied' && answer.why !== 'policy-changed') return refuse(refusalOf.person(verdict, answer, ended));
       permit = permitByApproval(engine, answer, operation, engine.policy().version);
     }
 
     // Written before it is done, and on disk before anything that changes the world.
-    if (operation.parts.some((part) => part.effect !== 'read')) await session.recording.sync();
+    if (operation.parts.some((part) => part.effect !== 'read')) yield* wait(session.recording.sync());
     if (signal.aborted || session.signal.aborted) return refuse(refusalOf.cancelled(anySignal(signal, session.signal)));
 
-    const outcome = await forward(permit);
+    const outcome = yield* wait(forward(permit));
     closing = outcome;
     if (outcome.raw) engine.recorder.keepRaw(operation.id, outcome.raw);
     return { forwarded: true, outcome };
@@ -83,9 +97,11 @@ export async function run(
     throw cause;
   } finally {
     if (recorded && engine.recorder.halted === undefined) writeOutcome(session, operation, closing, engine.clock.now() - startedAt);
-    engine.approvals.ended(operation.id, inWords(closing));
+    if (asked) engine.approvals.ended(operation.id, inWords(closing));
   }
 }
+
+const LOST = { outcome: 'lost', masked: 0 } as const;
 
 function writeIntent(session: Session, operation: Operation, verdict: Verdict): void {
   session.recording.append({

@@ -2,7 +2,9 @@
 import type { Facts } from '../../../contract/facts.ts';
 import { bytesMayHoldMask, mayHoldMask } from '../../masking/masking.ts';
 import { decide } from '../../pipeline/decide.ts';
-import type { Operation, Outcome, Refusal } from '../../pipeline/operation.ts';
+import type { Awaitable } from '../../pipeline/later.ts';
+import type { Operation, Outcome } from '../../pipeline/operation.ts';
+import type { Permit } from '../../pipeline/permit.ts';
 import { run } from '../../pipeline/run.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { ClientIdentity } from '../protocol.ts';
@@ -48,7 +50,9 @@ export class Admission {
   readonly #dryRuns: NonNullable<OperationGround['dryRuns']>;
   #abort = new AbortController();
   #asking = false;
-  readonly #running = new Set<Promise<unknown>>();
+  /** Operations without an outcome. */
+  #running = 0;
+  #allOver: (() => void) | undefined;
   /** What must be read again from the server before the next statement is understood. */
   unsettled: Batch['unsettles'] = 'nothing';
   /** The rest of this segment is in doubt: something before it changes what names mean. */
@@ -115,7 +119,7 @@ export class Admission {
     }
     let sent = false;
     let admitted: (() => void) | undefined;
-    const go = (batch: Batch, reading: Reading): Promise<Outcome> => {
+    const go = (batch: Batch, reading: Reading): Awaitable<Outcome> => {
       const flight = new Flight(batch.statements, reading, batch.reach, ownText(candidate), candidate.revealed?.rewrite);
       sent = true;
       this.#forwarded(batch);
@@ -123,34 +127,43 @@ export class Admission {
       admitted?.();
       return flight.outcome;
     };
-    const work: Promise<void> = run(ground.engine, record, operation, this.#abort.signal, async (permit) => {
+    const afterWait = async (permit: Permit): Promise<Outcome> => {
+      const still = await this.#still(candidate);
+      if (!still) return CHANGED;
+      permit.use(operation.digest);
+      return await go(still.batch, still.reading);
+    };
+    this.#running++;
+    let over = false;
+    const ended = (): void => {
+      over = true;
+      admitted?.();
+      this.#running--;
+      if (this.#running === 0) this.#allOver?.();
+    };
+    run(ground.engine, record, operation, this.#abort.signal, (permit) => {
       // Nothing has been waited for: it is what it was when it was decided.
       if (!admitted) {
         permit.use(operation.digest);
         return go(batch, candidate.reading);
       }
-      const still = await this.#still(candidate);
-      if (!still) return CHANGED;
-      permit.use(operation.digest);
-      return go(still.batch, still.reading);
+      return afterWait(permit);
     }).then(
       (result) => {
-        this.#running.delete(work);
-        if (!result.forwarded) this.#refuse(result.refusal, refused);
+        if (!result.forwarded) refused(refusalError(result.refusal));
         else if (!sent) refused({ code: '40001', message: CHANGED.error.message });
+        ended();
       },
-      (cause: unknown) => {
-        this.#running.delete(work);
+      (cause) => {
         failed(cause);
+        ended();
       },
     );
-    this.#running.add(work);
-    if (sent) return undefined;
+    if (sent || over) return undefined;
     this.#asking = true;
     this.#options.waiting();
     return new Promise<void>((resolve) => {
       admitted = resolve;
-      void work.finally(resolve);
     }).finally(() => {
       this.#asking = false;
     });
@@ -167,7 +180,10 @@ export class Admission {
 
   /** Resolves when every operation has its outcome. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#running);
+    if (this.#running === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#allOver = resolve;
+    });
   }
 
   /** Whether a statement that may have changed the catalog has been sent since the last call. */
@@ -193,10 +209,6 @@ export class Admission {
       readOnly: identity.readOnly ?? false,
       exactly,
     });
-  }
-
-  #refuse(refusal: Refusal, refused: (error: OwnError) => void): void {
-    refused(refusalError(refusal));
   }
 
   #forwarded(batch: Batch): void {

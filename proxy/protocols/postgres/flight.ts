@@ -1,5 +1,6 @@
 /** One operation that was forwarded, until what came of it is known. */
 import type { Answer } from '../../../contract/response.ts';
+import { Later } from '../../pipeline/later.ts';
 import type { Outcome } from '../../pipeline/operation.ts';
 import type { MaskPlan } from '../../policy/policy.ts';
 import type { RowsCollector } from './collect.ts';
@@ -29,11 +30,11 @@ export class Flight {
   /** Which of the statements is being answered. */
   index = 0;
   masked = 0;
-  readonly outcome: Promise<Outcome>;
+  readonly outcome = new Later<Outcome>();
   #rows: number | undefined;
   #error: { readonly code: string; readonly message: string } | undefined;
   #answer: RowsCollector | undefined;
-  #resolve: ((outcome: Outcome) => void) | undefined;
+  #over = false;
 
   constructor(statements: readonly StatementInfo[], reading: Reading, reach: Reach, own: () => string, rewrite?: Rewrite) {
     this.statements = statements;
@@ -41,9 +42,6 @@ export class Flight {
     this.reach = reach;
     this.own = own;
     this.rewrite = rewrite;
-    this.outcome = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
   }
 
   isRelation(name: string): boolean {
@@ -55,7 +53,7 @@ export class Flight {
   }
 
   get over(): boolean {
-    return this.#resolve === undefined;
+    return this.#over;
   }
 
   get statement(): StatementInfo | undefined {
@@ -83,12 +81,11 @@ export class Flight {
 
   /** Ends it; only the first call counts. */
   end(outcome: Outcome['outcome']): void {
-    const resolve = this.#resolve;
-    if (!resolve) return;
-    this.#resolve = undefined;
+    if (this.#over) return;
+    this.#over = true;
     const answer: Answer | undefined = this.#answer?.answer();
     const raw = this.#answer?.raw();
-    resolve({
+    this.outcome.resolve({
       outcome: this.#error && outcome === 'done' ? (this.#error.code === '57014' ? 'cancelled' : 'failed') : outcome,
       masked: this.masked,
       ...(this.#rows !== undefined && { rows: this.#rows }),
