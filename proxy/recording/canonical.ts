@@ -2,7 +2,7 @@
  * Canonical JSON (RFC 8785): one text for one value, so that a hash over it means something.
  * Strings and numbers are written as ECMAScript writes them (sections 3.2.2.2 and 3.2.2.3), keys stand in UTF-16 order
  * (3.2.3). What has no single meaning is refused: lone surrogates, NaN and infinities, class instances, holes.
- * Runs twice for every operation, hence the hand-made loops.
+ * Runs for every operation, hence the hand-made loops.
  */
 import { Problem } from '../../contract/problem.ts';
 
@@ -42,6 +42,11 @@ function write(value: unknown, depth: number): string {
   }
 }
 
+/** One string as it stands in canonical JSON. */
+export function canonicalText(value: string): string {
+  return text(value);
+}
+
 function text(value: string): string {
   if (value.length <= PLAIN_LIMIT && PLAIN.test(value)) return `"${value}"`;
   if (!value.isWellFormed()) throw refuse('a lone surrogate');
@@ -68,24 +73,21 @@ function record(value: object, depth: number): string {
     if (member === undefined) continue;
     if (out.length > 1) out += ',';
     out += name(key);
-    out += depth === 1 && REMEMBERED.has(key) && typeof member === 'object' && member !== null ? remembered(member, depth) : write(member, depth);
+    out += write(member, depth);
   }
   return `${out}}`;
 }
 
-/**
- * Members of an entry's body that are the same object in entry after entry: the facts of a statement's shape and a rule's
- * verdict. Their text is kept, and they are frozen, so that it stays true.
- */
-const REMEMBERED: ReadonlySet<string> = new Set(['facts', 'verdict']);
+/** Texts of objects that come in entry after entry: the facts of a statement's shape, a rule's verdict. */
 const texts = new WeakMap<object, string>();
 /** Longest text that is kept, in characters. */
 const MAX_REMEMBERED = 8192;
 
-function remembered(value: object, depth: number): string {
+/** An object's canonical text, kept for the next time. The object is frozen, so that it stays true. */
+export function canonicalKept(value: object): string {
   const known = texts.get(value);
   if (known !== undefined) return known;
-  const written = write(value, depth);
+  const written = write(value, 0);
   if (written.length <= MAX_REMEMBERED) {
     freeze(value);
     texts.set(value, written);

@@ -51,6 +51,18 @@ interface Waiter {
   reject(cause: Error): void;
 }
 
+/** One timer for all files: with a session for every client, as many timers would go off as entries are written. */
+let gathering: ChainFile[] = [];
+
+function gather(file: ChainFile): void {
+  if (gathering.push(file) > 1) return;
+  setTimeout(() => {
+    const files = gathering;
+    gathering = [];
+    for (const one of files) one.gathered();
+  }, GATHER_MS);
+}
+
 export class ChainFile {
   readonly path: string;
   readonly #host: ChainHost;
@@ -71,7 +83,7 @@ export class ChainFile {
   #synced: number;
   #due = false;
   #pumping = false;
-  #timer: NodeJS.Timeout | undefined;
+  #gathering = false;
   #waiters: Waiter[] = [];
   #closed = false;
 
@@ -128,11 +140,10 @@ export class ChainFile {
     this.#entries++;
     this.#host.queued += end + 1 - from;
     if (this.#batchBytes >= BATCH_BYTES) this.#kick();
-    else
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        this.#kick();
-      }, GATHER_MS);
+    else if (!this.#gathering) {
+      this.#gathering = true;
+      gather(this);
+    }
     return seq;
   }
 
@@ -152,7 +163,6 @@ export class ChainFile {
     if (this.#closed) return;
     this.#closed = true;
     await this.sync().catch(() => undefined);
-    clearTimeout(this.#timer);
     await this.#handle.close().catch(() => undefined);
   }
 
@@ -163,7 +173,12 @@ export class ChainFile {
     for (const waiter of waiters) waiter.reject(this.#host.haltedProblem());
     this.#host.queued -= this.#batchBytes;
     this.#batchBytes = 0;
-    clearTimeout(this.#timer);
+  }
+
+  /** Its time of gathering is over. */
+  gathered(): void {
+    this.#gathering = false;
+    if (this.#batchBytes > 0) this.#kick();
   }
 
   #makeRoom(bytes: number): void {
@@ -205,8 +220,6 @@ export class ChainFile {
     this.#batchBytes = 0;
     this.#batchEntries = 0;
     this.#due = false;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
     try {
       const started = performance.now();
       const atOnce = bytes <= BATCH_BYTES && started >= slowUntil;

@@ -4,6 +4,7 @@ import type { EntryBody } from '../../contract/recording.ts';
 import type { Log } from '../pipeline/engine.ts';
 import { canonical } from './canonical.ts';
 import type { ChainFile, ChainHead, ChainHost } from './chainFile.ts';
+import { entryText } from './entryText.ts';
 import type { SessionRecording } from './recorder.ts';
 
 /** What may wait in memory over all sessions before new operations are refused, in characters. */
@@ -123,7 +124,7 @@ export class LocalSession implements SessionRecording {
 /** An agent may send a lone surrogate (`"\ud800"`), which has no UTF-8: the record holds U+FFFD, as it does for bad bytes. */
 function canonicalOrMended(body: EntryBody): string {
   try {
-    return canonical(body);
+    return entryText(body);
   } catch (cause) {
     try {
       return canonical(JSON.parse(JSON.stringify(body), (_, value: unknown) => wellFormed(value)));
