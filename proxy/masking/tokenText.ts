@@ -19,26 +19,28 @@ export interface TokenText {
   readonly check: string;
 }
 
-/** The check that 32 bits of a MAC give. */
-export function checkOf(bits: number): string {
-  let rest = (bits >>> 0) % CHECKS;
-  let text = '';
+/** Letters of a check as numbers, five bits each: what is kept of every token. */
+export function packedCheck(macBits: number): number {
+  let rest = (macBits >>> 0) % CHECKS;
+  let packed = 0;
   for (let i = 0; i < CHECK_LENGTH; i++) {
-    text += LETTERS[rest % LETTERS.length];
+    packed |= (rest % LETTERS.length) << (i * 5);
     rest = Math.floor(rest / LETTERS.length);
   }
+  return packed;
+}
+
+export function checkOf(packed: number): string {
+  let text = '';
+  for (let i = 0; i < CHECK_LENGTH; i++) text += LETTERS[(packed >> (i * 5)) & 31];
   return text;
 }
 
 const CODES = Uint8Array.from(LETTERS, (letter) => letter.charCodeAt(0));
 
 /** The same, written to bytes. @returns where it ends */
-export function writeCheck(bits: number, target: Uint8Array, from: number): number {
-  let rest = (bits >>> 0) % CHECKS;
-  for (let i = 0; i < CHECK_LENGTH; i++) {
-    target[from + i] = CODES[rest % LETTERS.length] as number;
-    rest = (rest / LETTERS.length) | 0;
-  }
+export function writeCheck(packed: number, target: Uint8Array, from: number): number {
+  for (let i = 0, bits = packed; i < CHECK_LENGTH; i++, bits >>= 5) target[from + i] = CODES[bits & 31] as number;
   return from + CHECK_LENGTH;
 }
 

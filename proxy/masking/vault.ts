@@ -8,7 +8,7 @@
  */
 import { createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
 import { TokenNumbers } from './tokenNumbers.ts';
-import { checkOf, type TokenLike, tokensLikeIn } from './tokenText.ts';
+import { checkOf, packedCheck, type TokenLike, tokensLikeIn } from './tokenText.ts';
 
 /** Values that one conversation's vault holds. */
 const MAX_VALUES = 100_000;
@@ -49,7 +49,7 @@ export type Found = { readonly start: number; readonly end: number; readonly tex
 export interface Numbered {
   /** Number of the value in `bytes[start, end)`, counted from 1; 0 where no more are held. */
   number(bytes: Uint8Array, start: number, end: number): number;
-  /** 32 bits that authenticate a number. */
+  /** What authenticates a number, for `writeCheck`. */
   check(number: number): number;
 }
 
@@ -176,7 +176,7 @@ export class TokenVault {
     const digest = createHmac('sha256', this.#key).update(`token 1\n${name}\n${group}`).digest();
     const first = group * CHECKS_A_DIGEST;
     values.keep(first, digest);
-    return digest.readInt32LE((number - first) * 4);
+    return packedCheck(digest.readInt32LE((number - first) * 4));
   }
 }
 
@@ -228,7 +228,7 @@ class Values {
     if (first !== this.checked) return;
     const end = first + CHECKS_A_DIGEST;
     if (end > this.checks.length) this.checks = grown(this.checks, end);
-    for (let i = 0; i < CHECKS_A_DIGEST; i++) this.checks[first + i] = digest.readInt32LE(i * 4);
+    for (let i = 0; i < CHECKS_A_DIGEST; i++) this.checks[first + i] = packedCheck(digest.readInt32LE(i * 4));
     this.checked = end;
   }
 }
