@@ -1,7 +1,8 @@
 /** Values that nobody behind the proxy may see, and the search for them in whatever shape they may come out. */
 
-/** Shortest piece of a value that is looked for: less would be found by chance. */
+/** Shortest piece of a value that is looked for: less would be found by chance. Digits alone are found by chance sooner. */
 const PIECE = 8;
+const DIGITS = 12;
 
 /** What a reader of raw bytes could turn back into the value, as lower-case text. */
 function disguises(value: string): string[] {
@@ -18,11 +19,24 @@ function disguises(value: string): string[] {
     .filter((text) => text.length >= PIECE);
 }
 
+/** Every piece of a value that is long enough to be no chance, wherever it was cut. */
+function pieces(value: string): string[] {
+  const length = /^[\d\s.-]+$/.test(value) ? DIGITS : PIECE;
+  return value.length <= length ? [] : Array.from({ length: value.length - length + 1 }, (_, at) => value.slice(at, at + length));
+}
+
 export class Canaries {
   readonly #disguises = new Map<string, string>();
 
-  constructor(values: readonly string[]) {
-    for (const value of values) for (const disguise of disguises(value)) this.#disguises.set(disguise, value);
+  /** @param whole values of which no piece may be seen either; of others a mask may show part */
+  constructor(values: readonly string[], whole: readonly string[] = []) {
+    for (const value of [...values, ...whole]) for (const disguise of disguises(value)) this.#disguises.set(disguise, value);
+    for (const value of whole) {
+      for (const piece of pieces(value)) {
+        const reversed = piece.split('').toReversed().join('');
+        for (const disguise of [piece, reversed, Buffer.from(piece).toString('hex')]) this.#disguises.set(disguise.toLowerCase(), value);
+      }
+    }
   }
 
   /** The values that stand in these bytes in any disguise, with what is around each. */
