@@ -29,6 +29,14 @@ export const METHODS = {
   access: 'countersign/access',
   /** `{ name, value }` → `{}`; the value stays in the proxy's memory. `value: null` forgets it. */
   putSecret: 'countersign/secret.put',
+  /** Notification, proxy → extension: `KeepSecret`, for the editor's storage: upstream tokens, which change as they are used. */
+  keepSecret: 'countersign/secret.keep',
+  /** `{ connection }` → `{ listen }`: begins a sign-in upstream, and says where on this machine the browser comes back to. */
+  signIn: 'countersign/connection.signIn',
+  /** `{ connection, redirect }` → `{ url }`: the page for the person's browser, which comes back to `redirect`. */
+  signInPage: 'countersign/connection.signInPage',
+  /** `{ connection }` → `{}`: gives the tokens back and forgets them. */
+  signOut: 'countersign/connection.signOut',
   /** `{ folders }` → `{}`: the window's workspace folders and whether they are trusted. */
   workspace: 'countersign/workspace',
   /** `{}` → `{ checks: DoctorCheck[] }`. */
@@ -54,8 +62,10 @@ export const ConnectionView = z.object({
   name: z.string().max(200),
   protocol: z.string().max(40),
   via: z.enum(['local', 'gateway']),
-  state: z.enum(['ready', 'starting', 'needs-secret', 'failed']),
-  /** A sentence for `needs-secret` and `failed`: what happened and what to do. */
+  state: z.enum(['ready', 'starting', 'needs-secret', 'needs-sign-in', 'failed']),
+  /** A person has signed in upstream, and can sign out. */
+  signedIn: z.boolean().optional(),
+  /** A sentence for `needs-secret`, `needs-sign-in` and `failed`: what happened and what to do. */
   problem: z.string().max(1000).optional(),
   /** The secret that is missing, for `needs-secret`. */
   secret: z.string().max(200).optional(),
@@ -180,4 +190,8 @@ export type VerifyReport = z.infer<typeof VerifyReport>;
 const WorkspaceFolder = z.object({ path: z.string().max(4096), trusted: z.boolean() });
 export const Workspace = z.object({ folders: z.array(WorkspaceFolder).max(100) });
 export type Workspace = z.infer<typeof Workspace>;
+export const SignInBegun = z.object({ listen: z.string().max(200) });
+export const SignInPage = z.object({ url: z.string().max(16_384) });
+export const KeepSecret = z.object({ name: z.string().regex(/^oauth\.[A-Za-z0-9._-]{1,100}$/), value: z.string().max(65_536).nullable() });
+export type KeepSecret = z.infer<typeof KeepSecret>;
 export const PutSecret = z.object({ name: z.string().max(200), value: z.string().max(65_536).nullable() });

@@ -10,6 +10,8 @@ export const COMMANDS = {
   copyAddress: 'countersign.connections.copyAddress',
   enterSecret: 'countersign.connections.enterSecret',
   forgetSecret: 'countersign.connections.forgetSecret',
+  signIn: 'countersign.connections.signIn',
+  signOut: 'countersign.connections.signOut',
   importSecrets: 'countersign.secrets.importFile',
   protectServer: 'countersign.mcp.protect',
   protectAll: 'countersign.mcp.protectAll',
@@ -62,6 +64,8 @@ export const ITEM = {
   operation: 'operation',
   connection: 'connection',
   needsSecret: 'connection.needsSecret',
+  needsSignIn: 'connection.needsSignIn',
+  signedIn: 'connection.signedIn',
   /** Added to a connection's where an agent's configuration was rewritten for it. */
   rewritten: '+rewritten',
   protectedGroup: 'group.protected',

@@ -36,11 +36,17 @@ export function connectionTree(connections: readonly ConnectionView[], t: Transl
         connection.credential,
       ],
       icon: icon(connection),
-      context: connection.state === 'needs-secret' ? ITEM.needsSecret : ITEM.connection,
+      context: contextOf(connection),
       connection,
       children: facts(connection, t),
     };
   });
+}
+
+function contextOf(connection: ConnectionView): string {
+  if (connection.state === 'needs-secret') return ITEM.needsSecret;
+  if (connection.state === 'needs-sign-in') return ITEM.needsSignIn;
+  return connection.signedIn === true ? ITEM.signedIn : ITEM.connection;
 }
 
 function stateText(connection: ConnectionView, t: Translate): string {
@@ -51,6 +57,8 @@ function stateText(connection: ConnectionView, t: Translate): string {
       return t('starting');
     case 'needs-secret':
       return t('needs a secret');
+    case 'needs-sign-in':
+      return t('needs sign-in');
     case 'failed':
       return t('failed');
   }
@@ -62,6 +70,8 @@ function icon(connection: ConnectionView): { name: string; color: string | undef
       return { name: connection.protocol === 'mcp' ? 'plug' : 'database', color: 'testing.iconPassed' };
     case 'starting':
       return { name: 'loading~spin', color: undefined };
+    case 'needs-sign-in':
+      return { name: 'account', color: 'charts.yellow' };
     case 'needs-secret':
       return { name: 'key', color: 'charts.yellow' };
     case 'failed':

@@ -4,7 +4,7 @@ import * as vscode from 'vscode';
 import { createMessageConnection, StreamMessageReader, StreamMessageWriter } from 'vscode-jsonrpc/node';
 import { CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn, State } from 'vscode-languageclient/node';
 import type { z } from 'zod';
-import { CONTROL_VERSION, type Hello, METHODS, type Snapshot, Snapshot as SnapshotSchema } from '../../contract/control.ts';
+import { CONTROL_VERSION, type Hello, KeepSecret, METHODS, type Snapshot, Snapshot as SnapshotSchema } from '../../contract/control.ts';
 
 /** Longest wait for a proxy to take the request to leave, in milliseconds. */
 const ASK_TO_LEAVE_MS = 3_000;
@@ -12,6 +12,7 @@ const STOP_MS = 1_000;
 
 export interface ClientEvents {
   readonly onSnapshot: (snapshot: Snapshot) => void;
+  readonly onKeepSecret: (secret: KeepSecret) => void;
   /** What came was no snapshot: the two sides do not speak the same language. */
   readonly onGarbled: (why: string) => void;
   readonly onClosed: () => void;
@@ -46,6 +47,10 @@ export class ControlClient implements vscode.Disposable {
             .slice(0, 3)
             .join('; '),
         );
+    });
+    this.#client.onNotification(METHODS.keepSecret, (raw: unknown) => {
+      const decoded = KeepSecret.safeParse(raw);
+      if (decoded.success) events.onKeepSecret(decoded.data);
     });
     socket.once('close', events.onClosed);
   }

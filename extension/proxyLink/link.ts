@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as vscode from 'vscode';
 import type { z } from 'zod';
-import type { Hello, Snapshot } from '../../contract/control.ts';
+import type { Hello, KeepSecret, Snapshot } from '../../contract/control.ts';
 import { Problem } from '../../contract/problem.ts';
 import { SECRET_KEYS } from '../ids.ts';
 import type { Attached } from './attach.ts';
@@ -32,6 +32,7 @@ export class ProxyLink implements vscode.Disposable {
   readonly #deps: LinkDeps;
   readonly #changed = new vscode.EventEmitter<LinkState>();
   readonly #snapshots = new vscode.EventEmitter<Snapshot>();
+  readonly #kept = new vscode.EventEmitter<KeepSecret>();
   readonly #attached = new vscode.EventEmitter<void>();
   readonly #power: vscode.Disposable;
   #state: LinkState = { kind: 'starting' };
@@ -43,6 +44,8 @@ export class ProxyLink implements vscode.Disposable {
 
   readonly onDidChange = this.#changed.event;
   readonly onSnapshot = this.#snapshots.event;
+  /** The proxy has a secret to keep, or to forget: a token that it was given or has renewed. */
+  readonly onKeepSecret = this.#kept.event;
   /** A new connection, to the same proxy or another: push what it cannot know. */
   readonly onDidAttach = this.#attached.event;
 
@@ -110,6 +113,7 @@ export class ProxyLink implements vscode.Disposable {
     void this.close();
     this.#changed.dispose();
     this.#snapshots.dispose();
+    this.#kept.dispose();
     this.#attached.dispose();
   }
 
@@ -177,6 +181,7 @@ export class ProxyLink implements vscode.Disposable {
       const closed = Promise.withResolvers<void>();
       client = new ControlClient(socket, { ...hello, controlVersion: CONTROL_VERSION }, log, {
         onSnapshot: (snapshot) => this.#client === client && this.#snapshots.fire(snapshot),
+        onKeepSecret: (secret) => this.#client === client && this.#kept.fire(secret),
         onGarbled: (why) =>
           closed.reject(
             new Problem(

@@ -80,6 +80,11 @@ export class ControlServer {
     }, SNAPSHOT_DELAY_MS);
   }
 
+  /** Tells every window, now. */
+  tell(method: string, params: unknown): void {
+    for (const window of this.#windows) window.tell(method, params);
+  }
+
   /** Lets in no further window; those that are there stay. */
   admitNobody(): void {
     this.#closing = true;

@@ -52,6 +52,9 @@ export interface WindowHost {
   operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;
   access(window: string): SurfaceAccess;
   putSecret(name: string, value: string | null): void;
+  signIn(connection: string): Promise<string>;
+  signInPage(connection: string, redirect: string): Promise<string>;
+  signOut(connection: string): Promise<void>;
   workspace(window: string, workspace: Workspace): void | Promise<void>;
   doctor(): Promise<DoctorCheck[]>;
   verify(session: string | undefined): Promise<VerifyReport>;
@@ -63,6 +66,8 @@ const Empty = z.object({}).nullish();
 const ById = z.object({ id: z.string().min(1).max(MAX_ID_LENGTH) });
 const ByOperation = z.object({ operation: z.string().min(1).max(MAX_ID_LENGTH) });
 const Verify = z.object({ session: z.string().min(1).max(MAX_ID_LENGTH).optional() });
+const ByConnection = z.object({ connection: z.string().min(1).max(200) });
+const ByRedirect = ByConnection.extend({ redirect: z.string().min(1).max(2_000) });
 const Shutdown = z.object({ reason: z.string().max(200) });
 
 export class ControlWindow {
@@ -106,6 +111,12 @@ export class ControlWindow {
     if (!this.#hello || this.#closed) return;
     this.#waiting = { method, params };
     this.#sendWaiting();
+  }
+
+  /** Sends what must not be passed over. */
+  tell(method: string, params: unknown): void {
+    if (!this.#hello || this.#closed) return;
+    this.#rpc.sendNotification(method, params).catch(() => this.#socket.destroy());
   }
 
   /** Closes the channel when what was answered has gone out. */
@@ -152,6 +163,9 @@ export class ControlWindow {
     this.#method(METHODS.operation, ByOperation, ({ operation }) => host.operation(operation));
     this.#method(METHODS.access, Empty, (_, hello) => host.access(hello.window));
     this.#method(METHODS.putSecret, PutSecret, ({ name, value }) => (host.putSecret(name, value), {}));
+    this.#method(METHODS.signIn, ByConnection, async ({ connection }) => ({ listen: await host.signIn(connection) }));
+    this.#method(METHODS.signInPage, ByRedirect, async ({ connection, redirect }) => ({ url: await host.signInPage(connection, redirect) }));
+    this.#method(METHODS.signOut, ByConnection, async ({ connection }) => (await host.signOut(connection), {}));
     this.#method(METHODS.workspace, Workspace, async (workspace, hello) => (await host.workspace(hello.window, workspace), {}));
     this.#method(METHODS.doctor, Empty, async () => ({ checks: await host.doctor() }));
     this.#method(METHODS.verify, Verify, ({ session }) => host.verify(session));

@@ -91,6 +91,8 @@ function connectionChecks({ serving, secrets }: DoctorOptions): DoctorCheck[] {
         return check(id, title, 'warning', 'It is starting. Run the doctor again in a moment.');
       case 'needs-secret':
         return check(id, title, 'warning', problem ?? 'Its login is missing.');
+      case 'needs-sign-in':
+        return check(id, title, 'warning', problem ?? 'It wants a sign-in.');
       case 'failed':
         return check(id, title, 'failed', problem ?? 'It failed.');
     }

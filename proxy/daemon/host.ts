@@ -12,8 +12,10 @@ import type {
   VerifyReport,
   Workspace,
 } from '../../contract/control.ts';
+import { Problem } from '../../contract/problem.ts';
 import type { Secret } from '../../contract/secret.ts';
 import type { WindowHost } from '../control/window.ts';
+import { OAuthBroker, type OAuthConnection } from '../credential/oauth/broker.ts';
 import { Secrets } from '../credential/secrets.ts';
 import { LoopbackServer } from '../http/loopback.ts';
 import { ClientLogins } from '../identity/clients.ts';
@@ -49,6 +51,8 @@ export interface HostOptions {
   readonly parts: (events: PartEvents) => Promise<Parts>;
   /** Mounts what is not a connection: our own MCP server. */
   readonly own: (host: ProtocolHost) => { stop(): void | Promise<void> };
+  /** Has every window's editor keep a secret; null forgets it. */
+  readonly keep: (name: string, value: string | null) => void;
   /** A snapshot would differ from the last one. */
   readonly changed: () => void;
   /** A window or a session has come or gone. */
@@ -65,6 +69,7 @@ export class Host implements WindowHost {
   readonly #sessions: LiveSessions;
   readonly #clients: ClientLogins;
   readonly #secrets: Secrets;
+  readonly #oauth: OAuthBroker;
   readonly #serving: Serving;
   readonly #http: LoopbackServer;
   readonly #own: { stop(): void | Promise<void> };
@@ -114,6 +119,7 @@ export class Host implements WindowHost {
       this.changed();
     });
     this.#http = new LoopbackServer({ port: httpPort, clients: this.#clients, log });
+    this.#oauth = new OAuthBroker({ now: () => clock.now(), log, changed: () => this.changed(), keep: options.keep });
     const engine: Engine = {
       policy: parts.policy.current,
       approvals: parts.approvals,
@@ -134,6 +140,7 @@ export class Host implements WindowHost {
       served: (connection) => this.#serving.get(connection),
       connections: () => [...parts.policy.current().connections.values()],
       changed: () => this.changed(),
+      oauth: (settings) => this.#oauth.of(settings),
     };
     this.#serving = new Serving({ protocols: parts.protocols, host: protocolHost, log, ...(options.retryMs !== undefined && { retryMs: options.retryMs }) });
     this.#own = options.own(protocolHost);
@@ -258,7 +265,26 @@ export class Host implements WindowHost {
   }
 
   putSecret(name: string, value: string | null): void {
-    this.#secrets.put(name, value);
+    // Tokens are no secret that a policy could name.
+    if (!this.#oauth.restore(name, value)) this.#secrets.put(name, value);
+  }
+
+  signIn(connection: string): Promise<string> {
+    return this.#signedIn(connection).begin();
+  }
+
+  signInPage(connection: string, redirect: string): Promise<string> {
+    return this.#signedIn(connection).address(redirect);
+  }
+
+  signOut(connection: string): Promise<void> {
+    return this.#signedIn(connection).signOut();
+  }
+
+  #signedIn(connection: string): OAuthConnection {
+    const oauth = this.#serving.get(connection)?.oauth;
+    if (!oauth) throw new Problem('no-sign-in', `${connection} is not reached by signing in.`);
+    return oauth;
   }
 
   async workspace(window: string, workspace: Workspace): Promise<void> {
@@ -299,6 +325,7 @@ export class Host implements WindowHost {
     await this.#serving.stop(sentence);
     await this.#own.stop();
     await this.#http.stop();
+    this.#oauth.stop();
     await this.#sessions.end(sentence);
     await record.stop(sentence);
     await policy.stop();

@@ -1,6 +1,6 @@
 /** The life of the one proxy: how it starts, when it leaves, and what it leaves behind. */
 import { rmSync } from 'node:fs';
-import { CONTROL_VERSION } from '../../contract/control.ts';
+import { CONTROL_VERSION, type KeepSecret, METHODS } from '../../contract/control.ts';
 import { MAX_PROXY_FILE_BYTES, ProxyFile } from '../../contract/daemon.ts';
 import { Problem } from '../../contract/problem.ts';
 import { Secret } from '../../contract/secret.ts';
@@ -123,6 +123,7 @@ class Daemon {
       env,
       parts: (events) => assemble({ paths, env, key, clock: systemClock, log }, events),
       own: mountOwnServer,
+      keep: (name, value) => this.#control?.tell(METHODS.keepSecret, { name, value } satisfies KeepSecret),
       changed: () => this.#control?.changed(),
       activity: () => this.#considerLeaving(),
       leave: (reason) => void this.#leave(reason),

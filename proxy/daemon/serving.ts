@@ -146,7 +146,8 @@ export function secretRefs(config: ConnectionConfig): readonly { readonly from: 
     return ref ? [ref] : [];
   }
   const values = config.upstream.transport === 'stdio' ? config.upstream.env : config.upstream.headers;
-  return [...values.values()].filter((value) => typeof value !== 'string');
+  const client = config.upstream.transport === 'stdio' ? undefined : config.upstream.oauth?.secret;
+  return [...[...values.values()].filter((value) => typeof value !== 'string'), ...(client ? [client] : [])];
 }
 
 /** A configuration as text, its maps in order. */

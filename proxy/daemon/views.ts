@@ -21,7 +21,8 @@ export function connectionViews(serving: Serving, secrets: Secrets): ConnectionV
     // The side of the secret knows best what is wrong with it, say with a file; it must not hide another problem.
     ...('problem' in state && { problem: ((state.state === 'needs-secret' ? missingSecret(config, secrets) : undefined) ?? state.problem).slice(0, 1000) }),
     ...(served && { address: served.address }),
-    credential: credentialInWords(config),
+    ...(served?.oauth?.state === 'signed-in' && { signedIn: true }),
+    credential: served?.oauth?.state === 'signed-in' ? 'a sign-in, kept by the editor' : credentialInWords(config),
     sensitive: Object.fromEntries(config.sensitive),
   }));
 }

@@ -1,10 +1,12 @@
 /** `connections:`, compiled. No secret stands in the file: only where it is kept. */
 import { isAbsolute } from 'node:path';
+import type { z } from 'zod';
 import type { MaskKind } from '../../contract/verdict.ts';
 import {
   type ConnectionConfig,
   type McpConnection,
   type MintedCredential,
+  type OAuthClient,
   type PostgresConnection,
   PRIVILEGES,
   type Privilege,
@@ -190,8 +192,24 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     via: 'local',
     sensitive: new Map(),
     ...tokens,
-    upstream: { transport: shape.transport ?? 'http', url: shape.url, headers: values(shape.headers, 'headers') },
+    upstream: {
+      transport: shape.transport ?? 'http',
+      url: shape.url,
+      headers: values(shape.headers, 'headers'),
+      ...(shape.oauth && { oauth: oauthClient(shape.oauth, error) }),
+    },
   };
+}
+
+function oauthClient(shape: NonNullable<z.infer<typeof HttpUpstream>['oauth']>, error: Say): OAuthClient {
+  const { 'client-id': id, 'client-secret': text, 'client-metadata': metadata, scopes = [] } = shape;
+  const secret = text === undefined ? undefined : secretRef(text, (message) => error(['upstream', 'oauth', 'client-secret'], message));
+  if (text !== undefined && !/^(secret|env|file):/.test(text))
+    error(['upstream', 'oauth', 'client-secret'], 'Do not write the secret into this file. Say where it is kept: `secret:NAME`.');
+  if (text !== undefined && id === undefined) error(['upstream', 'oauth', 'client-secret'], 'A secret belongs to a `client-id`. Write that, too.');
+  if (metadata !== undefined && !/^https:\/\/[^\s/]+\/\S+$/.test(metadata))
+    error(['upstream', 'oauth', 'client-metadata'], 'The document’s address begins with `https://` and has a path.');
+  return { scopes, ...(id !== undefined && { id }), ...(secret && { secret }), ...(metadata !== undefined && { metadata }) };
 }
 
 function httpAddress(text: string, error: Say): boolean {

@@ -57,6 +57,16 @@ export interface HttpUpstream {
   readonly transport: 'http' | 'sse';
   readonly url: string;
   readonly headers: ReadonlyMap<string, string | SecretRef>;
+  readonly oauth?: OAuthClient;
+}
+
+/** How we are known to the authorization server of an MCP server, where it must be said. */
+export interface OAuthClient {
+  readonly id?: string;
+  readonly secret?: SecretRef;
+  /** Address of a client metadata document. */
+  readonly metadata?: string;
+  readonly scopes: readonly string[];
 }
 
 export interface McpConnection extends ConnectionBase {

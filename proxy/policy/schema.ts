@@ -147,9 +147,18 @@ export const StdioUpstream = z.strictObject({
   env: z.record(EnvName, envValue).optional().describe('Variables for it; a value may be `secret:NAME`, `env:NAME` or `file:PATH`.'),
   cwd: z.string().min(1).max(4096).optional(),
 });
+const OAuth = z
+  .strictObject({
+    'client-id': z.string().min(1).max(2000).optional().describe('The id that Countersign was registered with there.'),
+    'client-secret': z.string().min(1).max(200).optional().describe('Its secret: `secret:NAME`, `env:NAME` or `file:PATH`.'),
+    'client-metadata': z.string().min(1).max(2000).optional().describe('https address of a client metadata document, for servers that take one as the id.'),
+    scopes: z.array(z.string().min(1).max(200)).max(100).optional().describe('Scopes to ask for besides those that the server names.'),
+  })
+  .describe('How to sign in. Without it, what the server says of itself is enough where it lets clients register.');
 export const HttpUpstream = z.strictObject({
   url: z.string().min(1).max(2000),
   headers: z.record(HeaderName, headerValue).optional().describe('Headers for it; a value may be `secret:NAME`, `env:NAME` or `file:PATH`.'),
+  oauth: OAuth.optional(),
   transport: z.enum(['http', 'sse']).optional().describe('`http` (the default): Streamable HTTP. `sse`: the older HTTP+SSE, with a stream at `url`.'),
 });
 

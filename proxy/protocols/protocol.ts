@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Router } from 'express';
 import type { Actor } from '../../contract/actor.ts';
 import type { Secret } from '../../contract/secret.ts';
+import type { OAuthConnection, OAuthSettings } from '../credential/oauth/broker.ts';
 import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
 import type { ConnectionConfig, SecretRef } from '../policy/policy.ts';
@@ -39,6 +40,8 @@ export interface ProtocolHost {
   /** Other connections that are being served, by name: how our own MCP tools reach a database. */
   readonly served: (connection: string) => Served | undefined;
   readonly connections: () => readonly ConnectionConfig[];
+  /** The tokens of a sign-in upstream, under these settings from now on; absent where nobody could sign in. */
+  readonly oauth?: (settings: OAuthSettings) => OAuthConnection;
   /** Call when `state` of something served has changed. */
   readonly changed: () => void;
 }
@@ -47,6 +50,8 @@ export type ServedState =
   | { readonly state: 'ready' }
   | { readonly state: 'starting' }
   | { readonly state: 'needs-secret'; readonly secret: string; readonly problem: string }
+  /** A person must sign in upstream, in a browser. */
+  | { readonly state: 'needs-sign-in'; readonly problem: string }
   | { readonly state: 'failed'; readonly problem: string };
 
 /** A connection that is being served on loopback. */
@@ -59,6 +64,8 @@ export interface Served {
   readonly environment?: { readonly host: string; readonly port: number; readonly database: string };
   /** A connection from inside the proxy, already identified: the same bytes through the same code as from outside. */
   readonly connect?: (identity: ClientIdentity) => Duplex;
+  /** Upstream tokens, where a person can sign in. */
+  readonly oauth?: OAuthConnection;
   /** Called when a secret was provided or changed. */
   readonly retry?: () => void;
   /** Ends every session with a sentence, frees the port. */

@@ -1,6 +1,9 @@
 /** MCP servers behind the proxy: each connection is an endpoint at `/mcp/<name>`, each client of it a process of its own. */
 import { Router } from 'express';
 import { Problem } from '../../../contract/problem.ts';
+import type { OAuthConnection } from '../../credential/oauth/broker.ts';
+import { signedInHeaders } from '../../credential/oauth/credentials.ts';
+import type { ClientOptions } from '../../credential/oauth/registration.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { McpConnection, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
@@ -38,6 +41,7 @@ class Relay implements Served {
   readonly connection: McpConnection;
   readonly address: string;
   readonly #host: ProtocolHost;
+  readonly oauth?: OAuthConnection;
   readonly #times: RelayTimes;
   readonly #front: RelayFront;
   readonly #modern: ModernLeg;
@@ -52,6 +56,8 @@ class Relay implements Served {
     this.connection = connection;
     this.#host = host;
     this.address = `/mcp/${connection.name}`;
+    const oauth = signInOf(connection, host);
+    if (oauth) this.oauth = oauth;
     const leg = { host, open: (identity: ClientIdentity, client: ClientSide) => this.#open(identity, client) };
     this.#modern = new ModernLeg(leg);
     this.#front = new RelayFront({ log: host.engine.log, maxSessions: MAX_PROCESSES, leg, modern: this.#modern });
@@ -70,7 +76,7 @@ class Relay implements Served {
         problem: `${name} needs the secret "${value.name}" for ${variable}. Provide it in the Connections view.`,
       };
     }
-    return { state: 'ready' };
+    return this.oauth?.state === 'needed' ? { state: 'needs-sign-in', problem: this.oauth.problem } : { state: 'ready' };
   }
 
   retry(): void {
@@ -88,7 +94,7 @@ class Relay implements Served {
 
   async #open(identity: ClientIdentity, client: ClientSide): Promise<RelaySession> {
     const { state } = this;
-    if (state.state === 'needs-secret' || state.state === 'failed') throw new Problem('not-ready', state.problem);
+    if (state.state !== 'ready' && state.state !== 'starting') throw new Problem('not-ready', state.problem);
     const relay = await RelaySession.open({
       host: this.#host,
       connection: this.connection,
@@ -106,10 +112,11 @@ class Relay implements Served {
     const { connection } = this;
     const { upstream, name } = connection;
     if (upstream.transport === 'stdio') return new EraServer(on, this.#known, (events) => this.#spawn(session, upstream, events));
+    const configured = configuredHeaders(name, upstream.headers, this.#host.secret);
     const options = {
       connection: name,
       url: new URL(upstream.url),
-      credentials: configuredHeaders(name, upstream.headers, this.#host.secret),
+      credentials: this.oauth ? signedInHeaders(configured, this.oauth) : configured,
       log: this.#host.engine.log,
     };
     return new EraServer(on, this.#known, (events) =>
@@ -152,4 +159,16 @@ class Relay implements Served {
       },
     });
   }
+}
+
+/** How a person signs in to a server that is reached over HTTP, unless policy says with which `Authorization` to come. */
+function signInOf({ name, upstream }: McpConnection, host: ProtocolHost): OAuthConnection | undefined {
+  if (upstream.transport === 'stdio' || [...upstream.headers.keys()].some((header) => header.toLowerCase() === 'authorization')) return undefined;
+  const { id, secret, metadata, scopes = [] } = upstream.oauth ?? {};
+  const client = (): ClientOptions => {
+    const known = secret && host.secret(secret);
+    if (secret && !known) throw new Problem('needs-secret', `${name} needs the secret "${secret.name}" to sign in. Provide it in the Connections view.`);
+    return { ...(id !== undefined && { id }), ...(known && { secret: known }), ...(metadata !== undefined && { metadata }) };
+  };
+  return host.oauth?.({ name, url: new URL(upstream.url), client, scopes });
 }

@@ -1,0 +1,189 @@
+/**
+ * The person's way with an MCP server of somebody else's, in a real workbench: it is offered, protected by a click, asked
+ * about, masked, recorded, and put back to the byte.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { PROXY_FILE, ProxyFile } from '../../contract/daemon.ts';
+import { ScriptedPerson } from '../../demo/person.ts';
+import { ScriptedModel } from '../../demo/scriptedModel.ts';
+import { type Browser, openBrowser, openWorkbench, runCommand, Workbench } from '../../demo/workbench.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const VSIX = process.env['COUNTERSIGN_VSIX'] ?? join(ROOT, 'out', 'countersign.vsix');
+const SERVER = join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js');
+const SECRET = 'ghp_Zq81kPw0sNcV4tRy7uXbL2mD9fGh3jKa5e';
+const CARD = '4111 1111 1111 1111';
+const STEP_MS = 60_000;
+
+const CONFIG = `{
+\t// everything this project needs
+\t"servers": {
+\t\t"notes": {
+\t\t\t"type": "stdio",
+\t\t\t"command": ${JSON.stringify(process.execPath)},
+\t\t\t"args": [${JSON.stringify(SERVER)}, "stdio"],
+\t\t\t"env": { "NOTES_TOKEN": "${SECRET}", "NOTES_CARD": "${CARD}" }, // both are needed
+\t\t},
+\t}
+}
+`;
+
+const POLICY = `# mine
+version: 1
+defaults: { read: allow, write: ask, unknown: ask }
+
+rules:
+  - id: notes-ask
+    match: { connection: notes, mcp: { tool: get-env } }
+    verdict: ask
+`;
+
+describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_000 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-mcp-editor-'));
+  const home = join(folder, 'state');
+  const workspace = join(folder, 'workspace');
+  const config = join(workspace, '.vscode', 'mcp.json');
+  const policy = join(home, 'countersign.yaml');
+  const model = new ScriptedModel([
+    { when: /environment/i, title: 'Show me the environment', steps: [{ text: 'I will look. ', tool: 'get-env', input: {} }, { text: 'I was given: {last}' }] },
+  ]);
+  let workbench: Workbench;
+  let browser: Browser;
+  let person: ScriptedPerson;
+
+  before(async () => {
+    mkdirSync(join(workspace, '.vscode'), { recursive: true });
+    mkdirSync(home, { mode: 0o700 });
+    writeFileSync(config, CONFIG);
+    writeFileSync(policy, POLICY, { mode: 0o600 });
+    await model.start();
+    workbench = new Workbench({
+      root: join(folder, 'editor'),
+      folder: workspace,
+      vsix: [VSIX],
+      env: { COUNTERSIGN_HOME: home },
+      settings: { 'chat.mcp.autostart': 'never', 'countersign.mcp.register': true },
+    });
+    mkdirSync(join(workbench.data, 'User'), { recursive: true });
+    model.install(workbench.data);
+    await workbench.start();
+    browser = await openBrowser();
+    person = new ScriptedPerson(browser.page);
+    await openWorkbench(browser.page, workbench.url());
+    await person.waitUntilOn();
+  });
+
+  after(async () => {
+    await browser?.close();
+    await workbench?.stop();
+    stopProxy(home);
+    model.stop();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+
+  const shot = async (name: string): Promise<void> => {
+    const to = process.env['COUNTERSIGN_SHOTS'];
+    if (to) await browser.page.screenshot({ path: join(to, `${name}.png`) });
+  };
+
+  it('is offered once, and protected by the click', async () => {
+    const { page } = browser;
+    const toast = page.locator('.notification-toast', { hasText: '"notes" in .vscode/mcp.json does not go through Countersign' });
+    await toast.waitFor({ timeout: STEP_MS });
+    await person.openApprovals();
+    await openConnections(page);
+    await page.locator('.monaco-list-row', { hasText: 'Not protected' }).waitFor({ timeout: STEP_MS });
+    await shot('unprotected');
+    await toast.getByRole('button', { name: 'Protect', exact: true }).click();
+    await until('the entry is rewritten', () => !readFileSync(config, 'utf8').includes(SECRET));
+    const now = readFileSync(config, 'utf8');
+    assert.match(now, /\/\/ everything this project needs/);
+    assert.match(now, /countersign-mcp/);
+    assert.match(readFileSync(policy, 'utf8'), /^# mine\n[\s\S]*NOTES_TOKEN: secret:notes-NOTES_TOKEN/);
+    await page.locator('.monaco-list-row', { hasText: /^notes/ }).first().waitFor({ timeout: STEP_MS });
+    await page.locator('.monaco-list-row', { hasText: 'Not protected' }).waitFor({ state: 'detached', timeout: STEP_MS });
+    await shot('protected');
+    assert.deepEqual(holding(folder, SECRET), []);
+  });
+
+  it('is started by the editor’s agent through its rewritten entry, asked about, masked, and recorded', async () => {
+    const { page } = browser;
+    await person.openChat();
+    await startServers(page);
+    await shot('started');
+    await person.ask('Show me the environment');
+    await person.waitForAsk();
+    await shot('asked');
+    const card = await person.currentCard();
+    assert.match(card, /get-env/);
+    assert.match(card, /notes/);
+    await person.approve();
+    const result = await until('the result', () => model.toolResults.at(-1));
+    assert.doesNotMatch(result, new RegExp(`${SECRET}|${CARD}`));
+    assert.match(result, /NOTES_TOKEN/);
+    const sessions = await person.openSessions();
+    assert.match(sessions, /get-env/);
+    await shot('sessions');
+  });
+
+  it('is put back to the byte by one command, and the policy, too', async () => {
+    await runCommand(browser.page, 'Countersign: Undo Protection of All MCP Servers');
+    await until('the file is back', () => readFileSync(config, 'utf8') === CONFIG);
+    assert.equal(readFileSync(policy, 'utf8').replace(/^connections: \{\}\n/m, ''), POLICY);
+    await browser.page.waitForTimeout(1500);
+    const again = browser.page.locator('.notification-toast', { hasText: 'does not go through Countersign' });
+    assert.equal(await again.count(), 0, 'it was offered a second time');
+  });
+});
+
+/** Gives the Connections tree its place. */
+async function openConnections(page: Browser['page']): Promise<void> {
+  const header = page.locator('.pane-header', { hasText: 'Connections' }).first();
+  await header.waitFor({ timeout: STEP_MS });
+  if ((await header.getAttribute('aria-expanded')) !== 'true') await header.click();
+}
+
+/** The editor starts a server of a workspace when it is told to, and asks whether it is trusted. */
+async function startServers(page: Browser['page']): Promise<void> {
+  await runCommand(page, 'MCP: List Servers');
+  await page.locator('.quick-input-list .monaco-list-row', { hasText: 'notes' }).first().click();
+  await page.locator('.quick-input-list .monaco-list-row', { hasText: 'Start Server' }).first().click();
+  const trust = page.getByRole('button', { name: /^(Trust|Allow|Yes)/ }).first();
+  await trust.waitFor({ timeout: 5000 }).then(
+    () => trust.click(),
+    () => undefined,
+  );
+}
+
+async function until<T>(what: string, look: () => T): Promise<NonNullable<T>> {
+  const deadline = Date.now() + STEP_MS;
+  for (;;) {
+    const found = look();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+/** Files below a folder, but for the editor's own program, that hold a text. */
+function holding(folder: string, text: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => !name.startsWith(join('editor', 'extensions')))
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() && readFileSync(path, 'latin1').includes(text));
+}
+
+function stopProxy(home: string): void {
+  const file = join(home, PROXY_FILE);
+  if (!existsSync(file)) return;
+  const { pid } = ProxyFile.parse(JSON.parse(readFileSync(file, 'utf8')));
+  try {
+    process.kill(pid, 'SIGTERM');
+  } catch {
+    // It has gone with its last window.
+  }
+}
