@@ -4,7 +4,12 @@ import type { Model } from '../model.ts';
 import type { SecretStore } from '../secrets/store.ts';
 
 /** The connection that a tree item, a name or the person's pick stands for. */
-export async function connectionOf(model: Model, argument: unknown, wanted: (c: ConnectionView) => boolean, placeHolder: string): Promise<ConnectionView | undefined> {
+export async function connectionOf(
+  model: Model,
+  argument: unknown,
+  wanted: (c: ConnectionView) => boolean,
+  placeHolder: string,
+): Promise<ConnectionView | undefined> {
   const name = nameOf(argument);
   const connections = model.snapshot?.connections ?? [];
   if (name !== undefined) return connections.find((c) => c.name === name);

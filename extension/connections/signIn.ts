@@ -8,7 +8,12 @@ import type { ProxyLink } from '../proxyLink/link.ts';
 import { connectionOf } from './commands.ts';
 
 export async function signIn(model: Model, link: ProxyLink, argument: unknown): Promise<void> {
-  const connection = await connectionOf(model, argument, (c) => c.state === 'needs-sign-in' || c.signedIn === true, vscode.l10n.t('Sign in to which connection?'));
+  const connection = await connectionOf(
+    model,
+    argument,
+    (c) => c.state === 'needs-sign-in' || c.signedIn === true,
+    vscode.l10n.t('Sign in to which connection?'),
+  );
   if (connection === undefined) return;
   await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: vscode.l10n.t('Signing in to {0}', connection.name) }, async () => {
     const { listen } = await link.request(METHODS.signIn, { connection: connection.name }, SignInBegun);

@@ -21,7 +21,9 @@ export class SecretStore implements vscode.Disposable {
     this.#log = log;
     this.#subscription = vscode.Disposable.from(
       link.onDidAttach(() => void this.#pushAll()),
-      link.onKeepSecret(({ name, value }) => void (value === null ? this.forget(name) : this.put(name, value)).catch(() => log.error(`could not keep "${name}"`))),
+      link.onKeepSecret(
+        ({ name, value }) => void (value === null ? this.forget(name) : this.put(name, value)).catch(() => log.error(`could not keep "${name}"`)),
+      ),
       // Another window of this profile entered one.
       context.secrets.onDidChange((event) => {
         if (event.key.startsWith(SECRET_KEYS.stored)) void this.#push(event.key.slice(SECRET_KEYS.stored.length));

@@ -104,7 +104,10 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     assert.match(now, /\/\/ everything this project needs/);
     assert.match(now, /countersign-mcp/);
     assert.match(readFileSync(policy, 'utf8'), /^# mine\n[\s\S]*NOTES_TOKEN: secret:notes-NOTES_TOKEN/);
-    await page.locator('.monaco-list-row', { hasText: /^notes/ }).first().waitFor({ timeout: STEP_MS });
+    await page
+      .locator('.monaco-list-row', { hasText: /^notes/ })
+      .first()
+      .waitFor({ timeout: STEP_MS });
     await page.locator('.monaco-list-row', { hasText: 'Not protected' }).waitFor({ state: 'detached', timeout: STEP_MS });
     await shot('protected');
     assert.deepEqual(holding(folder, SECRET), []);

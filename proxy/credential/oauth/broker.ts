@@ -122,7 +122,10 @@ export class OAuthConnection {
     const asked = scopesOf(challenge.scope);
     this.#challenge = challenge.scope === undefined ? challenge : { ...challenge, scope: [...new Set([...(this.#kept?.scopes ?? []), ...asked])].join(' ') };
     this.#needed = true;
-    this.#problem = status === 403 ? `${name} wants more than was agreed to (${asked.join(', ') || 'it does not say what'}). Sign in again from the Connections view.` : undefined;
+    this.#problem =
+      status === 403
+        ? `${name} wants more than was agreed to (${asked.join(', ') || 'it does not say what'}). Sign in again from the Connections view.`
+        : undefined;
     this.#options.changed();
     return false;
   }
@@ -172,7 +175,13 @@ export class OAuthConnection {
     const fetch = new SafeFetch(this.#settings.url);
     try {
       const token = kept.refresh ?? kept.access;
-      await oauth.revocationRequest(kept.server as oauth.AuthorizationServer, { client_id: kept.client.id }, authentication(clientOf(kept)), token, this.#requestOptions(fetch));
+      await oauth.revocationRequest(
+        kept.server as oauth.AuthorizationServer,
+        { client_id: kept.client.id },
+        authentication(clientOf(kept)),
+        token,
+        this.#requestOptions(fetch),
+      );
     } catch {
       // It expires by itself; here it is forgotten.
       this.#options.log.info('oauth.not-revoked', { connection: this.#settings.name });

@@ -72,7 +72,8 @@ async function resourceMetadata(endpoint: URL, { metadata }: Challenge, fetch: S
 function resourceOf(named: unknown, endpoint: URL): URL {
   const resource = checkedAddress(named, endpoint, 'what tokens are for');
   // A description that speaks of another server would have us fetch tokens for that one and hand them over here.
-  if (!isWithin(endpoint, resource)) throw new Problem('oauth-resource', `${endpoint.host} describes itself as ${resource.href}, which it is not. Countersign asks for no token there.`);
+  if (!isWithin(endpoint, resource))
+    throw new Problem('oauth-resource', `${endpoint.host} describes itself as ${resource.href}, which it is not. Countersign asks for no token there.`);
   return resource;
 }
 
@@ -87,16 +88,23 @@ async function serverMetadata(issuer: URL, near: URL, fetch: SafeFetch): Promise
     const found = await fetch.json(new URL(place, issuer.origin));
     if (found) return checkedServer(found, issuer, near);
   }
-  throw new Problem('oauth-metadata', `${near.host} wants a sign-in and does not say where: ${issuer.host} has no authorization server's metadata. It needs a token as a header instead.`);
+  throw new Problem(
+    'oauth-metadata',
+    `${near.host} wants a sign-in and does not say where: ${issuer.host} has no authorization server's metadata. It needs a token as a header instead.`,
+  );
 }
 
 function checkedServer(found: Record<string, unknown>, issuer: URL, near: URL): AuthorizationServer {
   const named = checkedAddress(found.issuer, near, 'signing in');
-  if (named.href !== issuer.href) throw new Problem('oauth-issuer', `${issuer.host} says that it is ${named.href}. Countersign does not sign in where names do not agree.`);
+  if (named.href !== issuer.href)
+    throw new Problem('oauth-issuer', `${issuer.host} says that it is ${named.href}. Countersign does not sign in where names do not agree.`);
   for (const key of ['authorization_endpoint', 'token_endpoint'] as const) checkedAddress(found[key], near, 'signing in');
   for (const key of ['registration_endpoint', 'revocation_endpoint'] as const) if (found[key] !== undefined) checkedAddress(found[key], near, 'signing in');
   if (!Array.isArray(found.code_challenge_methods_supported) || !found.code_challenge_methods_supported.includes('S256')) {
-    throw new Problem('oauth-pkce', `${issuer.host} does not protect a sign-in with PKCE (S256), so a code could be stolen on its way. Countersign does not sign in there.`);
+    throw new Problem(
+      'oauth-pkce',
+      `${issuer.host} does not protect a sign-in with PKCE (S256), so a code could be stolen on its way. Countersign does not sign in there.`,
+    );
   }
   return { ...found, issuer: String(found.issuer) } as AuthorizationServer;
 }

@@ -23,7 +23,10 @@ export async function clientFor(server: oauth.AuthorizationServer, redirect: URL
   if (options.metadata !== undefined && server.client_id_metadata_document_supported === true) return { id: options.metadata };
   const { host } = new URL(server.issuer);
   if (server.registration_endpoint === undefined) {
-    throw new Problem('oauth-client', `${host} lets no client register by itself. Register Countersign there, and write the id into countersign.yaml: oauth: { client-id: … }.`);
+    throw new Problem(
+      'oauth-client',
+      `${host} lets no client register by itself. Register Countersign there, and write the id into countersign.yaml: oauth: { client-id: … }.`,
+    );
   }
   try {
     const answer = await oauth.dynamicClientRegistrationRequest(
@@ -42,7 +45,10 @@ export async function clientFor(server: oauth.AuthorizationServer, redirect: URL
     return { id: client.client_id, ...(typeof client.client_secret === 'string' && { secret: client.client_secret }) };
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
-    throw new Problem('oauth-client', `${host} did not register Countersign as a client. Register it there, and write the id into countersign.yaml: oauth: { client-id: … }.`);
+    throw new Problem(
+      'oauth-client',
+      `${host} did not register Countersign as a client. Register it there, and write the id into countersign.yaml: oauth: { client-id: … }.`,
+    );
   }
 }
 

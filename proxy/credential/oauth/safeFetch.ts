@@ -13,6 +13,7 @@ const MAX_ANSWER_BYTES = 256 * 1024;
 const TIMEOUT_MS = 20_000;
 const MAX_ADDRESS_CHARS = 2_000;
 /** Never needed in an address, and means something to a shell or a log. */
+// oxlint-disable-next-line no-control-regex -- exactly these are odd
 const ODD = /[\s"'`$;|<>\\(){}^\u0000-\u001f\u007f-\uffff]/;
 
 /** Whether the server itself is on this machine: then its authorization server may be, too. */
@@ -75,14 +76,22 @@ export class SafeFetch {
       url,
       headers,
       signal: AbortSignal.timeout(TIMEOUT_MS),
-      ...(body !== undefined && body !== null && { body: body instanceof URLSearchParams ? body.toString() : String(body) }),
+      ...(body !== undefined && body !== null && { body: body instanceof URLSearchParams ? body.toString() : textOf(body) }),
     });
     const text = await readText(answer, MAX_ANSWER_BYTES);
     const type = answer.headers['content-type'];
     const bodiless = answer.status === 204 || answer.status === 304;
     return new Response(bodiless ? null : text, {
       status: answer.status,
-      headers: { ...(type !== undefined && { 'content-type': type }), ...(answer.headers['www-authenticate'] !== undefined && { 'www-authenticate': answer.headers['www-authenticate'] }) },
+      headers: {
+        ...(type !== undefined && { 'content-type': type }),
+        ...(answer.headers['www-authenticate'] !== undefined && { 'www-authenticate': answer.headers['www-authenticate'] }),
+      },
     });
   }
+}
+
+function textOf(body: unknown): string {
+  if (typeof body !== 'string') throw new Problem('oauth-address', 'Only forms and JSON are sent to an authorization server.');
+  return body;
 }

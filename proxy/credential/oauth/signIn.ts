@@ -32,7 +32,9 @@ export class SignIn {
   #server: Server | undefined;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
-  #going: { readonly server: oauth.AuthorizationServer; readonly client: KnownClient; readonly redirect: URL; readonly resource: URL; readonly scopes: string[] } | undefined;
+  #going:
+    | { readonly server: oauth.AuthorizationServer; readonly client: KnownClient; readonly redirect: URL; readonly resource: URL; readonly scopes: string[] }
+    | undefined;
 
   constructor(options: SignInOptions) {
     this.#options = options;
@@ -45,7 +47,7 @@ export class SignIn {
       const url = new URL(request.url ?? '/', 'http://127.0.0.1');
       // Behind an editor's forwarding the path may be longer than ours.
       if (request.method !== 'GET' || !url.pathname.endsWith(CALLBACK) || this.#going === undefined) return void response.writeHead(404).end();
-      if (this.#over || url.searchParams.get('state') !== this.#state) return void page(response, 400, 'This is not the sign-in that Countersign waits for.');
+      if (this.#over || url.searchParams.get('state') !== this.#state) return page(response, 400, 'This is not the sign-in that Countersign waits for.');
       this.#over = true;
       return void this.#finish(url.searchParams).then(
         (kept) => {
@@ -114,7 +116,12 @@ export class SignIn {
       parameters = oauth.validateAuthResponse(server, client, answer, this.#state);
     } catch (cause) {
       const denied = cause instanceof oauth.AuthorizationResponseError && cause.error === 'access_denied';
-      throw new Problem('oauth-refused', denied ? `The sign-in to ${connection} was refused.` : `What came back from the sign-in to ${connection} is not from ${new URL(server.issuer).host}, or was refused there.`);
+      throw new Problem(
+        'oauth-refused',
+        denied
+          ? `The sign-in to ${connection} was refused.`
+          : `What came back from the sign-in to ${connection} is not from ${new URL(server.issuer).host}, or was refused there.`,
+      );
     }
     try {
       const response = await oauth.authorizationCodeGrantRequest(server, client, authentication(going.client), parameters, redirect.href, this.#verifier, {
@@ -144,7 +151,14 @@ export class SignIn {
 
 export function keptOf(
   token: oauth.TokenEndpointResponse,
-  base: { readonly endpoint: URL; readonly resource: string; readonly server: oauth.AuthorizationServer; readonly client: KnownClient; readonly scopes: readonly string[]; readonly refresh: string | undefined },
+  base: {
+    readonly endpoint: URL;
+    readonly resource: string;
+    readonly server: oauth.AuthorizationServer;
+    readonly client: KnownClient;
+    readonly scopes: readonly string[];
+    readonly refresh: string | undefined;
+  },
   now: number,
 ): Kept {
   if (token.token_type !== 'bearer') throw new Problem('oauth-token', 'The authorization server gave a kind of token that Countersign cannot use.');
@@ -171,7 +185,12 @@ export function codeOf(cause: unknown): string {
 
 function redirectOf(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  const fits = url !== undefined && (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))) && url.hash === '' && url.username === '' && url.pathname.endsWith(CALLBACK);
+  const fits =
+    url !== undefined &&
+    (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))) &&
+    url.hash === '' &&
+    url.username === '' &&
+    url.pathname.endsWith(CALLBACK);
   if (!fits) throw new Problem('oauth-redirect', 'The editor named an address for the browser to come back to that cannot be used.');
   return url;
 }
