@@ -1,19 +1,19 @@
 /**
  * What the server says, on its way to the client: framed, matched with what it answers, masked. Reads headers inside the
  * chunks and passes ranges on as they came; only what must be rewritten is held until it is whole.
- *
- * Longer than a file should be: one state machine over one buffer, whose hot path would pay for every border in it.
  */
 import type { SessionMasking } from '../../masking/masking.ts';
-import { type Action, actionsOf } from './columnMask.ts';
+import { Asides } from './asides.ts';
 import { copyOutOf } from './copyOut.ts';
-import { HIDDEN, maskDiagnostic, type Reach } from './diagnostics.ts';
+import type { Reach } from './diagnostics.ts';
+import { Expectations } from './expectations.ts';
 import type { Expected, Portal } from './expected.ts';
 import type { Flight, Reading } from './flight.ts';
 import { BACK, FieldReader, FrameWriter, IDLE, MAX_FRAME_BYTES, violation } from './frames.ts';
-import { type Column, diagnostic, formatOf, notificationResponse, parameterStatus, readDiagnostic, readRowDescription, rowsOfTag } from './messages.ts';
+import { type Column, type Diagnostic, readDiagnostic, rowsOfTag } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { readRow } from './ownQueries.ts';
+import { ResultPlans } from './resultPlans.ts';
 import { Rows } from './rows.ts';
 import type { Catalog } from './sql/catalog.ts';
 import type { StatementInfo } from './sql/classifier.ts';
@@ -36,14 +36,13 @@ export interface AnswersHost {
   reach(): Reach;
 }
 
-const NOTHING_KNOWN = { own: (): string => '', isRelation: (): boolean => false };
-
 export class Answers {
   readonly #host: AnswersHost;
   readonly #masking: SessionMasking;
   readonly #out: Outbox;
-  #queue: Expected[] = [];
-  #head = 0;
+  readonly #asides: Asides;
+  readonly #expected = new Expectations();
+  readonly plans: ResultPlans;
   /** Bytes of a frame that is cut by a chunk's end, and how many it takes. */
   #held: Buffer[] = [];
   #heldBytes = 0;
@@ -56,32 +55,27 @@ export class Answers {
   #abandoned = false;
   /** Flights that are complete but for the Sync that commits them. */
   #finishing: Flight[] = [];
-  /** For a reading that turned out too old for a result: the catalog that was read then. */
-  readonly #newer = new WeakMap<Reading, Catalog>();
   /** Transaction status as the last ReadyForQuery told it. */
   status = IDLE;
   /** The server takes CopyData now. */
   copyIn = false;
   /** The server ended the session with a FATAL error of its own, which the client has got. */
   fatal = false;
-  readonly #lastPlan = new WeakMap<
-    StatementInfo,
-    { readonly reading: Reading; readonly bytes: Buffer; readonly columns: readonly Column[]; readonly actions: readonly (Action | undefined)[] }
-  >();
-
   constructor(host: AnswersHost, masking: SessionMasking, out: Outbox) {
     this.#host = host;
     this.#masking = masking;
     this.#out = out;
+    this.#asides = new Asides(masking, out, () => host.reach());
+    this.plans = new ResultPlans(masking);
   }
 
   /** Nothing is waited for. */
   get idle(): boolean {
-    return this.#head === this.#queue.length;
+    return this.#expected.count === 0;
   }
 
   get outstanding(): number {
-    return this.#queue.length - this.#head;
+    return this.#expected.count;
   }
 
   /** The client is in the middle of a frame: nothing of ours may be put in between. */
@@ -99,25 +93,19 @@ export class Answers {
       this.#dropped(expected, 'cancelled', '08006', 'the session is over');
       return;
     }
-    this.#queue.push(expected);
+    this.#expected.add(expected);
     if (expected.kind === 'local') this.#local();
   }
 
   /** Some COPY FROM STDIN has been sent and the server has not said yet whether it takes the data. */
   get copyInExpected(): boolean {
-    for (let i = this.#head; i < this.#queue.length; i++) {
-      const expected = this.#queue[i];
-      const statements = expected?.kind === 'query' ? expected.flight.statements : expected?.kind === 'execute' ? [expected.portal.info] : undefined;
-      if (statements?.some((statement) => statement.copy?.direction === 'in')) return true;
-    }
-    return false;
+    return this.#expected.copiesIn;
   }
 
   /** Ends every flight that is still out: the session is over. */
   abandon(outcome: 'failed' | 'cancelled' | 'lost', code: string, message: string): void {
     this.#abandoned = true;
-    for (const expected of this.#queue.splice(this.#head)) this.#dropped(expected, outcome, code, message);
-    this.#head = this.#queue.length;
+    for (const expected of this.#expected.takeAll()) this.#dropped(expected, outcome, code, message);
     for (const flight of this.#finishing.splice(0)) flight.end('done');
   }
 
@@ -208,7 +196,7 @@ export class Answers {
 
   /** Where the DataRows that come now belong. */
   #current(): Rows | undefined {
-    const expected = this.#queue[this.#head];
+    const expected = this.#expected.first;
     if (expected?.kind === 'query') return expected.rows;
     if (expected?.kind !== 'execute') return undefined;
     const { flight, portal } = expected;
@@ -220,7 +208,7 @@ export class Answers {
   }
 
   #rows(buffer: Buffer, start: number, end: number): void {
-    const expected = this.#queue[this.#head];
+    const expected = this.#expected.first;
     if (expected?.kind === 'ours') {
       for (let at = start; at < end; at += 1 + buffer.readInt32BE(at + 1))
         expected.rows.push(readRow(FieldReader.body(buffer, at, at + 1 + buffer.readInt32BE(at + 1))));
@@ -231,8 +219,8 @@ export class Answers {
     rows.send(buffer, start, end, this.#out);
   }
 
-  #open(columns: readonly Column[], info: StatementInfo | undefined, flight: Flight, actions?: readonly (Action | undefined)[]): Rows {
-    const rows = new Rows(columns, actions ?? this.#actions(columns, info, flight.reading), this.#masking);
+  #open(columns: readonly Column[], info: StatementInfo | undefined, flight: Flight): Rows {
+    const rows = new Rows(this.plans.planOf(columns, info, flight.reading), this.#masking);
     flight.shows(rows.answer);
     return rows;
   }
@@ -250,11 +238,11 @@ export class Answers {
         this.#parameter(buffer, start, end);
         return undefined;
       case BACK.notification:
-        this.#notification(buffer, start, end);
+        this.#asides.notification(buffer, start, end);
         return undefined;
       default:
     }
-    const expected = this.#queue[this.#head];
+    const expected = this.#expected.first;
     if (!expected) throw violation(`message ${String.fromCharCode(type)} that answers nothing`);
     if (expected.kind === 'ours') {
       this.#ours(expected, type);
@@ -330,50 +318,29 @@ export class Answers {
 
   /** The head of the queue is answered. */
   #done(): undefined {
-    this.#queue[this.#head++] = SYNC_DONE;
-    if (this.#head === this.#queue.length) {
-      this.#queue = [];
-      this.#head = 0;
-    } else if (this.#head > 256) {
-      this.#queue.splice(0, this.#head);
-      this.#head = 0;
-    }
+    this.#expected.shift();
     this.#local();
     this.#host.progress();
   }
 
   #local(): void {
-    for (;;) {
-      const expected = this.#queue[this.#head];
-      if (expected?.kind !== 'local') return;
+    for (let expected = this.#expected.first; expected?.kind === 'local'; expected = this.#expected.first) {
       this.#out.bytes(expected.bytes);
-      this.#head++;
-      if (this.#head === this.#queue.length) {
-        this.#queue = [];
-        this.#head = 0;
-      }
+      this.#expected.shift();
     }
   }
 
   #rowDescription(expected: Expected, buffer: Buffer, start: number, end: number): 'again' | undefined {
     if (expected.kind === 'query') {
       const { flight } = expected;
-      const info = flight.statement;
-      const known = info && this.#lastPlan.get(info);
-      if (known && known.reading === flight.reading && known.bytes.compare(buffer, start, end) === 0) {
-        expected.rows = this.#open(known.columns, info, flight, known.actions);
-      } else {
-        const columns = readRowDescription(buffer, start, end);
-        if (this.#mustWait(columns, flight.reading)) return 'again';
-        const actions = this.#actions(columns, info, flight.reading);
-        if (info) this.#lastPlan.set(info, { reading: flight.reading, bytes: Buffer.from(buffer.subarray(start, end)), columns, actions });
-        expected.rows = this.#open(columns, info, flight, actions);
-      }
+      const columns = this.plans.read(flight.statement, buffer, start, end);
+      if (this.#mustWait(columns, flight.reading)) return 'again';
+      expected.rows = this.#open(columns, flight.statement, flight);
       this.#out.range(buffer, start, end);
       return undefined;
     }
     if (expected.kind !== 'describe') throw violation(`a row description in answer to ${expected.kind}`);
-    const columns = readRowDescription(buffer, start, end);
+    const columns = this.plans.read(expected.portal?.prepared ?? expected.prepared, buffer, start, end);
     if (this.#mustWait(columns, expected.reading)) return 'again';
     this.#described(expected, columns);
     if (expected.ours) return this.#done();
@@ -387,24 +354,17 @@ export class Answers {
     portal.prepared.description = { columns, reading };
   }
 
-  /** A table that was made after the snapshot (by another session, in another window) may hold what a mask should follow. */
   #mustWait(columns: readonly Column[], reading: Reading): boolean {
-    // Once for a reading: what is still unknown then was made in a transaction that is open, and is masked whole.
-    if (reading.plan.columns.size === 0 || this.#newer.has(reading)) return false;
-    if (!columns.some(({ tableOid }) => tableOid !== 0 && !reading.catalog.relation(tableOid))) return false;
-    this.#newer.set(reading, reading.catalog);
+    if (!this.plans.needsNewer(columns, reading)) return false;
+    this.plans.newer(reading, reading.catalog);
     this.#host
       .newerCatalog()
       .then((catalog) => {
-        this.#newer.set(reading, catalog);
+        this.plans.newer(reading, catalog);
         this.#resume();
       })
       .catch((cause: unknown) => this.#host.failed(cause));
     return true;
-  }
-
-  #actions(columns: readonly Column[], info: StatementInfo | undefined, reading: Reading): readonly (Action | undefined)[] {
-    return actionsOf(columns, info ?? UNKNOWN, this.#newer.get(reading) ?? reading.catalog, reading.plan);
   }
 
   #complete(expected: Expected, type: number, buffer: Buffer, start: number, end: number): undefined {
@@ -469,7 +429,7 @@ export class Answers {
     if (expected.kind !== 'query' && expected.kind !== 'execute') throw violation(`COPY in answer to ${expected.kind}`);
     this.copyIn = true;
     // While it reads the data, the server ignores a Sync that was sent before.
-    if (expected.kind === 'execute') while (this.#queue[this.#head + 1]?.kind === 'sync') this.#queue.splice(this.#head + 1, 1);
+    if (expected.kind === 'execute') while (this.#expected.second?.kind === 'sync') this.#expected.dropSecond();
   }
 
   #startCopyOut(expected: Expected): void {
@@ -481,7 +441,7 @@ export class Answers {
   }
 
   #error(buffer: Buffer, start: number, end: number): void {
-    const expected = this.#queue[this.#head];
+    const expected = this.#expected.first;
     const fields = readDiagnostic(buffer, start, end);
     const severity = fields.get('V') ?? fields.get('S');
     if (severity === 'FATAL' || severity === 'PANIC') this.fatal = true;
@@ -491,7 +451,7 @@ export class Answers {
     }
     const flight = expected && 'flight' in expected ? expected.flight : this.#finishing.at(-1);
     if (expected?.kind === 'abort' && !this.fatal) this.#out.bytes(expected.error);
-    else this.#say(BACK.error, buffer, start, end, flight);
+    else this.#say(BACK.error, fields, buffer, start, end, flight);
     this.copyIn = false;
     if (!expected || this.fatal) return;
     if (expected.kind === 'query') {
@@ -501,15 +461,13 @@ export class Answers {
       return;
     }
     if (expected.kind === 'sync') return;
-    while (this.#head < this.#queue.length) {
-      const next = this.#queue[this.#head];
-      if (!next || next.kind === 'sync') break;
-      this.#head++;
+    for (let next = this.#expected.first; next && next.kind !== 'sync'; next = this.#expected.first) {
+      this.#expected.shift();
       if (next !== expected) this.#dropped(next, 'cancelled', '25P02', 'skipped: a statement before it in the same pipeline failed');
       else this.#dropped(next, 'failed', '', '');
     }
     // Without a Sync behind it, it is the segment that the client is still sending.
-    if (this.#head === this.#queue.length) this.#host.segmentFailed();
+    if (this.#expected.count === 0) this.#host.segmentFailed();
     this.#host.progress();
   }
 
@@ -523,49 +481,21 @@ export class Answers {
   }
 
   #notice(buffer: Buffer, start: number, end: number): void {
-    const expected = this.#queue[this.#head];
+    const expected = this.#expected.first;
     if (expected?.kind === 'ours') return;
-    this.#say(BACK.notice, buffer, start, end, expected && 'flight' in expected ? expected.flight : undefined);
+    this.#say(BACK.notice, readDiagnostic(buffer, start, end), buffer, start, end, expected && 'flight' in expected ? expected.flight : undefined);
   }
 
-  #say(type: number, buffer: Buffer, start: number, end: number, flight: Flight | undefined): void {
-    const said = readDiagnostic(buffer, start, end);
-    const expected = this.#queue[this.#head];
-    const rewrite = expected?.kind === 'parse' ? expected.rewrite : flight?.rewrite;
-    const before = rewrite?.clientSide(said) ?? said;
-    const { fields, masked } = maskDiagnostic(before, flight?.reach ?? this.#host.reach(), flight ?? NOTHING_KNOWN, this.#masking);
-    if (flight) {
-      flight.masked += masked;
-      if (type === BACK.error) flight.failed(fields.get('C') ?? 'XX000', fields.get('M') ?? '');
-    }
-    const same = masked === 0 && before === said && fields.size === before.size;
-    if (same) this.#out.range(buffer, start, end);
-    else this.#out.bytes(diagnostic(type, fields));
+  #say(type: number, said: Diagnostic, buffer: Buffer, start: number, end: number, flight: Flight | undefined): void {
+    const expected = this.#expected.first;
+    this.#asides.diagnostic(type, said, buffer, start, end, flight, expected?.kind === 'parse' ? expected.rewrite : flight?.rewrite);
   }
 
   #parameter(buffer: Buffer, start: number, end: number): void {
-    const reader = FieldReader.body(buffer, start, end);
-    const name = reader.text();
-    const value = reader.text();
+    const expected = this.#expected.first;
+    const flight = expected && 'flight' in expected ? expected.flight : this.#finishing.at(-1);
+    const { name, value } = this.#asides.parameter(buffer, start, end, flight?.reach);
     this.#host.parameter(name, value);
-    const expected = this.#queue[this.#head];
-    const reach = expected && 'flight' in expected ? expected.flight.reach : this.#finishing.at(-1)?.reach;
-    // A value can be smuggled out through a setting that the server reports.
-    if ((reach === 'sensitive' || reach === 'code') && (name === 'application_name' || name === 'search_path')) return;
-    const { text, findings } = this.#masking.scrub(value);
-    if (findings.length === 0) this.#out.range(buffer, start, end);
-    else this.#out.bytes(parameterStatus(name, text));
-  }
-
-  #notification(buffer: Buffer, start: number, end: number): void {
-    const reader = FieldReader.body(buffer, start, end);
-    const pid = reader.int32();
-    const channel = reader.text();
-    const payload = reader.text();
-    // Another session's statement made it, out of whatever that one could read.
-    const text = payload !== '' && this.#host.reach() !== 'none' ? HIDDEN : this.#masking.scrub(payload).text;
-    if (text === payload) this.#out.range(buffer, start, end);
-    else this.#out.bytes(notificationResponse(pid, channel, text));
   }
 
   #ready(expected: Expected, buffer: Buffer, start: number, end: number): void {
@@ -587,20 +517,10 @@ export class Answers {
   }
 }
 
-/** Fills a slot of the queue that has been answered, so that nothing keeps its flight alive. */
-const SYNC_DONE: Expected = { kind: 'sync' };
-/** Nothing is known of a statement whose answer came. */
-const UNKNOWN = { outputs: 'opaque', touchesSensitive: true } as const;
-
 function readTypes(buffer: Buffer, start: number, end: number): readonly number[] {
   const reader = FieldReader.body(buffer, start, end);
   const count = reader.uint16();
   const types: number[] = [];
   for (let i = 0; i < count; i++) types.push(reader.uint32());
   return types;
-}
-
-/** A statement's description under the formats that a Bind asked for. */
-export function withFormats(columns: readonly Column[], formats: readonly number[]): readonly Column[] {
-  return columns.map((column, i) => ({ ...column, format: formatOf(formats, i) }));
 }

@@ -2,7 +2,7 @@
 import { Problem } from '../../../contract/problem.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { Admission, Candidate } from './admission.ts';
-import { type Answers, withFormats } from './answers.ts';
+import type { Answers } from './answers.ts';
 import type { Batch } from './classify.ts';
 import { COPY_REFUSED, CopyGuard, copyFail } from './copyGuard.ts';
 import type { Portal, Prepared } from './expected.ts';
@@ -276,7 +276,7 @@ export class Frontend {
     const { description } = portal.prepared;
     portal.described = true;
     if (description && description.reading === portal.flight.reading) {
-      portal.columns = withFormats(description.columns, portal.resultFormats);
+      portal.columns = answers.plans.inFormats(description.columns, portal.resultFormats);
       return;
     }
     toServer.bytes(describePortal(portal.name));

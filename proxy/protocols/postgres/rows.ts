@@ -2,10 +2,10 @@
 import type { Finding } from '../../../contract/response.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import { RowsCollector } from './collect.ts';
-import { type Action, replace } from './columnMask.ts';
+import { replace } from './columnMask.ts';
 import { FrameWriter, violation } from './frames.ts';
-import type { Column } from './messages.ts';
 import type { Outbox } from './outbox.ts';
+import type { ResultPlan } from './resultPlans.ts';
 import { RowWriter } from './rowWriter.ts';
 import { readable } from './types.ts';
 
@@ -13,30 +13,23 @@ import { readable } from './types.ts';
 const MAX_COLLECTED_ROW = 65_536;
 
 export class Rows {
-  readonly #columns: readonly Column[];
-  readonly #actions: readonly (Action | undefined)[];
+  readonly #plan: ResultPlan;
   readonly #masking: SessionMasking;
   readonly #collector: RowsCollector;
-  /** Index after the last column that is not simply passed. */
-  readonly #last: number;
-  readonly #masks: boolean;
   /** For what no person is shown. */
   #writer: RowWriter | undefined;
   /** Values replaced. */
   masked = 0;
 
-  constructor(columns: readonly Column[], actions: readonly (Action | undefined)[], masking: SessionMasking) {
-    this.#columns = columns;
-    this.#actions = actions;
+  constructor(plan: ResultPlan, masking: SessionMasking) {
+    this.#plan = plan;
     this.#masking = masking;
-    this.#collector = new RowsCollector(columns.map(({ name }) => masking.scrub(name).text));
-    this.#last = actions.findLastIndex((action) => action !== undefined) + 1;
-    this.#masks = actions.some((action) => action?.kind === 'mask');
+    this.#collector = new RowsCollector(plan.names);
   }
 
   /** Whether a row of `size` bytes may go on before it has come in whole. */
   passes(size: number): boolean {
-    return this.#last === 0 && (!this.#collector.wants || size > MAX_COLLECTED_ROW);
+    return this.#plan.last === 0 && (!this.#collector.wants || size > MAX_COLLECTED_ROW);
   }
 
   /** A row went on in parts, unseen. */
@@ -58,14 +51,14 @@ export class Rows {
     }
     if (at >= end) return;
     this.#collector.truncate();
-    if (this.#last === 0) out.range(buffer, at, end);
-    else if (!this.#masks && !this.#masking.suspicious(buffer.subarray(at, end))) out.range(buffer, at, end);
+    if (this.#plan.last === 0) out.range(buffer, at, end);
+    else if (!this.#plan.masks && !this.#masking.suspicious(buffer.subarray(at, end))) out.range(buffer, at, end);
     else this.#rewrite(buffer, at, end, out);
   }
 
   /** Rows with something to replace are written anew; what lies between them goes on as it came. */
   #rewrite(buffer: Buffer, start: number, end: number, out: Outbox): void {
-    this.#writer ??= new RowWriter(this.#actions, this.#masking);
+    this.#writer ??= new RowWriter(this.#plan.actions, this.#masking);
     const before = this.#writer.masked;
     const rewritten = this.#writer.rewrite(buffer, start, end);
     this.masked += this.#writer.masked - before;
@@ -88,8 +81,8 @@ export class Rows {
       const length = fieldLength(buffer, field, end);
       const from = field + 4;
       const to = from + Math.max(length, 0);
-      const action = this.#actions[i];
-      const column = this.#columns[i];
+      const action = this.#plan.actions[i];
+      const column = this.#plan.columns[i];
       const text = length < 0 ? null : large ? '…' : readable(buffer, from, to, column?.format ?? 0, column?.typeOid ?? 25);
       raw.push(text);
       const replaced = action && length > 0 ? replace(action, buffer, from, to, this.#masking, true) : undefined;
