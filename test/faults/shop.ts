@@ -8,7 +8,7 @@ import { createShop, DATABASE } from '../../demo/shop.ts';
 import { freePort } from '../support/postgres.ts';
 import { eventually } from './eventually.ts';
 
-const SETTINGS = ['fsync=off', 'max_connections=100', 'shared_buffers=32MB'];
+const SETTINGS = ['fsync=off', 'max_connections=300', 'shared_buffers=32MB'];
 export const UPSTREAM = { user: 'shop_app', password: 'upstream-password-of-the-shop' };
 
 /**

@@ -109,6 +109,8 @@ export class PostgresRoleBroker {
       void this.#release(user);
       throw this.#explained(cause);
     }
+    // The server was away and is back, with the roles that could not be dropped meanwhile.
+    if (this.#unreachable) this.#sweepAgain();
     let released: Promise<void> | undefined;
     return { user, password, searchPath: placed.searchPath, release: () => (released ??= this.#release(user)) };
   }
@@ -116,15 +118,13 @@ export class PostgresRoleBroker {
   /** Drops what earlier runs of this installation left. Resolves with how many roles went. */
   async sweep(): Promise<number> {
     clearTimeout(this.#again);
+    this.#again = undefined;
     const { log } = this.#options;
     const { dropped, left } = await this.#cleaning.run((query, facts) =>
       sweepLeftovers(query, facts, { names: this.#names, held: (role) => this.#held.has(role), log }),
     );
     if (dropped.length > 0) log.info('postgres-role.swept', { connection: this.#options.connection, dropped: dropped.length });
-    if (left.length > 0 && !this.#stopped) {
-      this.#again = setTimeout(() => void this.sweep().catch((cause: unknown) => log.warn('postgres-role.sweep', { cause })), SWEEP_AGAIN_MS);
-      this.#again.unref();
-    }
+    if (left.length > 0) this.#sweepLater();
     return dropped.length;
   }
 
@@ -269,9 +269,23 @@ export class PostgresRoleBroker {
       this.#unreachable = true;
       log.warn('postgres-role.left', { role: user, cause });
     }
+    this.#sweepLater();
+  }
+
+  /** Until it has worked: a server that is away now may be back with all its roles. */
+  #sweepLater(): void {
     if (this.#stopped || this.#again) return;
-    this.#again = setTimeout(() => void this.sweep().catch((cause: unknown) => log.warn('postgres-role.sweep', { cause })), SWEEP_AGAIN_MS);
+    this.#again = setTimeout(() => this.#sweepAgain(), SWEEP_AGAIN_MS);
     this.#again.unref();
+  }
+
+  #sweepAgain(): void {
+    this.#unreachable = false;
+    this.sweep().catch((cause: unknown) => {
+      this.#options.log.warn('postgres-role.sweep', { cause });
+      this.#again = undefined;
+      this.#sweepLater();
+    });
   }
 
   #track(work: Promise<void>): void {

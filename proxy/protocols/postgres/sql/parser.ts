@@ -3,8 +3,14 @@
  * bundle with `libpg-query.wasm` beside it: the module's own script directory is right in both.
  */
 import { readFile } from 'node:fs/promises';
+import { setFlagsFromString } from 'node:v8';
 import type { Node } from 'libpg-query';
 import createModule from 'libpg-query/wasm/libpg-query.js';
+
+// The grammar is one function of a size for which V8's optimising compiler takes more than half a gigabyte for some seconds.
+// What the first compiler makes of it is a little slower, and each shape of statement is parsed once. The flags hold for the
+// whole process, which has no other large module.
+for (const flag of ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering']) setFlagsFromString(flag);
 
 /** Longest statement text that is parsed, in UTF-8 bytes; a longer one is not understood. */
 export const MAX_SQL_BYTES = 256 * 1024;
