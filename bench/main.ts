@@ -1,8 +1,9 @@
 /** `npm run bench -- <name>`: measures against the budgets; exits 1 when one is missed. CI does not run it. */
 import { report } from './figures.ts';
+import { benchMcp } from './mcp.ts';
 import { benchPostgres } from './postgres.ts';
 
-const BENCHES = { postgres: benchPostgres } as const;
+const BENCHES = { mcp: benchMcp, postgres: benchPostgres } as const;
 
 async function main(): Promise<number> {
   const name = process.argv[2] ?? '';

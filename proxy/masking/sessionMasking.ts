@@ -19,6 +19,10 @@ export interface MaskingOptions {
   readonly connection?: string;
 }
 
+/** What an agent is sent is scrubbed once more for the record right after: texts of this length, in characters, are not scanned twice. */
+const REMEMBERED_FROM = 512;
+const REMEMBERED_TO = 1_048_576;
+
 export function createSessionMasking(options: MaskingOptions): SessionMasking {
   const { connection = '', plan, vault = new TokenVault() } = options;
   const kinds = new Map<string, MaskKind>();
@@ -47,12 +51,16 @@ export function createSessionMasking(options: MaskingOptions): SessionMasking {
     return { text: (out + text.slice(done, to)) as MaskedText, findings };
   };
 
+  let last: { readonly text: string; readonly scrubbed: Scrubbed } | undefined;
   return {
     tokens: new SessionTokens(vault, plan.tokens, connection),
     mask: (value, kind, label) => forms.make(value, kind, label) as MaskedText,
     scrub(text) {
+      if (last?.text === text) return last.scrubbed;
       const { hits } = scanner.scan(text, 0, true);
-      return hits.length === 0 ? { text: text as MaskedText, findings: [] } : replace(text, 0, text.length, hits);
+      const scrubbed = hits.length === 0 ? { text: text as MaskedText, findings: [] } : replace(text, 0, text.length, hits);
+      if (text.length >= REMEMBERED_FROM && text.length <= REMEMBERED_TO) last = { text, scrubbed };
+      return scrubbed;
     },
     stream: () => new Stream(scanner, replace),
     byteMask: (kind, label) => byteMask(forms, kind, label),

@@ -9,7 +9,7 @@ import type { Log } from '../../../pipeline/engine.ts';
 import { type Id, isObject, type Json, type JsonObject, MAX_MESSAGE_CHARS, type Message, readMessage } from '../message.ts';
 import type { UpstreamCredentials } from './credentials.ts';
 import { EventStream } from './eventStream.ts';
-import { type HttpAnswer, HttpClient, readText } from './httpExchange.ts';
+import { drain, type HttpAnswer, HttpClient, readText } from './httpExchange.ts';
 import { ParamHeaders } from './paramHeaders.ts';
 import { unreachable } from './unreachable.ts';
 import type { Channel, ChannelEvents, Outgoing } from './upstream.ts';
@@ -118,7 +118,7 @@ export class HttpServer implements Channel {
     try {
       await this.#before;
       const answer = await this.#post(message, this.#stopped.signal);
-      answer.body.destroy();
+      drain(answer.body);
       if (answer.status >= 400) this.#options.log.info('mcp.server.refused', { connection: this.#options.connection, status: answer.status });
     } catch (cause) {
       if (this.running) this.#options.log.warn('mcp.server.unreachable', { connection: this.#options.connection, cause });
@@ -152,7 +152,7 @@ export class HttpServer implements Channel {
       const used = this.#session;
       const answer = await this.#post(message, signal);
       if (answer.status === 404 && used?.id !== undefined && again && message.method !== 'initialize') {
-        answer.body.destroy();
+        drain(answer.body);
         await this.#renew(used);
         continue;
       }
@@ -226,7 +226,7 @@ export class HttpServer implements Channel {
         body: JSON.stringify({ jsonrpc: '2.0', ...message }),
       });
       if (answer.status !== 401 && answer.status !== 403) return answer;
-      answer.body.destroy();
+      drain(answer.body);
       if (again && (await credentials.refused(url, answer.status, answer.headers['www-authenticate']))) continue;
       throw new Problem(
         'upstream-unauthorised',
@@ -325,7 +325,8 @@ export class HttpServer implements Channel {
       });
       const end = (settle: () => void): void => {
         this.#bodies.delete(body);
-        body.destroy();
+        body.removeAllListeners('data');
+        drain(body);
         settle();
       };
       this.#bodies.add(body);

@@ -8,6 +8,8 @@ import { guardedLookup } from './addresses.ts';
 /** How long a connection may take to come up, in milliseconds. */
 const CONNECT_MS = 15_000;
 const MAX_REDIRECTS = 3;
+/** How long the rest of an answer that nobody needs may take, in milliseconds. */
+const DRAIN_MS = 1_000;
 const MAX_SOCKETS = 256;
 const MAX_HEADER_BYTES = 64 * 1024;
 
@@ -41,7 +43,7 @@ export class HttpClient {
       const response = await this.#once({ ...request, url });
       const status = response.statusCode ?? 0;
       if (status < 300 || status >= 400) return { status, headers: response.headers, body: decoded(response) };
-      response.destroy();
+      drain(response);
       const to = locationOf(response.headers.location, url);
       if (!to || (status !== 307 && status !== 308 && request.method !== 'GET') || redirects >= MAX_REDIRECTS) {
         throw new Problem('redirected', `The server at ${url.host} redirects (${status}) where it must answer. Correct its url in countersign.yaml.`);
@@ -101,6 +103,15 @@ function decoded(response: IncomingMessage): NodeJS.ReadableStream & { destroy()
   response.once('error', (cause) => through.destroy(cause));
   through.once('close', () => response.destroy());
   return response.pipe(through);
+}
+
+/** Reads what is left of a body for nobody, so that its connection can be used again; hangs up on one that goes on. */
+export function drain(body: HttpAnswer['body']): void {
+  const late = setTimeout(() => body.destroy(), DRAIN_MS);
+  late.unref();
+  body.once('close', () => clearTimeout(late));
+  body.once('error', () => {});
+  body.resume();
 }
 
 /** A body as text. @throws when it is longer than `maxBytes` or the connection is lost */

@@ -3,7 +3,7 @@ import { Problem } from '../../../../contract/problem.ts';
 import { MAX_MESSAGE_CHARS, parseMessage } from '../message.ts';
 import { EventStream, type ServerEvent } from './eventStream.ts';
 import type { HttpOptions } from './http.ts';
-import { type HttpAnswer, HttpClient } from './httpExchange.ts';
+import { drain, type HttpAnswer, HttpClient } from './httpExchange.ts';
 import { unreachable } from './unreachable.ts';
 import type { Channel, Outgoing } from './upstream.ts';
 
@@ -103,7 +103,7 @@ export class SseServer implements Channel {
       const answer = await this.#authorised((headers) =>
         this.#http.send({ method: 'POST', url: endpoint, signal: this.#stopped.signal, headers: { ...headers, 'Content-Type': 'application/json' }, body }),
       );
-      answer.body.destroy();
+      drain(answer.body);
       if (answer.status >= 400) throw new Problem('http-status', `The MCP server ${connection} answered with status ${answer.status}.`);
     } catch (cause) {
       if (!('method' in message) || !('id' in message) || !this.running) return;

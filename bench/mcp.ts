@@ -1,0 +1,163 @@
+/**
+ * What the proxy costs an MCP client, with policy, masking of a 10 KB result and recording on: beside the same server direct,
+ * over HTTP and over stdio, and beside another gateway on the same work, in one run.
+ */
+import { type Figure, median, quantile } from './figures.ts';
+import type { McpClient } from './mcpClient.ts';
+import { type McpStage, setMcpStage, type Way } from './mcpStage.ts';
+import { residentMb } from './processes.ts';
+
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
+/** Calls of one client one after another in a round, after as many that only warm up. */
+const CALLS = 300;
+/** Clients at once, and how long they go on, in milliseconds, where it is throughput that is measured. */
+const CLIENTS = 8;
+const LOAD_MS = 3_000;
+/** Calls a second, and for how long, in milliseconds, where they come whether or not the last is answered. */
+const RATE = 60;
+const RATE_MS = 4_000;
+
+export async function benchMcp(): Promise<Figure[]> {
+  const only = process.argv[3];
+  const stage = await setMcpStage();
+  try {
+    await check(stage);
+    const figures: Figure[] = [];
+    for (const transport of ['http', 'stdio'] as const) {
+      if (only !== undefined && only !== transport) continue;
+      const { direct, proxy } = stage[transport];
+      figures.push(
+        ...(await benchLatency(transport, [direct, proxy])),
+        ...(await benchRate(transport, [direct, proxy])),
+        ...(await benchLoad(transport, [direct, proxy])),
+      );
+    }
+    if (only === undefined || only === 'peer') figures.push(...(await benchPeer(stage)));
+    figures.push({ name: 'proxy: most memory resident', value: residentMb(stage.pid, true), unit: 'MB' });
+    return figures;
+  } finally {
+    await stage.stop();
+  }
+}
+
+/** What is measured is masked one way and as it was the other. */
+async function check(stage: McpStage): Promise<void> {
+  for (const { direct, proxy } of [stage.http, stage.stdio]) {
+    const [one, other] = [await direct.connect(), await proxy.connect()];
+    const [raw, masked] = [await one.call(1), await other.call(1)];
+    if (!raw.includes('4111 1111') || masked.includes('4111 1111') || masked.length < 8_000)
+      throw new Error(`the proxy does not mask what is measured: ${masked.slice(0, 300)}`);
+    one.close();
+    other.close();
+  }
+}
+
+async function benchLatency(transport: string, ways: readonly Way[]): Promise<Figure[]> {
+  const clients = await Promise.all(ways.map((way) => way.connect()));
+  const samples = ways.map(() => [] as number[]);
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (let i = 0; i < CALLS; i++) {
+      for (const [w, client] of clients.entries()) {
+        const from = performance.now();
+        await client.call(i);
+        if (round > 0) samples[w]?.push(performance.now() - from);
+      }
+    }
+  }
+  for (const client of clients) client.close();
+  return compared(`${transport}, one call after another`, ways, samples);
+}
+
+async function benchRate(transport: string, ways: readonly Way[]): Promise<Figure[]> {
+  const samples = ways.map(() => [] as number[]);
+  for (let round = 0; round < Math.max(1, ROUNDS - 2); round++) {
+    for (const [w, way] of ways.entries()) {
+      const client = await way.connect();
+      for (let i = 0; i < 50; i++) await client.call(i);
+      samples[w]?.push(...(await atRate(client)));
+      client.close();
+    }
+  }
+  return compared(`${transport}, ${RATE} calls a second`, ways, samples);
+}
+
+/** How long each call took from when it was due. */
+async function atRate(client: McpClient): Promise<number[]> {
+  const taken: number[] = [];
+  const calls: Promise<void>[] = [];
+  const began = performance.now();
+  for (let i = 0; i < (RATE * RATE_MS) / 1000; i++) {
+    const due = began + (i * 1000) / RATE;
+    const wait = due - performance.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    calls.push(client.call(i).then(() => void taken.push(performance.now() - Math.max(due, began))));
+  }
+  await Promise.all(calls);
+  return taken;
+}
+
+async function benchLoad(transport: string, ways: readonly Way[]): Promise<Figure[]> {
+  const rates = await throughput(ways);
+  const [direct = Number.NaN, proxy = Number.NaN] = rates;
+  const what = `${transport}, ${CLIENTS} clients at once`;
+  return [
+    ...ways.map((way, w) => ({ name: `${what}: ${way.name}`, value: rates[w] ?? Number.NaN, unit: 'calls/s' })),
+    { name: `${what}: throughput beside direct`, value: proxy / direct, unit: '×', atLeast: 0.5 },
+  ];
+}
+
+async function benchPeer({ bridge }: McpStage): Promise<Figure[]> {
+  const ways = [bridge.peer, bridge.proxy];
+  const clients = await Promise.all(ways.map((way) => way.connect()));
+  const samples = ways.map(() => [] as number[]);
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (let i = 0; i < CALLS; i++) {
+      for (const [w, client] of clients.entries()) {
+        const from = performance.now();
+        await client.call(i);
+        if (round > 0) samples[w]?.push(performance.now() - from);
+      }
+    }
+  }
+  for (const client of clients) client.close();
+  const rates = await throughput(ways);
+  const what = 'HTTP to stdio';
+  return ways.flatMap((way, w) => [
+    { name: `${what}: ${way.name}, median`, value: median(samples[w] ?? []), unit: 'ms' },
+    { name: `${what}: ${way.name}, p99`, value: quantile(samples[w] ?? [], 0.99), unit: 'ms' },
+    { name: `${what}, ${CLIENTS} clients at once: ${way.name}`, value: rates[w] ?? Number.NaN, unit: 'calls/s' },
+  ]);
+}
+
+/** Calls a second over several clients; the median of the rounds. */
+async function throughput(ways: readonly Way[]): Promise<number[]> {
+  const rates = ways.map(() => [] as number[]);
+  for (const [w, way] of ways.entries()) {
+    const clients = await Promise.all(Array.from({ length: CLIENTS }, () => way.connect()));
+    for (let round = 0; round <= Math.max(1, ROUNDS - 2); round++) {
+      const began = performance.now();
+      let calls = 0;
+      await Promise.all(
+        clients.map(async (client) => {
+          while (performance.now() - began < (round === 0 ? LOAD_MS / 3 : LOAD_MS)) {
+            await client.call(calls);
+            calls++;
+          }
+        }),
+      );
+      if (round > 0) rates[w]?.push((calls * 1000) / (performance.now() - began));
+    }
+    for (const client of clients) client.close();
+  }
+  return rates.map(median);
+}
+
+function compared(what: string, ways: readonly Way[], samples: readonly (readonly number[])[]): Figure[] {
+  const at = (w: number, q: number): number => quantile(samples[w] ?? [], q);
+  return [
+    ...ways.map((way, w) => ({ name: `${what}: ${way.name}, median`, value: at(w, 0.5), unit: 'ms' })),
+    ...ways.map((way, w) => ({ name: `${what}: ${way.name}, p99`, value: at(w, 0.99), unit: 'ms' })),
+    { name: `${what}: added, median`, value: at(1, 0.5) - at(0, 0.5), unit: 'ms', atMost: 1 },
+    { name: `${what}: added, p99`, value: at(1, 0.99) - at(0, 0.99), unit: 'ms', atMost: 5 },
+  ];
+}

@@ -1,0 +1,127 @@
+/** What an MCP benchmark is played on: the same server over HTTP and over stdio, straight, through the proxy and through a peer. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join, resolve } from 'node:path';
+import { METHODS, SurfaceAccess } from '../contract/control.ts';
+import { Home } from '../test/proxy/daemon/daemonProcess.ts';
+import { freePort } from '../test/proxy/daemon/freePort.ts';
+import { httpClient, type McpClient, stdioClient } from './mcpClient.ts';
+
+/** The proxy to measure: a bundle. */
+const BUNDLE = process.env.BENCH_PROXY ?? resolve(import.meta.dirname, '../dist/proxy.cjs');
+const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? '').split(' ').filter((flag) => flag !== '');
+const SERVER = [process.execPath, '--disable-warning=ExperimentalWarning', resolve(import.meta.dirname, 'mcpServer.ts')];
+const PEER = resolve(import.meta.dirname, '../node_modules/mcp-proxy/dist/bin/mcp-proxy.mjs');
+
+const policy = (port: number): string => `
+version: 1
+defaults: { read: allow, write: ask, unknown: ask }
+connections:
+  remote: { protocol: mcp, upstream: { url: 'http://127.0.0.1:${port}/mcp' } }
+  local: { protocol: mcp, upstream: { command: ${JSON.stringify([...SERVER, 'stdio'])} } }
+rules:
+  - { id: no-deleting, match: { mcp: { tool: ['delete*', 'drop*'] } }, verdict: deny }
+  - { id: sending-is-reviewed, match: { mcp: { tool: ['send*', 'post*'] } }, verdict: ask }
+  - { id: large-pages, when: 'mcp.tool == "rows" && has(mcp.args.page) && mcp.args.page < 0', verdict: deny }
+  - { id: after-reading-people, when: 'op.effect == "send" && conversation.read.exists(t, t.sensitive)', verdict: ask }
+  - { id: rows, match: { mcp: { tool: rows } }, verdict: allow }
+`;
+
+export interface Way {
+  readonly name: string;
+  readonly connect: () => Promise<McpClient>;
+}
+
+export interface McpStage {
+  readonly http: { readonly direct: Way; readonly proxy: Way };
+  readonly stdio: { readonly direct: Way; readonly proxy: Way };
+  /** From HTTP to stdio, as gateways are mostly used. */
+  readonly bridge: { readonly proxy: Way; readonly peer: Way };
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+export async function setMcpStage(): Promise<McpStage> {
+  const stops: (() => unknown)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const one of stops.reverse()) await one();
+  };
+  try {
+    const port = await freePort();
+    stops.push(await listening([...SERVER, 'http'], port, { PORT: String(port) }));
+    const peerPort = await freePort();
+    stops.push(
+      await listening(
+        [process.execPath, PEER, '--port', String(peerPort), '--host', '127.0.0.1', '--server', 'stream', '--', ...SERVER, 'stdio'],
+        peerPort,
+        {},
+      ),
+    );
+    const { bridge, headers, pid, url } = await startProxy(port, stops);
+    return {
+      http: {
+        direct: { name: 'direct', connect: () => httpClient(`http://127.0.0.1:${port}/mcp`, {}) },
+        proxy: { name: 'proxy', connect: () => httpClient(`${url}/remote`, headers) },
+      },
+      stdio: {
+        direct: { name: 'direct', connect: () => stdioClient([...SERVER, 'stdio']) },
+        proxy: { name: 'proxy', connect: () => stdioClient([process.execPath, BUNDLE, 'mcp', 'local'], bridge) },
+      },
+      bridge: {
+        proxy: { name: 'proxy', connect: () => httpClient(`${url}/local`, headers) },
+        peer: { name: 'mcp-proxy', connect: () => httpClient(`http://127.0.0.1:${peerPort}/mcp`, {}) },
+      },
+      pid,
+      stop,
+    };
+  } catch (cause) {
+    await stop();
+    throw cause;
+  }
+}
+
+async function listening(command: readonly string[], port: number, env: Record<string, string>): Promise<() => void> {
+  const [file = '', ...args] = command;
+  const child: ChildProcess = spawn(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'inherit'] });
+  const reachable = (): Promise<boolean> =>
+    new Promise((done) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.once('connect', () => {
+        socket.destroy();
+        done(true);
+      });
+      socket.once('error', () => done(false));
+    });
+  while (!(await reachable())) {
+    if (child.exitCode !== null) throw new Error(`${command.join(' ')} has ended`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return () => void child.kill('SIGKILL');
+}
+
+async function startProxy(
+  upstream: number,
+  stops: (() => unknown)[],
+): Promise<{ url: string; headers: Record<string, string>; bridge: Record<string, string>; pid: number }> {
+  const home = new Home({}, BUNDLE);
+  stops.push(() => home.remove());
+  writeFileSync(join(home.path, 'countersign.yaml'), policy(upstream), { mode: 0o600 });
+  const { at, child, exit } = await home.start({ nodeFlags: NODE_FLAGS });
+  const client = await home.attach(at);
+  stops.push(async () => {
+    client.close();
+    if (NODE_FLAGS.length > 0) child.kill('SIGTERM');
+    if (NODE_FLAGS.length > 0) await exit;
+  });
+  const up = await client.until(
+    ({ connections, policy }) =>
+      policy.problems.length > 0 || (connections.length === 2 && connections.every(({ state }) => state === 'ready' || state === 'failed')),
+  );
+  const problem = up.policy.problems[0]?.message ?? up.connections.find((c) => c.problem !== undefined)?.problem;
+  if (problem !== undefined) throw new Error(`the proxy does not serve the servers: ${problem}`);
+  const { environment, mcp } = SurfaceAccess.parse(await client.request(METHODS.access));
+  const own = mcp.find(({ url }) => url.endsWith('/mcp'));
+  if (!own) throw new Error('the proxy names no MCP address');
+  return { url: own.url, headers: own.headers, bridge: environment, pid: at.pid };
+}
