@@ -73,7 +73,8 @@ function http(fields: Fields, address: unknown, dialect: Dialect): Definition {
   const bearer = fields.bearer_token_env_var;
   if (bearer !== undefined && typeof bearer !== 'string') return unclear('Its `bearer_token_env_var` is not a name.');
   if (bearer !== undefined) headers.set('Authorization', ['Bearer ', { env: bearer }]);
-  return { kind: 'http', url: template(address, dialect), headers };
+  const sse = fields.type === 'sse' || fields.transport === 'sse';
+  return { kind: 'http', sse, url: template(address, dialect), headers };
 }
 
 function strings(value: unknown): string[] | undefined {

@@ -13,7 +13,7 @@ export type Definition =
       readonly envFile?: Template;
       readonly cwd?: Template;
     }
-  | { readonly kind: 'http'; readonly url: Template; readonly headers: ReadonlyMap<string, Template> }
+  | { readonly kind: 'http'; readonly sse: boolean; readonly url: Template; readonly headers: ReadonlyMap<string, Template> }
   /** Ours already: it starts our launcher with the connection's name, and nothing else. */
   | { readonly kind: 'ours'; readonly connection: string }
   /** `why` is a sentence: why this entry cannot be rewritten, and what to do. */

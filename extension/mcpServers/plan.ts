@@ -105,7 +105,10 @@ export function planOf(name: string, definition: Definition, context: PlanContex
       }
       const headers: Record<string, string> = {};
       for (const [header, value] of definition.headers) headers[header] = put(header, value, (text) => isSecretHeader(header, text));
-      return { secrets, connection: { protocol: 'mcp', upstream: { url, ...(Object.keys(headers).length > 0 && { headers }) } } };
+      return {
+        secrets,
+        connection: { protocol: 'mcp', upstream: { url, ...(Object.keys(headers).length > 0 && { headers }), ...(definition.sse && { transport: 'sse' }) } },
+      };
     }
     case 'ours':
       throw new Problem('plan', 'It goes through Countersign already.');

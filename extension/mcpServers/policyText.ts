@@ -8,7 +8,7 @@ export interface PolicyConnection {
   readonly protocol: 'mcp';
   readonly upstream:
     | { readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>>; readonly cwd?: string }
-    | { readonly url: string; readonly headers?: Readonly<Record<string, string>> };
+    | { readonly url: string; readonly headers?: Readonly<Record<string, string>>; readonly transport?: 'sse' };
 }
 
 export interface Inserted {

@@ -145,9 +145,9 @@ export function secretRefs(config: ConnectionConfig): readonly { readonly from: 
     const ref = config.credential?.admin ?? config.password;
     return ref ? [ref] : [];
   }
-  const values = config.upstream.transport === 'stdio' ? config.upstream.env : config.upstream.headers;
-  const client = config.upstream.transport === 'stdio' ? undefined : config.upstream.oauth?.secret;
-  return [...[...values.values()].filter((value) => typeof value !== 'string'), ...(client ? [client] : [])];
+  const { upstream } = config;
+  const values = upstream.transport === 'stdio' ? [...upstream.command, ...upstream.env.values()] : [...upstream.headers.values(), upstream.oauth?.secret];
+  return values.filter((value) => value !== undefined && typeof value !== 'string');
 }
 
 /** A configuration as text, its maps in order. */

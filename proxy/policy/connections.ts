@@ -176,13 +176,15 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
   const tokens = given !== undefined && { tokens: tokenRules(given, name, false) };
   if ('command' in shape) {
     const { command, cwd } = shape;
+    const argument = (text: string, i: number): string | SecretRef =>
+      i > 0 && text.startsWith('secret:') ? (secretRef(text, (message) => error(['upstream', 'command', i], message)) ?? text) : text;
     return {
       name,
       protocol: 'mcp',
       via: 'local',
       sensitive: new Map(),
       ...tokens,
-      upstream: { transport: 'stdio', command, env: values(shape.env, 'env'), ...(cwd !== undefined && { cwd }) },
+      upstream: { transport: 'stdio', command: command.map(argument), env: values(shape.env, 'env'), ...(cwd !== undefined && { cwd }) },
     };
   }
   if (!httpAddress(shape.url, error)) return undefined;

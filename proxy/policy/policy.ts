@@ -47,7 +47,8 @@ export interface PostgresConnection extends ConnectionBase {
 
 export interface StdioUpstream {
   readonly transport: 'stdio';
-  readonly command: readonly string[];
+  /** The program, then its arguments, which may be secrets: some servers take a login no other way. */
+  readonly command: readonly (string | SecretRef)[];
   readonly env: ReadonlyMap<string, string | SecretRef>;
   readonly cwd?: string;
 }

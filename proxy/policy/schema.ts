@@ -143,7 +143,7 @@ const headerValue = z
   .regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'A header cannot hold line breaks or control characters.');
 
 export const StdioUpstream = z.strictObject({
-  command: z.array(z.string().min(1).max(4096)).min(1).max(100).describe('The program and its arguments, as a list.'),
+  command: z.array(z.string().min(1).max(4096)).min(1).max(100).describe('The program and its arguments, as a list. An argument may be `secret:NAME`.'),
   env: z.record(EnvName, envValue).optional().describe('Variables for it; a value may be `secret:NAME`, `env:NAME` or `file:PATH`.'),
   cwd: z.string().min(1).max(4096).optional(),
 });

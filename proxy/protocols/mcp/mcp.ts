@@ -5,7 +5,7 @@ import type { OAuthConnection } from '../../credential/oauth/broker.ts';
 import { signedInHeaders } from '../../credential/oauth/credentials.ts';
 import type { ClientOptions } from '../../credential/oauth/registration.ts';
 import type { Session } from '../../pipeline/session.ts';
-import type { McpConnection, StdioUpstream } from '../../policy/policy.ts';
+import type { McpConnection, SecretRef, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
 import { RelayFront } from './http/relayFront.ts';
 import { ModernLeg } from './modernLeg.ts';
@@ -68,7 +68,9 @@ class Relay implements Served {
 
   get state(): ServedState {
     const { upstream, name } = this.connection;
-    for (const [variable, value] of upstream.transport === 'stdio' ? upstream.env : upstream.headers) {
+    const used: readonly (readonly [string, string | SecretRef])[] =
+      upstream.transport === 'stdio' ? [...upstream.command.map((value, i) => [`argument ${i}`, value] as const), ...upstream.env] : [...upstream.headers];
+    for (const [variable, value] of used) {
       if (typeof value === 'string' || this.#host.secret(value)) continue;
       return {
         state: 'needs-secret',
@@ -136,16 +138,18 @@ class Relay implements Served {
     }
     const env: Record<string, string> = {};
     const secrets: string[] = [];
-    for (const [variable, value] of upstream.env) {
-      const secret = typeof value === 'string' ? undefined : this.#host.secret(value);
-      if (typeof value !== 'string' && !secret)
-        throw new Problem('needs-secret', `${name} needs the secret "${value.name}". Provide it in the Connections view.`);
-      env[variable] = typeof value === 'string' ? value : (secret?.reveal() ?? '');
-      if (secret) secrets.push(secret.reveal());
-    }
+    const known = (value: string | SecretRef): string => {
+      if (typeof value === 'string') return value;
+      const secret = this.#host.secret(value);
+      if (!secret) throw new Problem('needs-secret', `${name} needs the secret "${value.name}". Provide it in the Connections view.`);
+      secrets.push(secret.reveal());
+      return secret.reveal();
+    };
+    const command = upstream.command.map(known);
+    for (const [variable, value] of upstream.env) env[variable] = known(value);
     return new StdioServer({
       connection: name,
-      command: upstream.command,
+      command,
       env,
       cwd: upstream.cwd,
       log,

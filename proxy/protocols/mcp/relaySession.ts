@@ -108,7 +108,9 @@ export class RelaySession {
     const { connection, start } = this.#options;
     const facts = connectFacts(connection.name);
     const payload = JSON.stringify(
-      connection.upstream.transport === 'stdio' ? { start: connection.upstream.command } : { connect: connection.upstream.url },
+      connection.upstream.transport === 'stdio'
+        ? { start: connection.upstream.command.map((part) => (typeof part === 'string' ? part : `${part.from}:${part.name}`)) }
+        : { connect: connection.upstream.url },
       null,
       2,
     );

@@ -127,6 +127,22 @@ describe('protecting a server', () => {
     assert.equal(readFileSync(path, 'utf8'), text);
   });
 
+  it('that takes its secret as an argument is started with it, and no file holds it', async () => {
+    on.write(
+      'mcp.json',
+      '{"servers":{"pg":{"command":"npx","args":["-y","pg-mcp","postgres://me:hunter2hunter2@db/x"]},"old":{"type":"sse","url":"https://old.example/sse"}}}',
+    );
+    assert.deepEqual((await protect(on.source('mcp.json'), ['servers', 'pg'], on.deps))?.moved, ['pg-argument-3']);
+    await protect(on.source('mcp.json'), ['servers', 'old'], on.deps);
+    assert.deepEqual(on.holding('hunter2'), []);
+    const loaded = loadPolicy([{ layer: 'user', file: 'countersign.yaml', text: on.policy() }]);
+    assert.ok(loaded.ok);
+    const [pg, old] = ['pg', 'old'].map((name) => loaded.policy.connections.get(name));
+    assert.ok(pg?.protocol === 'mcp' && pg.upstream.transport === 'stdio' && old?.protocol === 'mcp');
+    assert.deepEqual(pg.upstream.command.at(-1), { from: 'secret', name: 'pg-argument-3' });
+    assert.equal(old.upstream.transport, 'sse');
+  });
+
   it('asks for what the agent would ask for, and keeps a hidden answer as a secret', async () => {
     on.write('mcp.json', '{"inputs":[{"id":"k","type":"promptString","password":true}],"servers":{"a":{"command":"x","args":["--key","${input:k}"]}}}');
     const ask = async () => new Map([['k', { value: 'hush', secret: true }]]);
