@@ -42,8 +42,8 @@ export function addConnection(text: string, name: string, connection: PolicyConn
   let result: Inserted;
   if (connections === undefined || (isScalar(connections) && connections.value === null)) {
     if (connections === undefined) {
-      const inserted = `connections:${eol}${block(2)}`;
-      result = { text: endLine(text, eol) + inserted, inserted };
+      // Only the block is ours to take out again: others may have come below the same key meanwhile.
+      result = { text: `${endLine(text, eol)}connections:${eol}${block(2)}`, inserted: block(2) };
     } else result = insertAt(text, lineAfter(text, connections.range?.[0] ?? text.length), block(2), eol);
   } else if (isMap(connections) && connections.range) {
     const [from, to] = connections.range;
@@ -70,7 +70,8 @@ export function removeInserted(text: string, inserted: string): string | undefin
   const doc = parseDocument(rest);
   const connections = doc.get('connections', true);
   if (doc.errors.length > 0) return undefined;
-  if (isScalar(connections) && connections.value === null) return rest.replace(/^connections:[ \t]*(?=\r?$)/m, 'connections: {}');
+  if (isScalar(connections) && connections.value === null)
+    return rest.replace(/^connections:[ \t]*(#?)/m, (_, comment: string) => `connections: {}${comment === '' ? '' : ' #'}`);
   return rest;
 }
 

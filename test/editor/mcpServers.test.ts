@@ -133,6 +133,24 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     await shot('sessions');
   });
 
+  it('is said to be past us again when something rewrites its entry', async () => {
+    const { page } = browser;
+    const ours = readFileSync(config, 'utf8');
+    writeFileSync(config, CONFIG.replace('"stdio"]', '"stdio", "evil"]'));
+    const alert = page.locator('.notification-toast', { hasText: 'no longer goes through Countersign' });
+    await alert.waitFor({ timeout: STEP_MS });
+    await person.openApprovals();
+    await openConnections(page);
+    await page.locator('.monaco-list-row', { hasText: 'rewritten by something else' }).waitFor({ timeout: STEP_MS });
+    await shot('rewritten');
+    writeFileSync(config, ours);
+    await page.locator('.monaco-list-row', { hasText: 'Not protected' }).waitFor({ state: 'detached', timeout: STEP_MS });
+    await alert
+      .getByRole('button', { name: /Clear Notification/ })
+      .click()
+      .catch(() => undefined);
+  });
+
   it('is put back to the byte by one command, and the policy, too', async () => {
     await runCommand(browser.page, 'Countersign: Undo Protection of All MCP Servers');
     await until('the file is back', () => readFileSync(config, 'utf8') === CONFIG);

@@ -47,6 +47,22 @@ describe('a connection in the text of countersign.yaml', () => {
     assert.throws(() => addConnection('version: 1\nconnections: []\n', 'a', connection), /not a mapping/);
   });
 
+  it('is taken out whichever came first, and leaves a policy that is still one', () => {
+    for (const start of ['version: 1\n', 'version: 1\nconnections: {} # none\n']) {
+      const a = addConnection(start, 'a', connection);
+      const b = addConnection(a.text, 'b', connection);
+      for (const [first, second] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        const one = removeInserted(b.text, first.inserted);
+        assert.ok(one !== undefined && loadPolicy([{ layer: 'user', file: 'f', text: one }]).ok, one);
+        const none = removeInserted(one, second.inserted);
+        assert.match(none ?? '', /^version: 1\nconnections: \{\}( # none)?\n$/);
+      }
+    }
+  });
+
   it('is not taken out once a person has changed it', () => {
     const { text, inserted } = addConnection('version: 1\n', 'a', connection);
     assert.equal(removeInserted(text.replace('npx', 'node'), inserted), undefined);
