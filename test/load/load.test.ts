@@ -14,7 +14,7 @@ const LARGE_MB = Number(process.env['LARGE_RESULT_MB'] ?? 150);
 /** Enough for a machine that has other things to do, too. */
 const OPTIONS = { timeout: 300_000 + LARGE_MB * 500 };
 /** Most that the proxy's memory may grow by while one client reads a large result, whatever its size. */
-const MAX_GROWTH = 160 * MB;
+const MAX_GROWTH = 256 * MB;
 /** Most that a session which does nothing may take, in bytes. */
 const MAX_IDLE_SESSION = 1 * MB;
 /** Files that a process may open meanwhile for reasons of its own (logs, the record's index, a catalog connection). */
