@@ -95,7 +95,7 @@ function serverNode(
       return [
         {
           ...base,
-          description: t('{0} · its connection is gone', place),
+          description: t('its connection is gone · {0}', place),
           tooltip: [
             t(
               'This entry goes to the connection "{0}", which no policy file defines any more. Undo the protection, or put the connection back.',
@@ -110,7 +110,7 @@ function serverNode(
       return [
         {
           ...base,
-          description: t('{0} · cannot be protected here', place),
+          description: t('cannot be protected here · {0}', place),
           tooltip: [status.why, source.file],
           icon: { name: 'question', color: 'problemsWarningIcon.foreground' },
           context: ITEM.unclear,
@@ -121,7 +121,7 @@ function serverNode(
       return [
         {
           ...base,
-          description: status.changed ? t('{0} · rewritten by something else', place) : trusted ? place : t('{0} · workspace not trusted', place),
+          description: status.changed ? t('rewritten by something else · {0}', place) : trusted ? place : t('workspace not trusted · {0}', place),
           tooltip: [
             t('What {0} does with this server is not asked about, masked or recorded.', source.agent),
             summary(entry.definition),

@@ -26,9 +26,7 @@ export function connectionTree(connections: readonly ConnectionView[], t: Transl
       kind: 'connection',
       id: `connection:${connection.name}`,
       label: connection.name,
-      description: [PROTOCOL_NAMES[connection.protocol] ?? connection.protocol, connection.via === 'local' ? t('this machine') : t('gateway'), state].join(
-        ' · ',
-      ),
+      description: describe(connection, state, t),
       tooltip: [
         `${connection.name} — ${state}`,
         ...(connection.problem === undefined ? [] : [connection.problem]),
@@ -41,6 +39,12 @@ export function connectionTree(connections: readonly ConnectionView[], t: Transl
       children: facts(connection, t),
     };
   });
+}
+
+/** A narrow view cuts the end off: what wants a person stands first. */
+function describe(connection: ConnectionView, state: string, t: Translate): string {
+  const what = [PROTOCOL_NAMES[connection.protocol] ?? connection.protocol, connection.via === 'local' ? t('this machine') : t('gateway')];
+  return (connection.state === 'ready' ? [...what, state] : [state, ...what]).join(' · ');
 }
 
 function contextOf(connection: ConnectionView): string {

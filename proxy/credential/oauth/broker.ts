@@ -108,7 +108,10 @@ export class OAuthConnection {
     return this.#kept ? { Authorization: `Bearer ${this.#kept.access}` } : {};
   }
 
-  /** The server has refused us. Resolves to whether there is a better token now. */
+  /**
+   * The server has refused us. Resolves to whether there is a better token now.
+   * @throws Problem `needs-sign-in`, with the sentence for the agent, where only a person can get one
+   */
   async refused(url: URL, status: number, header: string | undefined, used: string | undefined): Promise<boolean> {
     const kept = this.#kept;
     const challenge = challengeOf(header);
@@ -127,7 +130,7 @@ export class OAuthConnection {
         ? `${name} wants more than was agreed to (${asked.join(', ') || 'it does not say what'}). Sign in again from the Connections view.`
         : undefined;
     this.#options.changed();
-    return false;
+    throw new Problem('needs-sign-in', this.problem);
   }
 
   /** Begins a sign-in in the place of one that is under way. @returns the address the browser comes back to */
