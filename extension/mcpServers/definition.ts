@@ -26,8 +26,8 @@ export interface Entry {
   readonly definition: Definition;
 }
 
-/** How the agent that reads a file writes what it puts in: VS Code's and Cursor's `${env:X}`, the shell's `${X:-default}`, nothing. */
-export type Dialect = 'editor' | 'shell' | 'none';
+/** How the agent that reads a file writes what it puts in: VS Code's and Cursor's `${env:X}`, `${X:-default}`, that and `$X`, nothing. */
+export type Dialect = 'editor' | 'braces' | 'shell' | 'none';
 
 /** What an entry starts instead, once it is protected. */
 export interface Launch {
@@ -36,14 +36,18 @@ export interface Launch {
 }
 
 const EDITOR_VARIABLE = /\$\{(env|input):([^}]{1,200})\}/g;
+/** In a password a dollar is a dollar, unless the agent itself would read a name behind it. */
+const BRACED_VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g;
 const SHELL_VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$([A-Za-z_][A-Za-z0-9_]*)/g;
+
+const VARIABLES = { editor: EDITOR_VARIABLE, braces: BRACED_VARIABLE, shell: SHELL_VARIABLE };
 
 export function template(text: string, dialect: Dialect): Template {
   const parts: Part[] = [];
   let from = 0;
   const add = (part: Part): void => void (part !== '' && parts.push(part));
   if (dialect === 'none') return text === '' ? [] : [text];
-  for (const match of text.matchAll(dialect === 'editor' ? EDITOR_VARIABLE : SHELL_VARIABLE)) {
+  for (const match of text.matchAll(VARIABLES[dialect])) {
     add(text.slice(from, match.index));
     from = match.index + match[0].length;
     const [whole, first = '', second, bare] = match;

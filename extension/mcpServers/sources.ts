@@ -50,9 +50,9 @@ export function sources(around: Surroundings): Source[] {
     const own: Source[] = [
       json('VS Code', at('.vscode', 'mcp.json'), [SERVERS], 'editor', 'vscode'),
       json('Cursor', at('.cursor', 'mcp.json'), [MCP_SERVERS], 'editor', 'cursor'),
-      json('Claude Code', at('.mcp.json'), [MCP_SERVERS], 'shell'),
-      json('Claude Code', at('.claude', 'settings.json'), [MCP_SERVERS], 'shell'),
-      json('Claude Code', at('.claude', 'settings.local.json'), [MCP_SERVERS], 'shell'),
+      json('Claude Code', at('.mcp.json'), [MCP_SERVERS], 'braces'),
+      json('Claude Code', at('.claude', 'settings.json'), [MCP_SERVERS], 'braces'),
+      json('Claude Code', at('.claude', 'settings.local.json'), [MCP_SERVERS], 'braces'),
       json('Gemini CLI', at('.gemini', 'settings.json'), [MCP_SERVERS], 'shell'),
       { agent: 'Codex', file: at('.codex', 'config.toml'), readBy: 'other', format: 'toml' },
     ];
@@ -71,10 +71,10 @@ export function sources(around: Surroundings): Source[] {
   for (const [agent, name] of EDITORS) found.push(json(agent, join(configFolder(machine), name, 'User', 'mcp.json'), [SERVERS], 'editor'));
   found.push(
     json('Cursor', own('.cursor', 'mcp.json'), [MCP_SERVERS], 'editor', 'cursor'),
-    json('Claude Code', join(env.CLAUDE_CONFIG_DIR || home, '.claude.json'), [MCP_SERVERS, ['projects', '*', 'mcpServers']], 'shell'),
-    json('Claude Code', own('.claude', 'settings.json'), [MCP_SERVERS], 'shell'),
+    json('Claude Code', join(env.CLAUDE_CONFIG_DIR || home, '.claude.json'), [MCP_SERVERS, ['projects', '*', 'mcpServers']], 'braces'),
+    json('Claude Code', own('.claude', 'settings.json'), [MCP_SERVERS], 'braces'),
     json('Claude Desktop', join(configFolder(machine), 'Claude', 'claude_desktop_config.json'), [MCP_SERVERS], 'none'),
-    json('Copilot CLI', own('.copilot', 'mcp-config.json'), [MCP_SERVERS], 'shell'),
+    json('Copilot CLI', own('.copilot', 'mcp-config.json'), [MCP_SERVERS], 'braces'),
     json('Windsurf', own('.codeium', 'windsurf', 'mcp_config.json'), [MCP_SERVERS], 'editor'),
     json('Gemini CLI', own('.gemini', 'settings.json'), [MCP_SERVERS], 'shell'),
     { agent: 'Codex', file: join(env.CODEX_HOME || own('.codex'), 'config.toml'), readBy: 'other', format: 'toml' },

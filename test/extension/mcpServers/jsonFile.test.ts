@@ -26,6 +26,17 @@ describe('servers in a JSON file', () => {
     assert.deepEqual(entry(text, 'crm')?.path, ['servers', 'crm']);
   });
 
+  it('keep a dollar where their agent would', () => {
+    const text = '{"mcpServers":{"a":{"command":"x","env":{"P":"pa$word","Q":"${Q:-d}"}}}}';
+    const read = (dialect: 'braces' | 'shell') => {
+      const [found] = jsonEntries(text, { ...look, dialect });
+      assert.ok(found?.definition.kind === 'stdio');
+      return [...found.definition.env.values()];
+    };
+    assert.deepEqual(read('braces'), [['pa$word'], [{ env: 'Q', fallback: 'd' }]]);
+    assert.deepEqual(read('shell')[0], ['pa', { env: 'word' }]);
+  });
+
   it('of each project of one file are told apart', () => {
     const text = JSON.stringify({ mcpServers: { a: { command: 'x' } }, projects: { '/p.q/r': { mcpServers: { a: { command: 'y' } } } } });
     assert.deepEqual(
