@@ -56,7 +56,8 @@ export class TokenNumbers {
       if (before[from + 2] === 0) continue;
       this.#low = before[from] as number;
       this.#high = before[from + 1] as number;
-      larger.set(before.subarray(from, from + WORDS), this.#find(larger));
+      const at = this.#find(larger);
+      for (let i = 0; i < WORDS; i++) larger[at + i] = before[from + i] as number;
     }
     this.#slots = larger;
     this.#low = low;
