@@ -120,7 +120,13 @@ export class Admission {
     let sent = false;
     let admitted: (() => void) | undefined;
     const go = (batch: Batch, reading: Reading): Awaitable<Outcome> => {
-      const flight = new Flight(batch.statements, reading, batch.reach, ownText(candidate), candidate.revealed?.rewrite);
+      const flight = new Flight(
+        batch.statements,
+        batch.plan ? { ...reading, plan: batch.plan } : reading,
+        batch.reach,
+        ownText(candidate),
+        candidate.revealed?.rewrite,
+      );
       sent = true;
       this.#forwarded(batch);
       send(flight, batch);
@@ -221,6 +227,9 @@ export class Admission {
       this.doubtful = true;
     }
     if (batch.changesCatalog) this.#catalogTouched = true;
+    // From now on, not from when it is done: what is pipelined behind it may read what it moves.
+    const flows = batch.statements.flatMap((statement) => statement.flows);
+    if (flows.length > 0) this.#options.ground.follow(flows);
   }
 
   /** After a wait: whether the statement still means what was approved. The catalog or the masking may be others now. */

@@ -1,7 +1,9 @@
 /** SQL text → what the pipeline decides on and what the answer's mask follows. The understanding itself is in `sql/`. */
 import type { Facts } from '../../../contract/facts.ts';
+import type { MaskPlan } from '../../policy/policy.ts';
 import type { Reach } from './diagnostics.ts';
 import type { Reading } from './flight.ts';
+import { followed } from './plans.ts';
 import { changesReading, refusedChange } from './settings.ts';
 import { type MaskedLiterals, normalise, recordSql, type SqlClassifier, type SqlSettings, type StatementInfo } from './sql/classifier.ts';
 
@@ -28,6 +30,8 @@ export interface Batch {
   readonly copiesIn: boolean;
   /** Refused whatever policy says, and why. */
   readonly refused: string | undefined;
+  /** What its answers are masked by, where statements of it move sensitive data that later ones read. */
+  readonly plan?: MaskPlan | undefined;
   /** Which literals of the text are masked in the record. */
   readonly maskedLiterals: MaskedLiterals;
   /** Names that the catalog did not know. */
@@ -66,7 +70,7 @@ export function classify(classifier: SqlClassifier, sql: string, reading: Readin
     const recorded = recordSql(sql, known.maskedLiterals);
     return recorded === known.batch.recorded ? known.batch : { ...known.batch, recorded };
   }
-  const classified = classifier.classify(sql, reading.catalog, reading.plan, { ...names, searchPath: reading.searchPath, standardConformingStrings: true });
+  const { classified, plan } = inOrder(classifier, sql, reading, { ...names, searchPath: reading.searchPath, standardConformingStrings: true });
   let unsure = uncertain;
   const statements = classified.statements.map((statement) => {
     const plainly = !unsure || TRANSACTION.has(statement.control?.kind);
@@ -90,6 +94,7 @@ export function classify(classifier: SqlClassifier, sql: string, reading: Readin
     endsTransaction: statements.some(endsTransaction),
     copiesIn: statements.some((s) => s.copy?.direction === 'in' && s.copy.via === 'client'),
     refused: statements.map((s) => refusal(s, readOnly)).find((why) => why !== undefined),
+    plan: plan === reading.plan ? undefined : plan,
     maskedLiterals: classified.maskedLiterals,
     misses: classified.misses,
   };
@@ -125,6 +130,30 @@ function reachOf(statements: readonly StatementInfo[], reading: Reading): Reach 
   if (reading.plan.columns.size === 0) return 'none';
   if (statements.some(({ facts }) => facts.effect === 'execute' || facts.effect === 'unknown' || (facts.sql?.functions.length ?? 0) > 0)) return 'code';
   return statements.some((s) => s.touchesSensitive) ? 'sensitive' : 'possible';
+}
+
+/** How often data can be handed on in one text before it is given up to follow. */
+const MAX_MOVES = 5;
+
+/** Statements of one text are understood each after what the ones before it move. */
+function inOrder(
+  classifier: SqlClassifier,
+  sql: string,
+  reading: Reading,
+  settings: SqlSettings,
+): { readonly classified: ReturnType<SqlClassifier['classify']>; readonly plan: MaskPlan } {
+  let { plan } = reading;
+  for (let moves = 0; ; moves++) {
+    const classified = classifier.classify(sql, reading.catalog, plan, settings);
+    if (classified.statements.length < 2) return { classified, plan };
+    const next = followed(
+      plan,
+      classified.statements.slice(0, -1).flatMap((statement) => statement.flows),
+    );
+    if (next.columns.size === plan.columns.size) return { classified, plan };
+    if (moves === MAX_MOVES) return { classified: { ...classified, statements: classified.statements.map(doubtful) }, plan };
+    plan = next;
+  }
 }
 
 /** Without places: in another text of the same shape they are others. */

@@ -26,13 +26,22 @@ export type Lineage = Pick<StatementInfo, 'outputs' | 'touchesSensitive'>;
 const OPAQUE = { mask: 'redact', label: 'not understood', by: 'opaque' } as const;
 
 /** Origin as the server tells it, and lineage as we read it: a column is masked when either says so. */
-export function actionsOf(columns: readonly Column[], lineage: Lineage, catalog: Catalog, plan: MaskPlan): readonly (Action | undefined)[] {
+export function actionsOf(
+  columns: readonly Column[],
+  lineage: Lineage,
+  catalog: Catalog,
+  plan: MaskPlan,
+  /** What the statement was understood with, where `catalog` is newer. */
+  understood: Catalog = catalog,
+): readonly (Action | undefined)[] {
   const { outputs } = lineage;
   // A list that does not fit the result was made for something else: nothing it says can be trusted.
   const fits = outputs !== 'opaque' && outputs.length === columns.length;
   return columns.map((column, i) => {
     const { format, typeOid } = column;
-    const mask = (column.tableOid !== 0 && byOrigin(column, catalog, plan)) || byLineage(fits ? outputs[i] : undefined, column, lineage, plan);
+    const mask =
+      (column.tableOid !== 0 && (byOrigin(column, catalog, plan) ?? madeMeanwhile(column, lineage, catalog, understood, plan))) ||
+      byLineage(fits ? outputs[i] : undefined, column, lineage, plan);
     if (mask) return { kind: 'mask', ...mask, format, form: formOf(typeOid), typeOid };
     return holdsText(typeOid) ? { kind: 'scan', format, form: formOf(typeOid) } : undefined;
   });
@@ -46,6 +55,18 @@ function byOrigin(column: Column, catalog: Catalog, plan: MaskPlan): Masked | un
   // A table that even a new snapshot does not know (made in a transaction that is still open).
   if (plan.columns.size > 0 && !catalog.relation(column.tableOid)) return OPAQUE;
   return undefined;
+}
+
+/**
+ * A column that a statement not understood reads from what only its session sees, or what was made after the statement was
+ * read: whatever came before it in the same pipeline may have put anything there, and no plan has followed it yet.
+ */
+function madeMeanwhile(column: Column, { outputs }: Lineage, catalog: Catalog, understood: Catalog, plan: MaskPlan): Masked | undefined {
+  if (outputs !== 'opaque' || plan.columns.size === 0) return undefined;
+  const known = understood.relation(column.tableOid);
+  const temporary = catalog.relation(column.tableOid)?.schema.startsWith('pg_temp') ?? false;
+  if (!temporary && known && (column.attnum <= 0 || known.columns.some(({ number }) => number === column.attnum))) return undefined;
+  return OPAQUE;
 }
 
 function byLineage(output: OutputColumn | undefined, column: Column, lineage: Lineage, plan: MaskPlan): Masked | undefined {

@@ -52,6 +52,8 @@ export function maskDiagnostic(
   const names = reach === 'code' ? [] : NAMES.flatMap((letter) => fields.get(letter) ?? []);
   const hide = (letter: string, text: string, strict: boolean): void => {
     const { hidden, text: shown } = hideQuoted(text, strict ? strictly(names, known) : loosely(names, known), (value) => known.token?.(value));
+    // Some quote data without quotes, on lines of its own: xml.c.
+    if (strict && shown.includes('\n')) return drop(letter);
     masked += hidden;
     put(letter, shown);
   };

@@ -70,7 +70,7 @@ export class ResultPlans {
   planOf(columns: readonly Column[], info: StatementInfo | undefined, reading: Reading): ResultPlan {
     const known = this.#plans.get(columns);
     if (known && known.info === info && known.reading === reading) return known.plan;
-    const actions = actionsOf(columns, info ?? UNKNOWN, this.#newer.get(reading) ?? reading.catalog, reading.plan);
+    const actions = actionsOf(columns, info ?? UNKNOWN, this.#newer.get(reading) ?? reading.catalog, reading.plan, reading.catalog);
     const plan: ResultPlan = {
       columns,
       actions,

@@ -19,7 +19,7 @@ import type { Ground } from './ground.ts';
 import { Logins, type SessionLogin } from './logins.ts';
 import { diagnostic, errorResponse, type OwnError, parameterStatus, readyForQuery, SQLSTATE } from './messages.ts';
 import { connectOperation } from './operations.ts';
-import { followed } from './plans.ts';
+import { followed, renamed } from './plans.ts';
 import { refusalError } from './refusals.ts';
 import { ClientSession } from './session.ts';
 import { controlStartup, isOwnError, readSearchPath, type Startup } from './settings.ts';
@@ -164,6 +164,7 @@ class ServedPostgres implements Served, Ground {
     if (!catalog) return undefined;
     const policy = this.engine.policy();
     const before = this.#readingFor;
+    if (before && before.catalog !== catalog && this.#plan) this.follow(renamed(before.catalog, catalog, this.#plan));
     if (before?.catalog !== catalog || before.policy !== policy || before.flows !== this.#flows.length) {
       const samePlan = before?.policy === policy && before.flows === this.#flows.length;
       this.#readingFor = { catalog, policy, flows: this.#flows.length };
@@ -181,7 +182,9 @@ class ServedPostgres implements Served, Ground {
   }
 
   follow(flows: StatementInfo['flows']): void {
-    this.#flows.push(...flows);
+    // What is followed already is no news: a new plan makes everything be understood anew.
+    const known = this.#plan;
+    for (const flow of flows) if (!known || followed(known, [flow]).columns.size > known.columns.size) this.#flows.push(flow);
   }
 
   // ── state ──────────────────────────────────────────────────────────────────────────────────────────────────────────

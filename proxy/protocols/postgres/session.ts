@@ -97,9 +97,7 @@ export class ClientSession {
           this.#admission.withdraw('a statement before it failed');
         },
         completed: (_flight: Flight, statement: StatementInfo | undefined) => {
-          if (!statement) return;
-          this.#names.completed(statement);
-          if (statement.flows.length > 0) ground.follow(statement.flows);
+          if (statement) this.#names.completed(statement);
         },
         ready: (status) => this.#ready(status),
         parameter: (name, value) => this.#parameter(name, value),
