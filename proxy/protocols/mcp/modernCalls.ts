@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Clock } from '../../pipeline/engine.ts';
 import type { Caller } from './exchanges.ts';
-import type { JsonObject, Reply } from './message.ts';
+import type { Json, JsonObject, Reply } from './message.ts';
 import { RequestStates } from './requestState.ts';
 
 /** How long a call waits for its client to come back, in milliseconds. */
@@ -13,11 +13,11 @@ const COME_BACK_MS = 10 * 60 * 1000;
 /** Calls of one client that wait for it to come back; beyond it the one that has waited longest is given up. */
 const MAX_PARKED = 200;
 
-/** What the server wants to know before it goes on, by names. */
+/** One thing that the server wants to know before it goes on. */
 interface Ask {
-  readonly requests: JsonObject;
+  readonly request: Json;
   /** Undefined: there will be no answer. */
-  readonly answer: (responses: JsonObject | undefined) => void;
+  readonly answer: (response: Json | undefined) => void;
 }
 
 export interface Call {
@@ -27,7 +27,10 @@ export interface Call {
   /** Where notifications go in this exchange. */
   notify: (method: string, params: JsonObject) => void;
   reply: Promise<Reply>;
-  ask: Ask | undefined;
+  /** What is asked and not answered, by the names that the client is told. */
+  readonly asks: Map<string, Ask>;
+  /** The names that it was told when it last went away. */
+  shown: readonly string[];
   asked: () => void;
   timer: NodeJS.Timeout | undefined;
 }
@@ -63,7 +66,8 @@ export class ModernCalls {
       abort,
       notify: () => {},
       reply: Promise.resolve({ error: { code: -32_603, message: '' } }),
-      ask: undefined,
+      asks: new Map(),
+      shown: [],
       asked: () => {},
       timer: undefined,
     };
@@ -79,10 +83,11 @@ export class ModernCalls {
     if (name === undefined || !call) return undefined;
     this.#parked.delete(name);
     clearTimeout(call.timer);
-    const { ask } = call;
-    // A new one may come at once.
-    call.ask = undefined;
-    ask?.answer(responses);
+    for (const shown of call.shown) {
+      const ask = call.asks.get(shown);
+      call.asks.delete(shown);
+      ask?.answer(responses?.[shown]);
+    }
     return call;
   }
 
@@ -90,31 +95,37 @@ export class ModernCalls {
   async next(call: Call): Promise<Reply> {
     const asked = new Promise<'asked'>((resolve) => {
       call.asked = () => resolve('asked');
-      if (call.ask) resolve('asked');
+      if (call.asks.size > 0) resolve('asked');
     });
     const first = await Promise.race([call.reply, asked]);
     if (first !== 'asked') return first;
-    return call.ask ? { result: this.#park(call, call.ask) } : call.reply;
+    // What the server asks in one go arrives in one go: the client is sent away once for all of it.
+    await new Promise((resolve) => setImmediate(resolve));
+    return call.asks.size > 0 ? { result: this.#park(call) } : this.next(call);
   }
 
   /** Asks the client in the answer to the call that it is about, else to the latest. Resolves to undefined where there is none. */
-  ask(requests: JsonObject, signal: AbortSignal, caller: Caller | undefined): Promise<JsonObject | undefined> {
+  async ask(requests: JsonObject, signal: AbortSignal, caller: Caller | undefined): Promise<JsonObject | undefined> {
+    const calls = [...this.#calls];
+    const call = calls.find((one) => one.caller === caller) ?? calls.at(-1);
+    if (!call) return undefined;
+    const answers = Object.entries(requests).map(([name, request]) => this.#askOne(call, name, request, signal));
+    call.asked();
+    const given = (await Promise.all(answers)).filter(([, response]) => response !== undefined);
+    return Object.fromEntries(given) as JsonObject;
+  }
+
+  #askOne(call: Call, name: string, request: Json, signal: AbortSignal): Promise<readonly [string, Json | undefined]> {
+    let told = name;
+    for (let n = 2; call.asks.has(told); n++) told = `${name}-${n}`;
     return new Promise((resolve) => {
-      const free = [...this.#calls].filter((call) => !call.ask);
-      const call = free.find((one) => one.caller === caller) ?? free.at(-1);
-      if (!call) return resolve(undefined);
-      const ask: Ask = { requests, answer: resolve };
-      call.ask = ask;
-      signal.addEventListener(
-        'abort',
-        () => {
-          if (call.ask === ask) call.ask = undefined;
-          resolve(undefined);
-        },
-        { once: true },
-      );
-      call.asked();
-      return undefined;
+      const ask: Ask = { request, answer: (response) => resolve([name, response]) };
+      call.asks.set(told, ask);
+      const abort = (): void => {
+        if (call.asks.get(told) === ask) call.asks.delete(told);
+        resolve([name, undefined]);
+      };
+      signal.addEventListener('abort', abort, { once: true });
     });
   }
 
@@ -126,7 +137,8 @@ export class ModernCalls {
     this.#parked.clear();
   }
 
-  #park(call: Call, ask: Ask): JsonObject {
+  #park(call: Call): JsonObject {
+    call.shown = [...call.asks.keys()];
     const name = randomUUID();
     this.#parked.set(name, call);
     call.notify = () => {};
@@ -143,7 +155,8 @@ export class ModernCalls {
       giveUp(oldest);
     }
     const requestState = this.#states.seal(name, call.binding, this.#clock.now() + COME_BACK_MS);
-    return { resultType: 'input_required', inputRequests: ask.requests, requestState };
+    const inputRequests = Object.fromEntries([...call.asks].map(([told, { request }]) => [told, request]));
+    return { resultType: 'input_required', inputRequests, requestState };
   }
 }
 
