@@ -10,6 +10,8 @@ import type { StatementInfo } from './sql/classifier.ts';
 /** A statement that has a name (or the empty one), as the client parsed it; of PREPARE in SQL, that whole statement. */
 export interface Prepared {
   readonly sql: string;
+  /** `sql` as bytes, once they were needed. */
+  bytes?: Buffer;
   /** As the server has it, where the client's text holds tokens. */
   sent?: string;
   /** By OID; 0 where the server chooses. */

@@ -218,22 +218,24 @@ export class Frontend {
       this.#refuse({ code: '26000', message: `prepared statement ${JSON.stringify(bind.statement)} does not exist` }, false);
       return undefined;
     }
-    const bytes = carried?.sql ?? Buffer.from(prepared.sql);
+    const bytes = carried?.sql ?? (prepared.bytes ??= Buffer.from(prepared.sql));
     return this.#understood(bytes, { bind, types: prepared.paramTypes }, (candidate) => {
       this.#held = undefined;
       const { revealed } = candidate;
       const send = (flight: Flight, batch: Batch): void => {
         if (carried) this.#sendParse(carried, revealed);
-        const frame = revealed && revealed.inParams.size > 0 ? bindMessage({ ...bind, params: revealed.params }) : buffer.subarray(start, end);
-        this.#sendBind(frame, bind, prepared, batch.statements[0] ?? EMPTY, flight);
+        const { toServer } = this.#options;
+        if (revealed && revealed.inParams.size > 0) toServer.bytes(bindMessage({ ...bind, params: revealed.params }));
+        else toServer.range(buffer, start, end);
+        this.#bound(bind, prepared, batch.statements[0] ?? EMPTY, flight);
       };
       return admission.admit(candidate, send, (error) => this.#refuse(error, false));
     });
   }
 
-  #sendBind(frame: Buffer, { portal: name, resultFormats }: BindMessage, prepared: Prepared, info: StatementInfo, flight: Flight): void {
-    const { answers, names, toServer } = this.#options;
-    toServer.range(frame, 0, frame.length);
+  /** A Bind was sent. */
+  #bound({ portal: name, resultFormats }: BindMessage, prepared: Prepared, info: StatementInfo, flight: Flight): void {
+    const { answers, names } = this.#options;
     this.#sent = true;
     this.executing = true;
     const proposal = names.portals.propose(name, { name, info, flight, prepared, resultFormats }, this.#segment);

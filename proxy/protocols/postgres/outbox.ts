@@ -1,8 +1,11 @@
 /**
  * What goes to one side in one turn: ranges of the chunks that came in, joined where they touch, and bytes of our own.
- * Sent with one write where it is one range, as one vector where it is several.
+ * Sent with one write where it is one range or small, as one vector otherwise.
  */
 import type { Duplex } from 'node:stream';
+
+/** Up to so many bytes, copying pieces together costs less than a vector of them. */
+const JOINED_BYTES = 16_384;
 
 export class Outbox {
   #pieces: Buffer[] = [];
@@ -57,6 +60,8 @@ export class Outbox {
     if (to.destroyed || to.writableEnded) return true;
     const first = pieces[0];
     if (pieces.length === 1 && first) return to.write(first);
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    if (bytes <= JOINED_BYTES) return to.write(Buffer.concat(pieces, bytes));
     to.cork();
     let more = true;
     for (const piece of pieces) more = to.write(piece);
