@@ -76,7 +76,7 @@ function cleared(i: number): Buffer[] {
   return i % 16 === 15 ? [front.query('discard all')] : [];
 }
 
-suite('the corpus before canaries', { timeout: 240_000 }, () => {
+suite('the corpus before canaries', { timeout: 900_000 }, () => {
   let p: Proxied;
   let answered = 0;
   let failed = 0;

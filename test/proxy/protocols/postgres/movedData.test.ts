@@ -66,7 +66,7 @@ const ERRORS = [
   ])
   .map((expression) => `select ${expression} from customers`);
 
-suite('sensitive data that was moved', { timeout: 120_000 }, () => {
+suite('sensitive data that was moved', { timeout: 600_000 }, () => {
   let p: Proxied;
   let database: TestDatabase;
   before(async () => {
