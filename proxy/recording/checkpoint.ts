@@ -8,12 +8,12 @@ import { canonical } from './canonical.ts';
 import { type ChainHead, FILE_MODE } from './chainFile.ts';
 
 const KEY_FILE = 'signing-key.pem';
-const PUBLIC_KEY_FILE = 'signing-key.pub.pem';
-const CHECKPOINT_FILE = 'checkpoint.json';
+export const PUBLIC_KEY_FILE = 'signing-key.pub.pem';
+export const CHECKPOINT_FILE = 'checkpoint.json';
 /** Largest checkpoint or key that is read, in bytes. */
 const MAX_FILE_BYTES = 16_384;
 /** Keeps a signature from meaning anything elsewhere. */
-const DOMAIN = 'countersign checkpoint 1\n';
+export const CHECKPOINT_DOMAIN = 'countersign checkpoint 1\n';
 
 const Checkpoint = z.object({
   v: z.literal(RECORDING_VERSION),
@@ -47,7 +47,7 @@ export async function loadSigningKey(directory: string): Promise<SigningKey> {
 
 export async function writeCheckpoint(directory: string, key: SigningKey, at: string, audit: ChainHead): Promise<void> {
   const said = { v: RECORDING_VERSION, at, entries: audit.entries, head: audit.head, key: key.fingerprint } as const;
-  const signature = sign(null, Buffer.from(DOMAIN + canonical(said)), key.privateKey).toString('base64');
+  const signature = sign(null, Buffer.from(CHECKPOINT_DOMAIN + canonical(said)), key.privateKey).toString('base64');
   await writeWhole(join(directory, CHECKPOINT_FILE), canonical({ ...said, signature }));
 }
 
@@ -70,7 +70,7 @@ export async function readCheckpoint(directory: string): Promise<CheckpointReadi
     const { signature, ...said } = Checkpoint.parse(JSON.parse(text));
     const publicKey = createPublicKey(pem);
     if (said.key !== fingerprintOf(publicKey)) return { state: 'bad', why: 'it was signed with another key than this installation’s' };
-    if (!verify(null, Buffer.from(DOMAIN + canonical(said)), publicKey, Buffer.from(signature, 'base64')))
+    if (!verify(null, Buffer.from(CHECKPOINT_DOMAIN + canonical(said)), publicKey, Buffer.from(signature, 'base64')))
       return { state: 'bad', why: 'its signature does not hold' };
     return { state: 'good', checkpoint: { ...said, signature } };
   } catch {

@@ -3,7 +3,7 @@ import { Problem } from '../../contract/problem.ts';
 import type { EntryBody } from '../../contract/recording.ts';
 import type { Log } from '../pipeline/engine.ts';
 import { canonical } from './canonical.ts';
-import type { ChainFile, ChainHead, ChainHost } from './chainFile.ts';
+import type { ChainHead, ChainHost } from './chainFile.ts';
 import { entryText } from './entryText.ts';
 import type { SessionRecording } from './recorder.ts';
 
@@ -14,9 +14,18 @@ const MAX_QUEUED = 2 * MAX_QUEUED_INTENTS;
 /** Largest entry, in characters of canonical JSON. */
 const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
 
+/** Where a session's lines go: a file, or the gateway's store. */
+export interface SessionChain {
+  readonly at: ChainHead;
+  /** @param at RFC 3339. @param body canonical JSON. */
+  append(at: string, body: string): unknown;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface SessionParts {
   readonly id: string;
-  readonly chain: ChainFile;
+  readonly chain: SessionChain;
   readonly host: ChainHost;
   readonly log: Log;
   /** RFC 3339. */

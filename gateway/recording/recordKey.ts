@@ -1,0 +1,33 @@
+/** The key that signs how far a chain of the audit had come: derived from the gateway's own, so that every replica has it. */
+import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { canonical } from '../../proxy/recording/canonical.ts';
+import type { ChainHead } from '../../proxy/recording/chainFile.ts';
+import { CHECKPOINT_DOMAIN } from '../../proxy/recording/checkpoint.ts';
+
+/** PKCS #8 of an Ed25519 key (RFC 8410), up to its 32 bytes. */
+const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+export interface RecordKey {
+  readonly publicPem: string;
+  /** SHA-256 (hex) of the public key's SPKI form. */
+  readonly fingerprint: string;
+  /** The text of a checkpoint file over this place. */
+  checkpoint(at: string, place: ChainHead): string;
+}
+
+/** @param seed 32 bytes */
+export function recordKey(seed: Buffer): RecordKey {
+  const privateKey: KeyObject = createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: 'der', type: 'pkcs8' });
+  const publicKey = createPublicKey(privateKey);
+  const fingerprint = createHash('sha256')
+    .update(publicKey.export({ type: 'spki', format: 'der' }) as Buffer)
+    .digest('hex');
+  return {
+    publicPem: publicKey.export({ type: 'spki', format: 'pem' }) as string,
+    fingerprint,
+    checkpoint: (at, { entries, head }) => {
+      const said = { v: 1, at, entries, head, key: fingerprint } as const;
+      return canonical({ ...said, signature: sign(null, Buffer.from(CHECKPOINT_DOMAIN + canonical(said)), privateKey).toString('base64') });
+    },
+  };
+}

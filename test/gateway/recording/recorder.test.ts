@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConversationId, Digest, OperationId, SessionId } from '../../../contract/ids.ts';
+import type { EntryBody } from '../../../contract/recording.ts';
+import { verifyStore } from '../../../gateway/recording/exportRecord.ts';
+import { StoreRecorder } from '../../../gateway/recording/recorder.ts';
+import { recordKey } from '../../../gateway/recording/recordKey.ts';
+import { closeSessionsOf } from '../../../gateway/recording/recovery.ts';
+import type { Database } from '../../../gateway/store/database.ts';
+import { migrate } from '../../../gateway/store/migrate.ts';
+import { openPostgres } from '../../../gateway/store/postgres.ts';
+import { Replica } from '../../../gateway/store/replica.ts';
+import type { SessionRecording } from '../../../proxy/recording/recorder.ts';
+import { postgresUrl, quiet, STORES } from '../stores.ts';
+import { network } from '../tunnel/network.ts';
+
+const key = recordKey(randomBytes(32));
+const clock = { now: (): number => Date.now() };
+const ADA = { person: { issuer: 'https://idp.example', subject: 'ada', groups: [] }, agent: { kind: 'terminal', name: 'psql' } } as const;
+let ids = 0;
+
+function header(session = `ses_${process.pid}_${++ids}`) {
+  return {
+    session: session as SessionId,
+    conversation: 'con_1' as ConversationId,
+    actor: ADA as never,
+    connection: 'orders',
+    protocol: 'postgres',
+    surface: 'terminal',
+  };
+}
+
+function intent(operation: string): EntryBody {
+  return {
+    type: 'operation.intent',
+    operation: operation as OperationId,
+    digest: 'd' as Digest,
+    payload: `select 'an entry with \u0000, ünïcode and ${operation}'`,
+    facts: { effect: 'read', targets: [], bulk: false, sensitive: [], headline: 'SELECT', detail: { protocol: 'sql', statements: [] } } as never,
+    verdict: { decision: 'allow', rule: { id: 'r', layer: 'user' }, because: 'because', policyVersion: 'v', masks: {} } as never,
+  };
+}
+
+const outcome = (operation: string): EntryBody => ({ type: 'operation.outcome', operation, outcome: 'done', masked: 0, tookMs: 1 });
+
+interface Recording {
+  readonly recorder: StoreRecorder;
+  readonly replica: Replica;
+  readonly halts: (string | undefined)[];
+  readonly fenced: string[];
+}
+
+async function recording(db: Database, more: { leaseMs?: number; patienceMs?: number } = {}): Promise<Recording> {
+  const halts: Recording['halts'] = [];
+  const fenced: string[] = [];
+  const replica = new Replica(db, {
+    version: '1',
+    log: quiet,
+    ...(more.leaseMs !== undefined && { leaseMs: more.leaseMs, renewMs: more.leaseMs / 5 }),
+    onFenced: () => {},
+    onDead: async (tx, dead) => void (await closeSessionsOf(tx, dead, Date.now())),
+  });
+  await replica.start();
+  const recorder = new StoreRecorder({
+    db,
+    key,
+    clock,
+    log: quiet,
+    replica,
+    ownerOf: () => ({ person: 'per_ada', login: 'log_1' }),
+    onHalt: (sentence) => void halts.push(sentence),
+    onFenced: (session) => void fenced.push(session),
+    closeGraceMs: 50,
+    ...(more.patienceMs !== undefined && { patienceMs: more.patienceMs }),
+  });
+  return { recorder, replica, halts, fenced };
+}
+
+async function operate(session: SessionRecording, operations: readonly string[]): Promise<void> {
+  for (const operation of operations) {
+    session.append(intent(operation));
+    await session.sync();
+    session.append(outcome(operation));
+  }
+}
+
+for (const store of STORES) {
+  describe(`a record in ${store.name}`, () => {
+    let db: Database;
+    let r: Recording;
+    before(async () => {
+      db = await store.open();
+      await migrate(db, quiet);
+      r = await recording(db);
+    });
+    after(async () => {
+      await r.recorder.stop('done', 1_000);
+      await r.replica.stop();
+      await db.close();
+    });
+
+    it('holds, by the code that verifies a laptop’s', async () => {
+      const sessions = await Promise.all([1, 2, 3].map(() => r.recorder.open(header())));
+      await Promise.all(sessions.map((session, i) => operate(session, [`op_${i}_1`, `op_${i}_2`])));
+      await Promise.all(sessions.map((session) => session.close('the client left')));
+      await sleep(700);
+      const report = await verifyStore(db, key);
+      assert.deepEqual(report.problems, []);
+      assert.equal(report.sessions, 3);
+      assert.equal(report.entries, 3 * 6);
+      const rows = await db.query<{ close_reason: string; entries: number }>('SELECT close_reason, entries FROM sessions');
+      assert.deepEqual(
+        [...rows],
+        [1, 2, 3].map(() => ({ close_reason: 'the client left', entries: 6 })),
+      );
+    });
+
+    it('has what was acknowledged, before the session ends', async () => {
+      const h = header();
+      const session = await r.recorder.open(h);
+      session.append(intent('op_ack'));
+      await session.sync();
+      const rows = await db.query<{ line: string }>('SELECT line FROM entries WHERE session = $1 ORDER BY seq', [h.session]);
+      assert.equal(rows.length, 2);
+      assert.match(rows[1]?.line ?? '', /op_ack/);
+      await session.close('done');
+    });
+
+    it('shows when a line, a session or the end of the audit was changed or removed', async () => {
+      const h = header();
+      const session = await r.recorder.open(h);
+      await operate(session, ['op_x', 'op_y']);
+      await session.close('done');
+      await sleep(700);
+      assert.equal((await verifyStore(db, key)).ok, true);
+      const attacks: readonly (readonly [string, RegExp])[] = [
+        [`UPDATE entries SET line = replace(line, 'op_x', 'op_z') WHERE session = '${h.session}'`, /Session/],
+        [`DELETE FROM entries WHERE session = '${h.session}' AND seq = 5`, /end was removed/],
+        [`DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)`, /end of the audit was removed/],
+        [`UPDATE audit SET line = replace(line, 'session.opened', 'session.0pened') WHERE seq = 1`, /audit/],
+        [`DELETE FROM checkpoints`, /checkpoint is missing/],
+      ];
+      for (const [attack, found] of attacks) {
+        await assert.rejects(
+          db.transaction(async (tx) => {
+            await tx.query(attack);
+            const { problems } = await verifyStore(tx, key);
+            assert.match(problems.join('\n'), found, attack);
+            throw new Error('taken back');
+          }),
+          /taken back/,
+        );
+      }
+      assert.equal((await verifyStore(db, key)).ok, true);
+    });
+  });
+}
+
+describe('replicas that record', () => {
+  it('close what a dead one left as lost, once, and it can add nothing when it comes back', async () => {
+    const url = await postgresUrl();
+    const [db1, db2] = [openPostgres({ url, log: quiet }), openPostgres({ url, log: quiet })];
+    await migrate(db1, quiet);
+    const dying = await recording(db1);
+    const h = header();
+    const session = await dying.recorder.open(h);
+    session.append(intent('op_out'));
+    await session.sync();
+    // It stands still, as a machine that is paused does: its lease runs out, and another takes over.
+    await db2.query('UPDATE replicas SET lease_until = 0 WHERE id = $1', [dying.replica.id]);
+    const survivor = await recording(db2, { leaseMs: 1_000 });
+    const closed = await db2.query<{ recovered: boolean; close_reason: string }>(
+      'SELECT recovered, close_reason FROM sessions WHERE id = $1 AND closed_at IS NOT NULL',
+      [h.session],
+    );
+    assert.equal(closed.length, 1);
+    assert.match(closed[0]?.close_reason ?? '', /went away before it ended/);
+    session.append(outcome('op_out'));
+    session.append(intent('op_late'));
+    await session.sync();
+    assert.deepEqual(dying.fenced, [h.session]);
+    const lines = await db2.query<{ line: string }>('SELECT line FROM entries WHERE session = $1 ORDER BY seq', [h.session]);
+    assert.deepEqual(
+      lines.map(({ line }) => (JSON.parse(line) as { body: { type: string; outcome?: string } }).body).map(({ type, outcome: o }) => o ?? type),
+      ['session.open', 'operation.intent', 'lost', 'session.close'],
+    );
+    await session.close('too late');
+    await sleep(600);
+    const { problems } = await verifyStore(db2, key);
+    assert.deepEqual(
+      problems.filter((problem) => !/checkpoint is missing/.test(problem)),
+      [],
+    );
+    await survivor.recorder.stop('done', 500);
+    await dying.recorder.stop('done', 500);
+    await survivor.replica.stop();
+    await dying.replica.stop();
+    await Promise.all([db1.close(), db2.close()]);
+  });
+
+  it('lose nothing over a store that is away for a moment, and stop everything when it stays away', async () => {
+    const url = new URL(await postgresUrl());
+    const net = await network(Number(url.port));
+    url.port = String(net.port);
+    const db = openPostgres({ url: url.href, log: quiet });
+    await migrate(db, quiet);
+    const r = await recording(db, { patienceMs: 600 });
+    const session = await r.recorder.open(header());
+    net.cut(true);
+    session.append(intent('op_1'));
+    const synced = session.sync();
+    await sleep(200);
+    net.mend();
+    await synced;
+    assert.deepEqual(r.halts, []);
+
+    net.cut(true);
+    session.append(intent('op_2'));
+    await assert.rejects(session.sync(), /store is out of reach/);
+    assert.match(r.recorder.halted ?? '', /store is out of reach/);
+    assert.throws(() => session.append(intent('op_3')), /store is out of reach/);
+    await assert.rejects(r.recorder.open(header()), /store is out of reach/);
+    await session.close('the store is away');
+    net.mend();
+    for (let i = 0; r.recorder.halted !== undefined; i++) {
+      assert.ok(i < 100, 'it does not come back');
+      await sleep(50);
+    }
+    assert.equal(r.halts.length, 2);
+    const again = await r.recorder.open(header());
+    await again.close('done');
+    await sleep(1_200);
+    const report = await verifyStore(db, key);
+    assert.deepEqual(report.problems, []);
+    assert.equal(report.sessions, 2);
+    await r.recorder.stop('done', 500);
+    await r.replica.stop();
+    await db.close();
+    await net.stop();
+  });
+});
