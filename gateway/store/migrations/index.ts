@@ -1,5 +1,6 @@
 /** Every migration, oldest first. Never change one that has been released: add another. */
 import type { Migration } from '../migrate.ts';
 import { base } from './0001base.ts';
+import { credentials } from './0003credentials.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base];
+export const MIGRATIONS: readonly Migration[] = [base, credentials];
