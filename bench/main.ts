@@ -1,9 +1,10 @@
 /** `npm run bench -- <name>`: measures against the budgets; exits 1 when one is missed. CI does not run it. */
 import { report } from './figures.ts';
+import { benchGateway } from './gateway.ts';
 import { benchMcp } from './mcp.ts';
 import { benchPostgres } from './postgres.ts';
 
-const BENCHES = { mcp: benchMcp, postgres: benchPostgres } as const;
+const BENCHES = { gateway: benchGateway, mcp: benchMcp, postgres: benchPostgres } as const;
 
 async function main(): Promise<number> {
   const name = process.argv[2] ?? '';
