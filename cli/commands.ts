@@ -1,5 +1,6 @@
 /** Every command there is. */
 import type { Command } from './command.ts';
+import { connect } from './connect.ts';
 import { gateway, gatewayCheck } from './gateway.ts';
 import { policyBuiltin } from './policy/builtin.ts';
 import { policyCheck } from './policy/check.ts';
@@ -9,4 +10,15 @@ import { policyTest } from './policy/test.ts';
 import { sessions } from './sessions.ts';
 import { verify } from './verify.ts';
 
-export const COMMANDS: readonly Command[] = [policyCheck, policyExplain, policyTest, policySchema, policyBuiltin, sessions, verify, gatewayCheck, gateway];
+export const COMMANDS: readonly Command[] = [
+  policyCheck,
+  policyExplain,
+  policyTest,
+  policySchema,
+  policyBuiltin,
+  sessions,
+  verify,
+  connect,
+  gatewayCheck,
+  gateway,
+];

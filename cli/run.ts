@@ -3,8 +3,11 @@ import { COMMANDS } from './commands.ts';
 
 /** Finds the command that the words name and runs it; what it throws becomes a sentence. */
 export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
-  const wantsHelp = args.includes('--help') || args.includes('-h');
-  const words = args.filter((word) => word !== '--help' && word !== '-h');
+  // What comes after `--` is another program's.
+  const end = args.includes('--') ? args.indexOf('--') : args.length;
+  const isHelp = (word: string, i: number): boolean => i < end && (word === '--help' || word === '-h');
+  const wantsHelp = args.some(isHelp);
+  const words = args.filter((word, i) => !isHelp(word, i));
   const command = COMMANDS.find(({ name }) => name.split(' ').every((word, i) => words[i] === word));
   if (!command) {
     const group = COMMANDS.some(({ name }) => name.startsWith(`${words[0] ?? ''} `));

@@ -39,6 +39,8 @@ export const METHODS = {
   signOut: 'countersign/connection.signOut',
   /** `{ folders }` → `{}`: the window's workspace folders and whether they are trusted. */
   workspace: 'countersign/workspace',
+  /** `PutGateway` → `{}`: the team's gateway and the person's access token for it, again whenever it was refreshed. */
+  putGateway: 'countersign/gateway.put',
   /** `{}` → `{ checks: DoctorCheck[] }`. */
   doctor: 'countersign/doctor',
   /** `{ session? }` → `VerifyReport`. */
@@ -95,6 +97,28 @@ export const PolicyView = z.object({
 });
 export type PolicyView = z.infer<typeof PolicyView>;
 
+/** How the proxy stands with the team's gateway. */
+export const GatewayView = z.object({
+  url: z.string().max(2000),
+  state: z.enum(['connecting', 'ready', 'resuming', 'signed-out', 'refused', 'unreachable', 'certificate', 'stopped']),
+  /** Who the gateway says that we are. */
+  person: z.string().max(600).optional(),
+  /** What happened and what to do, where it is not well. */
+  problem: z.string().max(1000).optional(),
+});
+export type GatewayView = z.infer<typeof GatewayView>;
+
+/** Null: signed out. The token stays in the proxy's memory. */
+export const PutGateway = z
+  .object({
+    url: z.string().max(2000),
+    /** Path of a PEM file with an authority to trust besides the usual ones. */
+    ca: z.string().max(4096).optional(),
+    token: z.object({ value: z.string().min(1).max(16_384), /** Epoch milliseconds. */ expiresAt: z.number() }).nullable(),
+  })
+  .nullable();
+export type PutGateway = z.infer<typeof PutGateway>;
+
 export const Snapshot = z.object({
   revision: z.number().int().nonnegative(),
   proxy: z.object({ version: z.string(), pid: z.number().int(), startedAt: z.number(), windows: z.number().int() }),
@@ -106,6 +130,8 @@ export const Snapshot = z.object({
   grants: z.array(GrantView).max(200),
   /** Raised by one each time a record is added: a hint to ask for operations again. */
   recordRevision: z.number().int().nonnegative(),
+  /** Absent: no gateway is used. */
+  gateway: GatewayView.optional(),
   /** Set when nothing can be forwarded (disk full, record broken): what and what to do. */
   halted: z.string().max(1000).optional(),
 });

@@ -80,7 +80,7 @@ export const OfferedConnection = z.object({
   sensitive: z.record(z.string().max(400), z.string().max(40)),
   /** In words: `a role of its own for each session`. */
   credential: z.string().max(200),
-  state: z.enum(['ready', 'starting', 'needs-secret', 'failed']),
+  state: z.enum(['ready', 'starting', 'needs-secret', 'needs-sign-in', 'failed']),
   problem: z.string().max(1000).optional(),
 });
 export type OfferedConnection = z.infer<typeof OfferedConnection>;

@@ -19,6 +19,7 @@ import {
   type OperationDetail,
   type OperationPage,
   OperationQuery,
+  PutGateway,
   PutSecret,
   type Snapshot,
   type SurfaceAccess,
@@ -55,6 +56,8 @@ export interface WindowHost {
   signIn(connection: string): Promise<string>;
   signInPage(connection: string, redirect: string): Promise<string>;
   signOut(connection: string): Promise<void>;
+  /** @throws Problem */
+  putGateway(given: PutGateway): void;
   workspace(window: string, workspace: Workspace): void | Promise<void>;
   doctor(): Promise<DoctorCheck[]>;
   verify(session: string | undefined): Promise<VerifyReport>;
@@ -166,6 +169,7 @@ export class ControlWindow {
     this.#method(METHODS.signIn, ByConnection, async ({ connection }) => ({ listen: await host.signIn(connection) }));
     this.#method(METHODS.signInPage, ByRedirect, async ({ connection, redirect }) => ({ url: await host.signInPage(connection, redirect) }));
     this.#method(METHODS.signOut, ByConnection, async ({ connection }) => (await host.signOut(connection), {}));
+    this.#method(METHODS.putGateway, PutGateway, (given) => (host.putGateway(given), {}));
     this.#method(METHODS.workspace, Workspace, async (workspace, hello) => (await host.workspace(hello.window, workspace), {}));
     this.#method(METHODS.doctor, Empty, async () => ({ checks: await host.doctor() }));
     this.#method(METHODS.verify, Verify, ({ session }) => host.verify(session));

@@ -7,6 +7,7 @@ import type {
   OperationDetail,
   OperationPage,
   OperationQuery,
+  PutGateway,
   Snapshot,
   SurfaceAccess,
   VerifyReport,
@@ -22,7 +23,9 @@ import { ClientLogins } from '../identity/clients.ts';
 import type { Clock, Engine, Log } from '../pipeline/engine.ts';
 import type { MaskPlan } from '../policy/policy.ts';
 import type { ProtocolHost } from '../protocols/protocol.ts';
+import { sharedProtocol, withOffered } from '../uplink/shared.ts';
 import { examine } from './doctor.ts';
+import { GatewayPart } from './gatewayPart.ts';
 import { newId } from './installation.ts';
 import type { PartEvents, Parts } from './parts.ts';
 import { type Ports, portProblem } from './ports.ts';
@@ -71,6 +74,9 @@ export class Host implements WindowHost {
   readonly #secrets: Secrets;
   readonly #oauth: OAuthBroker;
   readonly #serving: Serving;
+  readonly #gateway: GatewayPart;
+  /** What the gateway offered last, as text. */
+  #offered = '';
   readonly #http: LoopbackServer;
   readonly #own: { stop(): void | Promise<void> };
   readonly #startedAt: number;
@@ -142,7 +148,14 @@ export class Host implements WindowHost {
       changed: () => this.changed(),
       oauth: (settings) => this.#oauth.of(settings),
     };
-    this.#serving = new Serving({ protocols: parts.protocols, host: protocolHost, log, ...(options.retryMs !== undefined && { retryMs: options.retryMs }) });
+    this.#gateway = new GatewayPart({ env: options.env, version: options.version, clock, log, changed: () => this.#gatewayChanged() });
+    this.#serving = new Serving({
+      protocols: parts.protocols,
+      host: protocolHost,
+      shared: sharedProtocol(this.#gateway),
+      log,
+      ...(options.retryMs !== undefined && { retryMs: options.retryMs }),
+    });
     this.#own = options.own(protocolHost);
   }
 
@@ -170,7 +183,17 @@ export class Host implements WindowHost {
     approvals.policyChanged(policy.current().version);
     if (this.#halted === undefined && !this.#stopped) {
       this.#cutWhereMasksChanged();
-      this.#serving.update(policy.current().connections);
+      this.#serving.update(withOffered(policy.current().connections, this.#gateway));
+    }
+    this.changed();
+  }
+
+  /** Connections come and go with what the gateway offers; all else that it says is for showing. */
+  #gatewayChanged(): void {
+    const offered = JSON.stringify(this.#gateway.offered.map(({ name, protocol, database, sensitive }) => [name, protocol, database, sensitive]));
+    if (offered !== this.#offered && this.#halted === undefined && !this.#stopped) {
+      this.#offered = offered;
+      this.#serving.update(withOffered(this.#parts.policy.current().connections, this.#gateway));
     }
     this.changed();
   }
@@ -229,6 +252,7 @@ export class Host implements WindowHost {
       decided: approvals.decided().slice(0, MAX_SHOWN.decided),
       grants: approvals.grants().slice(0, MAX_SHOWN.grants),
       recordRevision: record.revision(),
+      ...(this.#gateway.view && { gateway: this.#gateway.view }),
       ...(this.#halted !== undefined && { halted: this.#halted.slice(0, 1000) }),
     };
   }
@@ -287,6 +311,10 @@ export class Host implements WindowHost {
     return oauth;
   }
 
+  putGateway(given: PutGateway): void {
+    this.#gateway.put(given);
+  }
+
   async workspace(window: string, workspace: Workspace): Promise<void> {
     await this.#parts.policy.workspace(window, workspace);
   }
@@ -323,6 +351,7 @@ export class Host implements WindowHost {
     const { approvals, policy, record } = this.#parts;
     approvals.shutdown();
     await this.#serving.stop(sentence);
+    await this.#gateway.stop(sentence);
     await this.#own.stop();
     await this.#http.stop();
     this.#oauth.stop();

@@ -10,6 +10,10 @@ const RETRY_MS = 5_000;
 export interface ServingOptions {
   readonly protocols: readonly Protocol[];
   readonly host: ProtocolHost;
+  /** How connections of a gateway are served; absent: this proxy knows none. */
+  readonly shared?: Pick<Protocol, 'serve'>;
+  /** True in the gateway itself, which serves them like any other. */
+  readonly isGateway?: boolean;
   readonly log: Log;
   readonly retryMs?: number;
 }
@@ -94,14 +98,15 @@ export class Serving {
   async #serve(name: string, entry: Entry): Promise<void> {
     await this.#stopping.get(name);
     if (entry.stopped) return;
-    const { host, log, protocols } = this.#options;
+    const { host, isGateway, log, protocols, shared } = this.#options;
     try {
-      if (entry.config.via === 'gateway') {
+      const far = entry.config.via === 'gateway' && !isGateway;
+      if (far && !shared) {
         throw new Problem('gateway', `${name} is reached through a gateway, and this proxy is signed in to none. Sign in to the gateway, or set "via: local".`);
       }
       const protocol = protocols.find((candidate) => candidate.name === entry.config.protocol);
       if (!protocol) throw new Problem('no-protocol', `${name} speaks ${entry.config.protocol}, which this version does not know. Update Countersign.`);
-      const served = await protocol.serve(entry.config, host);
+      const served = await (far && shared ? shared : protocol).serve(entry.config, host);
       if (entry.stopped) return await served.stop('stopped while starting');
       entry.served = served;
       delete entry.problem;
@@ -142,7 +147,7 @@ export function secretNames(config: ConnectionConfig): readonly string[] {
 /** Every secret that a connection uses, wherever it comes from. */
 export function secretRefs(config: ConnectionConfig): readonly { readonly from: 'secret' | 'env' | 'file'; readonly name: string }[] {
   if (config.protocol === 'postgres') {
-    const ref = config.credential?.admin ?? config.password;
+    const ref = (config.credential && 'admin' in config.credential ? config.credential.admin : undefined) ?? config.password;
     return ref ? [ref] : [];
   }
   const { upstream } = config;

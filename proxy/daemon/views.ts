@@ -37,6 +37,7 @@ function missingSecret(config: ConnectionConfig, secrets: Secrets): string | und
 }
 
 function credentialInWords(config: ConnectionConfig): string {
+  if (config.via === 'gateway') return 'kept by the gateway';
   if (config.protocol === 'postgres' && config.credential) return 'a role of its own for each session';
   const [ref] = secretRefs(config);
   switch (ref?.from) {

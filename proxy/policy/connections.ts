@@ -15,7 +15,7 @@ import {
 } from './policy.ts';
 import { found, type Path, type Problems } from './problems.ts';
 import { parseDuration } from './rules.ts';
-import { type CredentialShape, HttpUpstream, McpShape, PostgresShape, StdioUpstream } from './schema.ts';
+import { type CredentialShape, HttpUpstream, McpShape, PostgresShape, StdioUpstream, VaultCredential } from './schema.ts';
 import { shapeErrors } from './shapeErrors.ts';
 import { suggestValue } from './suggest.ts';
 import { tokenRules } from './tokens.ts';
@@ -46,13 +46,13 @@ export function compileConnection(yaml: YamlText, name: string, value: unknown, 
       ['protocol'],
       `\`protocol\` cannot be ${typeof protocol === 'string' ? `\`${protocol.slice(0, 60)}\`` : 'that'}.${suggestValue(protocol, ['postgres', 'mcp'])}`,
     );
-  if ('via' in value && value.via === 'gateway')
-    error(['via'], '`via: gateway` needs the shared gateway, which this proxy has not. Write `via: local`, or leave it out.');
   return problems.errors.length > before ? undefined : connection;
 }
 
 function postgres(yaml: YamlText, path: Path, name: string, value: object, problems: Problems, error: Say): PostgresConnection | undefined {
-  const parsed = PostgresShape.safeParse(value);
+  const wanted = 'credential' in value ? value.credential : undefined;
+  const isLease = typeof wanted === 'object' && wanted !== null && 'vault' in wanted;
+  const parsed = (isLease ? PostgresShape.extend({ credential: VaultCredential }) : PostgresShape).safeParse(value);
   if (!parsed.success) {
     problems.errors.push(...shapeErrors(yaml, path, parsed.error.issues));
     return undefined;
@@ -66,14 +66,17 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     error(['tls', 'ca'], 'An authority is checked only with `mode: verify-full`. Write that, or remove `ca`.');
   const mode = tls?.mode ?? (LOOPBACK.has(upstream.host) || upstream.host.startsWith('/') ? 'disable' : 'verify-full');
   const password = shape.password === undefined ? undefined : secretRef(shape.password, (message) => error(['password'], message));
-  const credential = shape.credential && mintedCredential(shape.credential, error);
+  const credential =
+    shape.credential && ('vault' in shape.credential ? ({ lease: 'vault', path: shape.credential.vault } as const) : mintedCredential(shape.credential, error));
+  if (credential && 'lease' in credential && shape.via !== 'gateway')
+    error(['credential', 'vault'], 'Only a gateway gets logins from Vault. Add `via: gateway`.');
   if (credential && shape.password !== undefined)
     error(['password'], 'With `credential` no session logs in as `user`. Move this to `credential: { admin: … }`, or remove `credential`.');
-  if (credential && user === undefined) error(['credential'], 'Say who creates the roles: add `user: NAME` to the connection.');
+  if (credential && 'mint' in credential && user === undefined) error(['credential'], 'Say who creates the roles: add `user: NAME` to the connection.');
   return {
     name,
     protocol: 'postgres',
-    via: 'local',
+    via: shape.via ?? 'local',
     upstream: { host: upstream.host, port: upstream.port, database: upstream.database, ...(user !== undefined && { user }) },
     tls: { mode, ...(tls && 'ca' in tls && tls.ca !== undefined && { ca: tls.ca }) },
     sensitive: new Map<string, MaskKind>(Object.entries(shape.sensitive ?? {})),
@@ -172,7 +175,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
         return [variable, text];
       }),
     );
-  const { tokens: given, upstream: shape } = parsed.data;
+  const { tokens: given, upstream: shape, via = 'local' } = parsed.data;
   const tokens = given !== undefined && { tokens: tokenRules(given, name, false) };
   if ('command' in shape) {
     const { command, cwd } = shape;
@@ -181,7 +184,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     return {
       name,
       protocol: 'mcp',
-      via: 'local',
+      via,
       sensitive: new Map(),
       ...tokens,
       upstream: { transport: 'stdio', command: command.map(argument), env: values(shape.env, 'env'), ...(cwd !== undefined && { cwd }) },
@@ -191,7 +194,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
   return {
     name,
     protocol: 'mcp',
-    via: 'local',
+    via,
     sensitive: new Map(),
     ...tokens,
     upstream: {

@@ -35,6 +35,13 @@ export interface MintedCredential {
   readonly grants?: ReadonlyMap<string, TableGrant>;
 }
 
+/** A login that something else hands out for a while and takes back: Vault's or OpenBao's database engine. */
+export interface LeasedCredential {
+  readonly lease: 'vault';
+  /** `database/creds/orders` */
+  readonly path: string;
+}
+
 export interface PostgresConnection extends ConnectionBase {
   readonly protocol: 'postgres';
   readonly upstream: { readonly host: string; readonly port: number; readonly database: string; readonly user?: string };
@@ -42,7 +49,7 @@ export interface PostgresConnection extends ConnectionBase {
   readonly tls: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: string };
   readonly password?: SecretRef;
   /** Absent: every session logs in with `password`. */
-  readonly credential?: MintedCredential;
+  readonly credential?: MintedCredential | LeasedCredential;
 }
 
 export interface StdioUpstream {

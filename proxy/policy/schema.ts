@@ -81,7 +81,7 @@ const ArgumentTokens = z
   .describe('Where values that the agent knows by their tokens are put back: `tool.argument` → a list of whose values it takes.');
 
 const port = z.number().int().min(1024).max(65_535).optional().describe('Loopback port to listen on. Left out: one is chosen once and kept.');
-const via = z.enum(['local', 'gateway']).optional().describe('Where it is enforced: `local`, in this proxy.');
+const via = z.enum(['local', 'gateway']).optional().describe('Where it is enforced: `local`, in this proxy, or `gateway`, which alone holds its login.');
 const secretRef = z
   .string()
   .regex(SECRET_REF, 'Do not write a secret into this file. Say where it is kept: `secret:NAME` (the editor’s store), `env:NAME` or `file:PATH`.');
@@ -112,6 +112,17 @@ const Credential = z
       .describe('Table → `[select, insert, update, delete]`, or columns for each. Left out: reading every table, and nothing else.'),
   })
   .describe('A login made for each session, instead of `password`.');
+
+/** Instead of `Credential`: see connections.ts. */
+export const VaultCredential = z
+  .strictObject({
+    vault: z
+      .string()
+      .max(400)
+      .regex(/^[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*\/creds\/[A-Za-z0-9_.-]+$/, 'Write the path of a role of Vault’s database engine: `database/creds/NAME`.')
+      .describe('A login of Vault’s or OpenBao’s database engine for each session: `database/creds/NAME`. Needs `via: gateway`.'),
+  })
+  .describe('A login that Vault or OpenBao hands out for each session.');
 
 export const PostgresShape = z
   .strictObject({
@@ -248,7 +259,7 @@ const PolicyFile = z.strictObject({
   version: z.literal(1).describe('Version of the policy language.'),
   defaults: Defaults.optional(),
   connections: z
-    .record(ConnectionName, z.union([PostgresShape, McpShape, TightenShape]))
+    .record(ConnectionName, z.union([PostgresShape.extend({ credential: z.union([Credential, VaultCredential]).optional() }), McpShape, TightenShape]))
     .optional()
     .describe('What is protected, by name.'),
   rules: z.array(Rule).max(MAX_RULES).optional().describe('deny > ask > allow over all that match; order does not matter.'),

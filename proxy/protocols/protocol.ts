@@ -6,7 +6,7 @@ import type { Secret } from '../../contract/secret.ts';
 import type { OAuthConnection, OAuthSettings } from '../credential/oauth/broker.ts';
 import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
-import type { ConnectionConfig, SecretRef } from '../policy/policy.ts';
+import type { ConnectionConfig, LeasedCredential, SecretRef } from '../policy/policy.ts';
 
 /** Who is at the other end of a data surface, once they have proved it. */
 export interface ClientIdentity {
@@ -28,11 +28,25 @@ export interface Clients {
   bearer(token: string): ClientIdentity | undefined;
 }
 
+/** A login that was handed out for a while. */
+export interface LeasedLogin {
+  readonly user: string;
+  readonly password: Secret;
+  /** Aborted when it could not be renewed and ends: whoever uses it must stop. */
+  readonly lost: AbortSignal;
+  /** Gives it back. Never rejects. */
+  release(): Promise<void>;
+}
+
 export interface ProtocolHost {
   readonly engine: Engine;
   readonly clients: Clients;
   /** Upstream secrets. Undefined: nobody has provided it yet. */
   readonly secret: (ref: SecretRef) => Secret | undefined;
+  /** Gets a login from whoever hands them out; absent: nobody does. @throws Problem */
+  readonly lease?: (credential: LeasedCredential, signal: AbortSignal) => Promise<LeasedLogin>;
+  /** False where nothing is listened on: in a gateway, whose clients come through its tunnel. */
+  readonly loopback?: boolean;
   /** A stable loopback port for a connection: the one configured, or one chosen once and remembered. */
   readonly port: (connection: string, configured?: number) => Promise<number>;
   /** Mounts a router on the loopback HTTP server at `/<path>`; Host, Origin and bearer token have been checked by then. */

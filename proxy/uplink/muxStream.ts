@@ -178,3 +178,11 @@ export class MuxStream extends Duplex {
     this.#ground.credit(this.id, more);
   }
 }
+
+/** A stream that was over before it began. */
+export function endedStream(why = { code: 'gateway-unreachable', sentence: 'The gateway cannot be reached at the moment. Try again.' }): MuxStream {
+  const nowhere = { writable: false, data: () => {}, credit: () => {}, end: () => {}, reset: () => {}, held: () => {}, window: () => 0, closed: () => {} };
+  const stream = new MuxStream(0, nowhere);
+  stream.receivedReset(why.code, why.sentence);
+  return stream;
+}

@@ -10,7 +10,7 @@ import { Carrier } from './carrier.ts';
 import { TunnelViolation } from './frames.ts';
 import { greetGateway, type Welcome } from './greeting.ts';
 import type { Environment } from './httpProxy.ts';
-import { MuxStream } from './muxStream.ts';
+import { endedStream, type MuxStream } from './muxStream.ts';
 import { SIGNED_OUT, type UplinkState, whyNot } from './uplinkState.ts';
 
 /** The first wait before another try, and the longest, in milliseconds; each is jittered by half. */
@@ -96,9 +96,8 @@ export class Uplink {
 
   /** A stream to the gateway. Where there can be none it comes destroyed, with the code and the sentence that say why. */
   open(opening: StreamOpening): MuxStream {
-    const why = this.#current ? undefined : (whyNot(this.#state) ?? { code: 'gateway-unreachable', sentence: 'The gateway cannot be reached at the moment.' });
-    if (!why && this.#current) return this.#current.carrier.mux.open(opening);
-    return ended(why ?? { code: 'gateway-unreachable', sentence: 'The gateway cannot be reached at the moment.' });
+    if (this.#current) return this.#current.carrier.mux.open(opening);
+    return endedStream(whyNot(this.#state));
   }
 
   /** Streams on links that are being left, too: a request to cancel goes to wherever its session lives. */
@@ -289,10 +288,8 @@ export class Uplink {
     clearTimeout(link.giveUp);
     clearTimeout(link.renewal);
     this.#draining.delete(link);
-    if (this.#current === link) {
-      this.#current = undefined;
-      this.#offered = [];
-    }
+    // What was offered is remembered: ports stay, and whoever connects is told why it does not work.
+    if (this.#current === link) this.#current = undefined;
     link.carrier.close(code, sentence);
   }
 
@@ -364,12 +361,4 @@ export class Uplink {
     this.#state = state;
     this.#options.changed();
   }
-}
-
-/** A stream that was over before it began. */
-function ended({ code, sentence }: { readonly code: string; readonly sentence: string }): MuxStream {
-  const nowhere = { writable: false, data: () => {}, credit: () => {}, end: () => {}, reset: () => {}, held: () => {}, window: () => 0, closed: () => {} };
-  const stream = new MuxStream(0, nowhere);
-  stream.receivedReset(code, sentence);
-  return stream;
 }

@@ -4,7 +4,7 @@ import type { Secret } from '../../../contract/secret.ts';
 import { PostgresRoleBroker } from '../../credential/postgresRole/broker.ts';
 import { connectAdmin } from '../../credential/postgresRole/connectAdmin.ts';
 import type { MintedCredential, PostgresConnection } from '../../policy/policy.ts';
-import type { ProtocolHost } from '../protocol.ts';
+import type { LeasedLogin, ProtocolHost } from '../protocol.ts';
 import type { CatalogKeeper } from './catalogKeeper.ts';
 import type { CatalogOptions } from './sql/catalog.ts';
 
@@ -15,6 +15,8 @@ export interface SessionLogin {
   readonly password: Secret | undefined;
   /** The default `search_path` of the login, where we gave it one. */
   readonly searchPath: string | undefined;
+  /** Aborted when the login ends before the session does. */
+  readonly lost?: AbortSignal;
   /** The session is over. Never rejects. */
   release(): Promise<void>;
 }
@@ -25,16 +27,18 @@ export class Logins {
   readonly #broker: PostgresRoleBroker | undefined;
   readonly #abort = new AbortController();
   #swept = false;
+  #catalogLease: Promise<LeasedLogin> | undefined;
 
   constructor(connection: PostgresConnection, host: ProtocolHost, catalogs: () => CatalogKeeper) {
     this.#connection = connection;
     this.#host = host;
-    this.#broker = connection.credential && this.#brokerFor(connection.credential, catalogs);
+    const { credential } = connection;
+    this.#broker = credential && 'mint' in credential ? this.#brokerFor(credential, catalogs) : undefined;
   }
 
   /** The secret that is needed, by name. */
   get secretName(): string {
-    return (this.#connection.credential?.admin ?? this.#connection.password)?.name ?? '';
+    return this.#ref?.name ?? '';
   }
 
   /**
@@ -42,12 +46,30 @@ export class Logins {
    * @throws Problem `needs-secret` where nobody has provided it yet
    */
   own(): Secret | undefined {
-    const { credential, name, password } = this.#connection;
-    const ref = credential?.admin ?? password;
+    const { name } = this.#connection;
+    const ref = this.#ref;
     if (!ref) return undefined;
     const secret = this.#host.secret(ref);
     if (secret) return secret;
     throw new Problem('needs-secret', `${name} needs the secret "${ref.name}" to log in to the database. Enter it in the Connections view.`);
+  }
+
+  get #ref(): PostgresConnection['password'] {
+    const { credential, password } = this.#connection;
+    return (credential && 'admin' in credential ? credential.admin : undefined) ?? password;
+  }
+
+  /** What the catalog is read with. @throws Problem as `own` and `session` */
+  async forCatalog(): Promise<Pick<SessionLogin, 'connection' | 'password'>> {
+    const { credential } = this.#connection;
+    if (!credential || !('lease' in credential)) return { connection: this.#connection, password: this.own() };
+    this.#catalogLease ??= this.#lease().catch((cause: unknown) => {
+      this.#catalogLease = undefined;
+      throw cause;
+    });
+    const login = await this.#catalogLease;
+    login.lost.addEventListener('abort', () => (this.#catalogLease = undefined), { once: true });
+    return this.#withLogin(login);
   }
 
   /** How the catalog is read for sessions with roles of their own. */
@@ -68,6 +90,10 @@ export class Logins {
   /** @throws Problem `cannot-mint`, and what logging in throws: there is no other login to fall back to */
   async session(): Promise<SessionLogin> {
     const connection = this.#connection;
+    if (connection.credential && 'lease' in connection.credential) {
+      const login = await this.#lease();
+      return { ...this.#withLogin(login), searchPath: undefined, lost: login.lost, release: () => login.release() };
+    }
     if (!this.#broker) return { connection, password: this.own(), searchPath: undefined, release: () => Promise.resolve() };
     const role = await this.#broker.mint();
     return {
@@ -79,8 +105,24 @@ export class Logins {
   }
 
   async stop(): Promise<void> {
+    await this.#catalogLease?.then(
+      (login) => login.release(),
+      () => {},
+    );
     await this.#broker?.stop();
     this.#abort.abort();
+  }
+
+  #lease(): Promise<LeasedLogin> {
+    const { credential, name } = this.#connection;
+    const { lease } = this.#host;
+    if (!lease || !credential || !('lease' in credential))
+      throw new Problem('no-lease', `${name} gets its logins from Vault, and this gateway is told of none. Add \`vault\` to its configuration.`);
+    return lease(credential, this.#abort.signal);
+  }
+
+  #withLogin({ password, user }: LeasedLogin): Pick<SessionLogin, 'connection' | 'password'> {
+    return { connection: { ...this.#connection, upstream: { ...this.#connection.upstream, user } }, password };
   }
 
   #brokerFor({ grants, ttlMs }: MintedCredential, catalogs: () => CatalogKeeper): PostgresRoleBroker {

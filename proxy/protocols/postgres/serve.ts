@@ -77,16 +77,14 @@ class ServedPostgres implements Served, Ground {
     this.#host = host;
     this.#logins = new Logins(connection, host, () => this.catalogs);
     this.catalogs = new CatalogKeeper({
-      open: (signal) =>
-        openBackend(
-          connection,
-          this.#logins.own(),
-          new Map([
-            ['application_name', CATALOG_APPLICATION],
-            ['default_transaction_read_only', 'on'],
-          ]),
-          signal,
-        ),
+      open: async (signal) => {
+        const login = await this.#logins.forCatalog();
+        const startup = new Map([
+          ['application_name', CATALOG_APPLICATION],
+          ['default_transaction_read_only', 'on'],
+        ]);
+        return openBackend(login.connection, login.password, startup, signal);
+      },
       now: () => this.engine.clock.now(),
       reading: () => this.#logins.catalogOptions,
       changed: (problem) => this.#catalogRead(problem),
@@ -97,6 +95,7 @@ class ServedPostgres implements Served, Ground {
   }
 
   async listen(): Promise<void> {
+    if (this.#host.loopback === false) return this.retry();
     const port = await this.#host.port(this.connection.name, this.connection.port);
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause: NodeJS.ErrnoException) => {
@@ -150,7 +149,7 @@ class ServedPostgres implements Served, Ground {
   async stop(reason: string): Promise<void> {
     this.#abort.abort(reason);
     this.catalogs.stop();
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = this.#server.listening ? new Promise<void>((resolve) => this.#server.close(() => resolve())) : undefined;
     const error = { code: SQLSTATE.adminShutdown, message: `Countersign ended this session: ${reason}.` };
     await Promise.all([...this.#sessions].map((session) => session.end({ reason, error })));
     await Promise.all(this.#starting);
@@ -341,12 +340,14 @@ class ServedPostgres implements Served, Ground {
       backend,
       searchPath,
       // A role that was made for the session may connect once.
-      dryRunLogin: this.connection.credential
-        ? undefined
-        : {
-            connection: login.connection,
-            open: (signal) => openBackend(login.connection, login.password, new Map([...startup.upstream, ['application_name', DRY_RUN_APPLICATION]]), signal),
-          },
+      dryRunLogin:
+        this.connection.credential && 'mint' in this.connection.credential
+          ? undefined
+          : {
+              connection: login.connection,
+              open: (signal) =>
+                openBackend(login.connection, login.password, new Map([...startup.upstream, ['application_name', DRY_RUN_APPLICATION]]), signal),
+            },
       onClosed: () => {
         key.dispose();
         void login.release();
@@ -354,6 +355,10 @@ class ServedPostgres implements Served, Ground {
       },
     });
     this.#sessions.add(session);
+    login.lost?.addEventListener('abort', () => {
+      const reason = 'the login that it was lent has ended';
+      void session.end({ reason, error: { code: SQLSTATE.adminShutdown, message: `Countersign ended this session: ${reason}. Connect again.` } });
+    });
     const greeting = new FrameWriter(1024).begin(BACK.authentication).int32(0).end();
     for (const [name, value] of backend.parameters) greeting.bytes(parameterStatus(name, value));
     greeting.begin(BACK.backendKey).bytes(key.bytes).end();

@@ -9,13 +9,16 @@ export interface Network {
   /** Breaks what is open; with `refuse`, what comes is broken at once, too. */
   cut(refuse?: boolean): void;
   mend(): void;
+  /** New connections go to another port from now on. */
+  lead(target: number): void;
   /** Bytes stop, and nobody is told. */
   stall(stalled: boolean): void;
   stop(): Promise<void>;
 }
 
 /** A TCP relay to a port of this machine. */
-export async function network(target: number): Promise<Network> {
+export async function network(first: number): Promise<Network> {
+  let target = first;
   const sockets = new Set<Socket>();
   let refusing = false;
   let stalled = false;
@@ -50,6 +53,9 @@ export async function network(target: number): Promise<Network> {
     cut: (refuse = false) => {
       refusing = refuse;
       for (const socket of sockets) socket.destroy();
+    },
+    lead: (next) => {
+      target = next;
     },
     mend: () => {
       refusing = false;

@@ -64,7 +64,7 @@ export async function testTunnel(setup: TunnelSetup = {}): Promise<TestTunnel> {
       if (broken) throw broken;
       const known = tokens.get(token);
       if (!known) throw new Problem('token', 'This sign-in is not valid any more. Sign in again.');
-      return { person: known.person, expiresAt: known.expiresAt, basis: token.slice(0, 8), edge: known.edge };
+      return { id: `per_${known.person.subject}`, person: known.person, expiresAt: known.expiresAt, basis: token.slice(0, 8), edge: known.edge };
     },
     offered: () => [{ name: 'orders', protocol: 'postgres', database: 'shop', sensitive: {}, credential: 'kept by the gateway', state: 'ready' }],
     onStream: (link, opening, stream) => {

@@ -50,6 +50,7 @@ const host: WindowHost = {
   signIn: () => Promise.resolve('http://127.0.0.1:1/callback'),
   signInPage: () => Promise.resolve('https://login.example/'),
   signOut: () => Promise.resolve(),
+  putGateway: () => {},
   workspace: (window, workspace) => void calls.push(['workspace', window, workspace]),
   doctor: () => Promise.resolve([]),
   verify: (session) => Promise.resolve({ ok: true, sessions: session === undefined ? 2 : 1, entries: 0, problems: [] }),

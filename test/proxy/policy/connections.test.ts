@@ -104,7 +104,6 @@ describe('a PostgreSQL connection', () => {
       [postgres('upstream: "postgres://db/shop", password: "env:A B"'), /letters, digits and `_`/],
       [postgres('upstream: "postgres://db/shop", password: "file:relative"'), /whole path/],
       [postgres('upstream: "postgres://db/shop", port: 80'), /at least 1024/],
-      [postgres('upstream: "postgres://db/shop", via: gateway'), /needs the shared gateway/],
       [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: role, admin: "env:A" }'), /`mint` cannot be `role`/],
       [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role }'), /`admin` is missing/],
       [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role, admin: hunter2 }'), /Do not write a secret/],

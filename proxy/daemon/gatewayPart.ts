@@ -1,0 +1,118 @@
+/**
+ * The proxy's one gateway: which it is and whose token counts, as the editor hands over; and the tunnel to it. The token is
+ * kept in memory alone. Before there is a gateway, this is one that nobody is signed in to.
+ */
+import type { GatewayView, PutGateway } from '../../contract/control.ts';
+import { Problem } from '../../contract/problem.ts';
+import { Secret } from '../../contract/secret.ts';
+import type { OfferedConnection, StreamOpening } from '../../contract/tunnel.ts';
+import type { Clock, Log } from '../pipeline/engine.ts';
+import { endedStream, type MuxStream } from '../uplink/muxStream.ts';
+import type { SharedUplink } from '../uplink/sharedState.ts';
+import { type AccessToken, Uplink } from '../uplink/uplink.ts';
+import { type UplinkState, whyNot } from '../uplink/uplinkState.ts';
+
+const NO_GATEWAY =
+  'This connection is reached through a gateway, and this proxy is signed in to none. Sign in to the gateway with the Accounts menu of the editor.';
+
+export interface GatewayPartOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly changed: () => void;
+}
+
+export class GatewayPart implements SharedUplink {
+  readonly #options: GatewayPartOptions;
+  #uplink: Uplink | undefined;
+  #url = '';
+  #ca: string | undefined;
+  #token: AccessToken | undefined;
+  #stopping: Promise<void> = Promise.resolve();
+
+  constructor(options: GatewayPartOptions) {
+    this.#options = options;
+  }
+
+  /** @throws Problem `gateway-address` */
+  put(given: PutGateway): void {
+    if (given === null) {
+      this.#replace(undefined, 'You signed out of the gateway.');
+      return;
+    }
+    const { ca, token } = given;
+    const url = addressOf(given.url);
+    const next = token ? { token: new Secret(token.value), expiresAt: token.expiresAt } : undefined;
+    if (this.#uplink && this.#url === url.href && this.#ca === ca) {
+      // Every window hands over what it has: the one that lasts longest counts.
+      if (next && this.#token && next.expiresAt < this.#token.expiresAt && this.#token.expiresAt > this.#options.clock.now()) return;
+      this.#token = next;
+      this.#uplink.tokenChanged();
+      return;
+    }
+    const { changed, clock, env, log, version } = this.#options;
+    this.#token = next;
+    this.#ca = ca;
+    this.#url = url.href;
+    this.#replace(
+      new Uplink({ url, token: () => Promise.resolve(this.#token), version, env, ...(ca !== undefined && { ca }), clock, log, random: Math.random, changed }),
+      'Another gateway was chosen.',
+    );
+  }
+
+  get state(): UplinkState {
+    return this.#uplink?.state ?? { state: 'signed-out', sentence: NO_GATEWAY };
+  }
+
+  get offered(): readonly OfferedConnection[] {
+    return this.#uplink?.offered ?? [];
+  }
+
+  get host(): string {
+    return this.#uplink?.host ?? 'gateway';
+  }
+
+  get view(): GatewayView | undefined {
+    const { state } = this;
+    if (!this.#uplink) return undefined;
+    return {
+      url: this.#url.slice(0, 2000),
+      state: state.state,
+      ...(state.state === 'ready' && { person: state.person }),
+      ...('sentence' in state && { problem: state.sentence.slice(0, 1000) }),
+    };
+  }
+
+  open(opening: StreamOpening): MuxStream {
+    return this.#uplink?.open(opening) ?? endedStream(whyNot(this.state));
+  }
+
+  openOnEach(opening: StreamOpening): readonly MuxStream[] {
+    return this.#uplink?.openOnEach(opening) ?? [];
+  }
+
+  async stop(sentence: string): Promise<void> {
+    await this.#uplink?.stop(sentence);
+    await this.#stopping;
+  }
+
+  #replace(uplink: Uplink | undefined, sentence: string): void {
+    const before = this.#uplink;
+    this.#uplink = uplink;
+    if (!uplink) this.#token = undefined;
+    if (before) this.#stopping = Promise.all([this.#stopping, before.stop(sentence)]).then(() => {});
+    uplink?.start();
+    this.#options.changed();
+  }
+}
+
+function addressOf(text: string): URL {
+  try {
+    const url = new URL(text);
+    if ((url.protocol === 'https:' || url.protocol === 'http:') && url.username === '' && url.password === '') return url;
+  } catch {
+    // Said below.
+  }
+  throw new Problem('gateway-address', 'The gateway’s address cannot be read. Write https://HOST, without a login.');
+}

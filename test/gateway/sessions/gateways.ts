@@ -1,0 +1,135 @@
+/** Gateways' data paths on a real store and a real HTTP server, in this process; tokens are handed out by the test. */
+import { createHash, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { Person } from '../../../contract/actor.ts';
+import { Problem } from '../../../contract/problem.ts';
+import { Secret } from '../../../contract/secret.ts';
+import { DataPath } from '../../../gateway/sessions/dataPath.ts';
+import type { Database } from '../../../gateway/store/database.ts';
+import { migrate } from '../../../gateway/store/migrate.ts';
+import { openPostgres } from '../../../gateway/store/postgres.ts';
+import { Replica } from '../../../gateway/store/replica.ts';
+import type { TunnelPrincipal } from '../../../gateway/tunnel/principal.ts';
+import { type ApprovalQueue, createApprovals } from '../../../proxy/approval/queue.ts';
+import { newId } from '../../../proxy/daemon/installation.ts';
+import { loadPolicy } from '../../../proxy/policy/load.ts';
+import type { Policy } from '../../../proxy/policy/policy.ts';
+import { mcpRelay } from '../../../proxy/protocols/mcp/mcp.ts';
+import { postgres } from '../../../proxy/protocols/postgres/serve.ts';
+import { listen } from '../tunnel/network.ts';
+
+const clock = { now: (): number => Date.now() };
+
+export interface TestGateway {
+  readonly path: DataPath;
+  readonly replica: Replica;
+  readonly db: Database;
+  readonly approvals: ApprovalQueue;
+  readonly port: number;
+  readonly url: string;
+  readonly logged: string[];
+  /** An access token of a person. */
+  token(subject: string, more?: Partial<TunnelPrincipal> & { readonly lifeMs?: number }): { value: string; expiresAt: number };
+  /** Takes this very token, as other replicas do. */
+  accept(token: string, subject: string): void;
+  setPolicy(text: string): void;
+  stop(): Promise<void>;
+}
+
+export interface GatewaySetup {
+  /** Of the gateway's own database. */
+  readonly store: string;
+  readonly policy: string;
+  readonly secrets: ReadonlyMap<string, string>;
+  readonly seed?: string;
+  readonly leaseMs?: number;
+  readonly patienceMs?: number;
+}
+
+export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, seed = 'seed', store }: GatewaySetup): Promise<TestGateway> {
+  const logged: string[] = [];
+  const add = (event: string, fields?: unknown): void =>
+    void logged.push(`${event} ${JSON.stringify(fields, (_k, v: unknown) => (v instanceof Error ? v.message : v))}`);
+  const log = { info: add, warn: add, error: add };
+  const db = openPostgres({ url: store, log });
+  await migrate(db, log);
+  let policy = parse(text);
+  const tokens = new Map<string, TunnelPrincipal>();
+  const approvals = createApprovals({ clock, newId: (prefix) => newId(prefix), onChange: () => {} });
+  approvals.setAudience(1);
+  const replica: Replica = new Replica(db, {
+    version: '1',
+    log,
+    ...(leaseMs !== undefined && { leaseMs, renewMs: leaseMs / 5 }),
+    onFenced: () => path.fenced(),
+    onDead: (tx, dead) => path.closeSessionsOf(tx, dead),
+  });
+  const path: DataPath = new DataPath({
+    db,
+    derive: (use) => createHash('sha256').update(seed).update(use).digest(),
+    replica,
+    policy: () => policy,
+    approvals,
+    protocols: [postgres, mcpRelay()],
+    secret: ({ name }) => {
+      const value = secrets.get(name);
+      return value === undefined ? undefined : new Secret(value);
+    },
+    authenticate: async (token) => {
+      const known = tokens.get(token);
+      if (!known) throw new Problem('bad-token', 'This sign-in is not valid any more. Sign in again.');
+      return known;
+    },
+    clock,
+    log,
+    ...(patienceMs !== undefined && { patienceMs }),
+  });
+  await replica.start();
+  path.policyChanged();
+  await path.settled();
+  const http = createServer();
+  http.on('upgrade', (request, socket, head) => {
+    if (!path.tunnel.upgrade(request, socket, head)) socket.destroy();
+  });
+  const port = await listen(http);
+  return {
+    path,
+    replica,
+    db,
+    approvals,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    logged,
+    token: (subject, { lifeMs = 3_600_000, ...more } = {}) => {
+      const value = randomBytes(16).toString('hex');
+      const person: Person = { issuer: 'https://idp.example', subject, name: subject, groups: [] };
+      const expiresAt = Date.now() + lifeMs;
+      tokens.set(value, { id: `per_${subject}`, person, basis: `log_${subject}`, expiresAt, ...more });
+      return { value, expiresAt };
+    },
+    accept: (token, subject) => {
+      const person: Person = { issuer: 'https://idp.example', subject, groups: [] };
+      tokens.set(token, { id: `per_${subject}`, person, basis: `log_${subject}`, expiresAt: Date.now() + 3_600_000 });
+    },
+    setPolicy: (next) => {
+      policy = parse(next);
+      approvals.policyChanged(policy.version);
+      path.policyChanged();
+    },
+    stop: async () => {
+      approvals.shutdown();
+      await path.stop('The test is over.', 0);
+      const closed = new Promise((resolve) => http.close(resolve));
+      http.closeAllConnections();
+      await closed;
+      await replica.stop().catch(() => {});
+      await db.close();
+    },
+  };
+}
+
+function parse(text: string): Policy {
+  const loaded = loadPolicy([{ layer: 'organisation', file: 'organisation.yaml', text }]);
+  if (!loaded.ok) throw new Error(`the test's policy is broken: ${loaded.problems.map((p) => `${p.line}: ${p.message}`).join('; ')}`);
+  return loaded.policy;
+}
