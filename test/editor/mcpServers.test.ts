@@ -11,6 +11,8 @@ import { PROXY_FILE, ProxyFile } from '../../contract/daemon.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
 import { ScriptedModel } from '../../demo/scriptedModel.ts';
 import { type Browser, openBrowser, openWorkbench, runCommand, Workbench } from '../../demo/workbench.ts';
+import { askForAccess } from '../../proxy/http/bridgeAccess.ts';
+import { type Protected, protectedServer } from '../proxy/credential/oauth/provider.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const VSIX = process.env['COUNTERSIGN_VSIX'] ?? join(ROOT, 'out', 'countersign.vsix');
@@ -32,9 +34,15 @@ const CONFIG = `{
 }
 `;
 
-const POLICY = `# mine
+const policyText = (wiki: string): string => `# mine
 version: 1
 defaults: { read: allow, write: ask, unknown: ask }
+
+connections:
+  # signed in to
+  wiki:
+    protocol: mcp
+    upstream: { url: "${wiki}" }
 
 rules:
   - id: notes-ask
@@ -51,6 +59,8 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
   const model = new ScriptedModel([
     { when: /environment/i, title: 'Show me the environment', steps: [{ text: 'I will look. ', tool: 'get-env', input: {} }, { text: 'I was given: {last}' }] },
   ]);
+  let upstream: Protected;
+  let original: string;
   let workbench: Workbench;
   let browser: Browser;
   let person: ScriptedPerson;
@@ -59,7 +69,9 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     mkdirSync(join(workspace, '.vscode'), { recursive: true });
     mkdirSync(home, { mode: 0o700 });
     writeFileSync(config, CONFIG);
-    writeFileSync(policy, POLICY, { mode: 0o600 });
+    upstream = await protectedServer();
+    original = policyText(upstream.url);
+    writeFileSync(policy, original, { mode: 0o600 });
     await model.start();
     workbench = new Workbench({
       root: join(folder, 'editor'),
@@ -82,6 +94,7 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     await workbench?.stop();
     stopProxy(home);
     model.stop();
+    upstream?.stop();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   });
 
@@ -94,11 +107,21 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     const { page } = browser;
     const toast = page.locator('.notification-toast', { hasText: '"notes" in .vscode/mcp.json does not go through Countersign' });
     await toast.waitFor({ timeout: STEP_MS });
+    // A notification hides itself after a while; on a busy machine the view is the way that is still there.
+    const offered = await toast
+      .getByRole('button', { name: 'Protect', exact: true })
+      .click({ timeout: 5_000 })
+      .then(
+        () => true,
+        () => false,
+      );
     await person.openApprovals();
     await openConnections(page);
-    await page.locator('.monaco-list-row', { hasText: 'Not protected' }).waitFor({ timeout: STEP_MS });
-    await shot('unprotected');
-    await toast.getByRole('button', { name: 'Protect', exact: true }).click();
+    if (!offered) {
+      const row = page.locator('.monaco-list-row', { hasText: /^notes/ });
+      await row.hover();
+      await row.locator('.action-label[aria-label*="Protect MCP Server"]').first().click();
+    }
     await until('the entry is rewritten', () => !readFileSync(config, 'utf8').includes(SECRET));
     const now = readFileSync(config, 'utf8');
     assert.match(now, /\/\/ everything this project needs/);
@@ -151,15 +174,55 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
       .catch(() => undefined);
   });
 
+  it('that is remote and wants a sign-in says so, is signed in to in the browser, and serves', async () => {
+    const { page, context } = browser;
+    assert.match(await callAsAgent(home, 'wiki'), /wants a sign-in/);
+    await person.openApprovals();
+    await openConnections(page);
+    const row = page.locator('.monaco-list-row', { hasText: /^wiki/ });
+    await row.filter({ hasText: 'needs sign-in' }).waitFor({ timeout: STEP_MS });
+    await shot('needs-sign-in');
+    const opened = context.waitForEvent('page', { timeout: STEP_MS });
+    const asked = context.waitForEvent('request', { predicate: (request) => /\/auth\?/.test(request.url()), timeout: STEP_MS });
+    await row.hover();
+    await row.locator('.action-label[aria-label*="Sign In"]').first().click();
+    const [login, request] = await Promise.all([opened, asked]);
+    // This editor forwards every loopback address that it opens, and a provider's cookies are for its own path: straight there.
+    await login.goto(request.url().replace(/^(http:\/\/127\.0\.0\.1):\d+\/proxy\/(\d+)\//, '$1:$2/'));
+    await login.locator('input[name=login]').fill('ada');
+    await login.locator('input[name=password]').fill('any');
+    await login.locator('button[type=submit]').click();
+    await login.locator('input[name=prompt][value=consent]').waitFor({ state: 'attached', timeout: STEP_MS });
+    await login.locator('button[type=submit]').click();
+    await login.getByText('Signed in to wiki').waitFor({ timeout: STEP_MS });
+    await login.close();
+    await row.filter({ hasText: 'ready' }).waitFor({ timeout: STEP_MS });
+    assert.match(await callAsAgent(home, 'wiki'), /serverInfo/);
+    for (const token of upstream.seen) assert.deepEqual(holding(folder, token), []);
+  });
+
   it('is put back to the byte by one command, and the policy, too', async () => {
     await runCommand(browser.page, 'Countersign: Undo Protection of All MCP Servers');
     await until('the file is back', () => readFileSync(config, 'utf8') === CONFIG);
-    assert.equal(readFileSync(policy, 'utf8').replace(/^connections: \{\}\n/m, ''), POLICY);
+    assert.equal(readFileSync(policy, 'utf8'), original);
     await browser.page.waitForTimeout(1500);
     const again = browser.page.locator('.notification-toast', { hasText: 'does not go through Countersign' });
     assert.equal(await again.count(), 0, 'it was offered a second time');
   });
 });
+
+/** What an agent outside the editor is told when it opens a connection. */
+async function callAsAgent(home: string, connection: string): Promise<string> {
+  const access = await askForAccess(home, '1');
+  assert.ok(access);
+  const params = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'agent', version: '1' } };
+  const response = await fetch(`${access.url}/${connection}`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${access.token}`, 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params }),
+  });
+  return await response.text();
+}
 
 /** Gives the Connections tree its place. */
 async function openConnections(page: Browser['page']): Promise<void> {

@@ -196,7 +196,7 @@ function redirectOf(text: string): URL {
 }
 
 function page(response: import('node:http').ServerResponse, status: number, text: string): void {
-  const body = `<!doctype html><meta charset="utf-8"><title>Countersign</title><p>${text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`)}</p>`;
+  const body = `<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>Countersign</title><p>${text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`)}</p>`;
   response.writeHead(status, {
     'Content-Type': 'text/html; charset=utf-8',
     'Cache-Control': 'no-store',
