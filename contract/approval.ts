@@ -48,7 +48,26 @@ export const PendingApproval = z.object({
     z.object({ state: z.literal('done'), result: DryRun }),
   ]),
   /** This conversation so far: number of operations, and sensitive tables it has read. */
-  conversationSummary: z.object({ operations: z.number().int(), sensitive: z.array(z.string().max(300)).max(50) }),
+  conversationSummary: z.object({
+    operations: z.number().int(),
+    sensitive: z.array(z.string().max(1000)).max(50),
+    /** What was read that is sensitive, latest first: set where this could carry it out. */
+    reads: z
+      .array(
+        z.object({
+          connection: z.string().max(200),
+          target: z.string().max(600),
+          /** Columns, or the detectors that found something. */
+          what: z.array(z.string().max(300)).max(20),
+          /** Values that the agent saw masks of, where they were counted. */
+          masked: z.number().int().nonnegative(),
+          /** Epoch milliseconds. */
+          at: z.number(),
+        }),
+      )
+      .max(20)
+      .optional(),
+  }),
 });
 export type PendingApproval = z.infer<typeof PendingApproval>;
 

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { Actor, Person } from './actor.ts';
 import { DecidedApproval, GrantView, PendingApproval } from './approval.ts';
 import { Facts } from './facts.ts';
+import { PinsView } from './pins.ts';
 import { OutcomeKind } from './recording.ts';
 import { Answer } from './response.ts';
 import { Verdict } from './verdict.ts';
@@ -41,6 +42,10 @@ export const METHODS = {
   workspace: 'countersign/workspace',
   /** `PutGateway` → `{}`: the team's gateway and the person's access token for it, again whenever it was refreshed. */
   putGateway: 'countersign/gateway.put',
+  /** `PinQuery` → `PinTexts`: the whole definitions, before and after. */
+  pinTexts: 'countersign/pins.texts',
+  /** `PinAnswer` → `PinAnswered`: a person accepts or rejects exactly these definitions. */
+  pinAnswer: 'countersign/pins.answer',
   /** `{}` → `{ checks: DoctorCheck[] }`. */
   doctor: 'countersign/doctor',
   /** `{ session? }` → `VerifyReport`. */
@@ -77,6 +82,8 @@ export const ConnectionView = z.object({
   credential: z.string().max(200),
   /** What is masked: `customers.email` → `partial`. */
   sensitive: z.record(z.string(), z.string()),
+  /** Of an MCP server: what it offers, and what of it waits for a person. */
+  pins: PinsView.optional(),
 });
 export type ConnectionView = z.infer<typeof ConnectionView>;
 

@@ -52,6 +52,10 @@ export const McpFacts = z.object({
     idempotent: z.boolean().optional(),
     openWorld: z.boolean().optional(),
   }),
+  /** Whether it may carry something out of reach. Absent in older records: not known. */
+  outward: z.boolean().optional(),
+  /** Detectors that found something in its arguments: `api-key`, `card`. */
+  secrets: z.array(z.string().max(60)).max(50).optional(),
 });
 export type McpFacts = z.infer<typeof McpFacts>;
 
@@ -84,6 +88,6 @@ export function mergeFacts(parts: readonly Facts[]): Facts {
     targets: [...targets.values()].slice(0, 500),
     bulk: parts.some((p) => p.bulk),
     sensitive: [...new Set(parts.flatMap((p) => p.sensitive))].slice(0, 500),
-    notes: [`${parts.length} statements sent as one`, ...worst.notes].slice(0, 20),
+    notes: [`${parts.length} ${worst.mcp ? 'calls' : 'statements'} sent as one`, ...worst.notes].slice(0, 20),
   };
 }

@@ -18,6 +18,9 @@ export const COMMANDS = {
   undoProtection: 'countersign.mcp.undo',
   undoAllProtection: 'countersign.mcp.undoAll',
   openConfig: 'countersign.mcp.openConfiguration',
+  reviewDefinitions: 'countersign.definitions.review',
+  acceptDefinitions: 'countersign.definitions.accept',
+  rejectDefinitions: 'countersign.definitions.reject',
   openPolicy: 'countersign.policy.open',
   start: 'countersign.proxy.start',
   stop: 'countersign.proxy.stop',
@@ -39,6 +42,8 @@ export const STATUS_ITEM = 'countersign.status';
 export const MCP_PROVIDER = 'countersign';
 export const WALKTHROUGH = 'countersign.start';
 export const DOCTOR_SCHEME = 'countersign-doctor';
+/** What a server said of something it offers, before and now. */
+export const DEFINITION_SCHEME = 'countersign-definition';
 
 /** `setContext` keys, for `when` and `enablement`. */
 export const CONTEXT = {
@@ -72,6 +77,7 @@ export const ITEM = {
   unprotectedGroup: 'group.unprotected',
   unprotected: 'mcp.unprotected',
   unclear: 'mcp.unclear',
+  quarantined: 'quarantined',
 } as const;
 
 /** Keys in the editor's secret storage. */

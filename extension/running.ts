@@ -14,6 +14,7 @@ import { VIEWS } from './ids.ts';
 import { Offers } from './mcpServers/offers.ts';
 import { McpServers } from './mcpServers/servers.ts';
 import type { Model } from './model.ts';
+import { Definitions } from './pins/definitions.ts';
 import { PolicyFiles } from './policy/policyFiles.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
 import { importFromEnvironment } from './secrets/importSecrets.ts';
@@ -38,6 +39,7 @@ export interface Running extends Base {
   readonly secrets: SecretStore;
   readonly access: Access;
   readonly servers: McpServers;
+  readonly definitions: Definitions;
   readonly doctorPage: DoctorPage;
   readonly doctor: DoctorDeps;
 }
@@ -53,6 +55,7 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   const servers = owner.add(new McpServers(context, model, secrets, log));
   owner.add(new ConnectionsTree(model, approvals, servers));
   owner.add(new Offers(servers, link, context.globalState));
+  const definitions = owner.add(new Definitions(model, link));
   const access = owner.add(new Access(link, model, log));
   // What a file of this editor's own names already is not offered a second time.
   owner.add(servers.onDidChange(() => access.leaveOut(servers.connectionsIn(/cursor/i.test(vscode.env.appName) ? 'cursor' : 'vscode'))));
@@ -70,5 +73,5 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   await link.open();
   await servers.start();
   await watchToolApproval();
-  return { ...base, approvals, sessions, operations, secrets, access, servers, doctorPage, doctor };
+  return { ...base, approvals, sessions, operations, secrets, access, servers, definitions, doctorPage, doctor };
 }

@@ -1,6 +1,8 @@
 /** Connections as tree items: what is protected, how it stands and how to reach it. Pure. */
 import type { ConnectionView } from '../../contract/control.ts';
+import type { Quarantined } from '../../contract/pins.ts';
 import { ITEM } from '../ids.ts';
+import { kindName, oneLine, pinsText } from '../pins/texts.ts';
 import type { Translate } from '../translate.ts';
 
 export type ConnectionNode =
@@ -15,6 +17,15 @@ export type ConnectionNode =
       readonly connection: ConnectionView;
       readonly children: readonly ConnectionNode[];
     }
+  | {
+      readonly kind: 'quarantined';
+      readonly id: string;
+      readonly label: string;
+      readonly description: string;
+      readonly tooltip: readonly string[];
+      readonly connectionName: string;
+      readonly item: Quarantined;
+    }
   | { readonly kind: 'fact'; readonly id: string; readonly label: string; readonly description: string; readonly icon: string };
 
 const PROTOCOL_NAMES: Readonly<Record<string, string>> = { postgres: 'PostgreSQL', mcp: 'MCP' };
@@ -22,29 +33,36 @@ const PROTOCOL_NAMES: Readonly<Record<string, string>> = { postgres: 'PostgreSQL
 export function connectionTree(connections: readonly ConnectionView[], t: Translate): ConnectionNode[] {
   return connections.map((connection) => {
     const state = stateText(connection, t);
+    const offered = pinsText(connection.pins, t);
     return {
       kind: 'connection',
       id: `connection:${connection.name}`,
       label: connection.name,
-      description: describe(connection, state, t),
+      description: describe(connection, state, offered, t),
       tooltip: [
         `${connection.name} — ${state}`,
         ...(connection.problem === undefined ? [] : [connection.problem]),
         ...(connection.address === undefined ? [] : [connection.address]),
         connection.credential,
+        ...(connection.pins?.trustedOnFirstUse === undefined
+          ? []
+          : [t('What it offered was accepted on first use, {0}.', new Date(connection.pins.trustedOnFirstUse).toLocaleString())]),
       ],
       icon: icon(connection),
       context: contextOf(connection),
       connection,
-      children: facts(connection, t),
+      children: [...quarantined(connection, t), ...facts(connection, t)],
     };
   });
 }
 
 /** A narrow view cuts the end off: what wants a person stands first. */
-function describe(connection: ConnectionView, state: string, t: Translate): string {
+function describe(connection: ConnectionView, state: string, offered: string | undefined, t: Translate): string {
   const what = [PROTOCOL_NAMES[connection.protocol] ?? connection.protocol, connection.via === 'local' ? t('this machine') : t('gateway')];
-  return (connection.state === 'ready' ? [...what, state] : [state, ...what]).join(' · ');
+  const tools = offered === undefined ? [] : [offered];
+  const wanted = connection.pins?.quarantined.some((one) => !one.rejected) === true;
+  const line = connection.state === 'ready' ? [...what, state] : [state, ...what];
+  return (wanted ? [...tools, ...line] : [...line, ...tools]).join(' · ');
 }
 
 function contextOf(connection: ConnectionView): string {
@@ -81,6 +99,18 @@ function icon(connection: ConnectionView): { name: string; color: string | undef
     case 'failed':
       return { name: 'error', color: 'testing.iconFailed' };
   }
+}
+
+function quarantined({ name, pins }: ConnectionView, t: Translate): ConnectionNode[] {
+  return (pins?.quarantined ?? []).map((item) => ({
+    kind: 'quarantined',
+    id: `quarantined:${name}:${item.kind}:${item.name}:${item.hash}`,
+    label: oneLine(item.name, 80),
+    description: `${kindName(item.kind, t)} · ${item.rejected ? t('rejected') : t('quarantined')}`,
+    tooltip: item.reasons.map((reason) => oneLine(reason, 300)),
+    connectionName: name,
+    item,
+  }));
 }
 
 function facts(connection: ConnectionView, t: Translate): ConnectionNode[] {

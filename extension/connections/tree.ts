@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { badgeText } from '../approvals/attention.ts';
 import type { ApprovalsView } from '../approvals/view.ts';
-import { COMMANDS, VIEWS } from '../ids.ts';
+import { COMMANDS, ITEM, VIEWS } from '../ids.ts';
 import { serverId, shortPath } from '../mcpServers/commands.ts';
 import type { McpServers } from '../mcpServers/servers.ts';
 import type { Model } from '../model.ts';
@@ -55,6 +55,14 @@ export class ConnectionsTree implements vscode.TreeDataProvider<TreeNode>, vscod
     const item = new vscode.TreeItem(node.label, node.kind === 'connection' ? Collapsed : node.kind === 'group' ? Expanded : None);
     item.id = node.id;
     item.description = node.description;
+    if (node.kind === 'quarantined') {
+      item.iconPath = new vscode.ThemeIcon('shield', new vscode.ThemeColor('charts.yellow'));
+      item.tooltip = node.tooltip.join('\n');
+      item.contextValue = ITEM.quarantined;
+      item.command = { command: COMMANDS.reviewDefinitions, title: vscode.l10n.t('Look at It'), arguments: [node] };
+      item.accessibilityInformation = { label: `${node.label}, ${node.description}` };
+      return item;
+    }
     if (node.kind === 'fact') {
       item.iconPath = new vscode.ThemeIcon(node.icon);
       item.tooltip = node.label;

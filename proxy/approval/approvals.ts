@@ -9,6 +9,8 @@ export type Question = Omit<PendingApproval, 'id' | 'askedAt' | 'deadline' | 'sc
   /** Runs the operation, reads what would change, rolls back. Absent: no dry run, with `noDryRun` saying why. */
   readonly dryRun?: (signal: AbortSignal) => Promise<import('../../contract/approval.ts').DryRun>;
   readonly noDryRun?: string;
+  /** Called when the question waits for a person. */
+  readonly asked?: (approval: string, deadline: number) => void;
 };
 
 export type ApprovalOutcome =
@@ -27,7 +29,7 @@ export type ApprovalOutcome =
       readonly approval: string;
       readonly by?: Person;
       readonly note?: string;
-      readonly why: 'person' | 'deadline' | 'withdrawn' | 'nobody' | 'limit' | 'too-large' | 'policy-changed' | 'shutdown';
+      readonly why: 'person' | 'deadline' | 'withdrawn' | 'nobody' | 'limit' | 'alike' | 'too-large' | 'policy-changed' | 'shutdown';
       readonly waitedMs: number;
     };
 

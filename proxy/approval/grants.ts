@@ -103,6 +103,7 @@ function covers({ scope, given }: Grant, asked: Question): boolean {
   if (asked.connection !== given.connection || asked.protocol !== given.protocol || !sameActor(asked.actor, given.actor)) return false;
   if (asked.verdict.policyVersion !== given.verdict.policyVersion || asked.verdict.rule.id !== given.verdict.rule.id) return false;
   if (scope.howLong === 'session' ? asked.session !== given.session : asked.conversation !== given.conversation) return false;
+  if (!coversWhatMayLeave(given, asked)) return false;
   switch (scope.what) {
     case 'exact':
       return asked.digest === given.digest;
@@ -113,6 +114,13 @@ function covers({ scope, given }: Grant, asked: Question): boolean {
     default:
       return assertNever(scope.what);
   }
+}
+
+/** Secrets in what is sent, and sensitive reads that it could carry out: only those that were there when the grant was given. */
+function coversWhatMayLeave(given: Question, asked: Question): boolean {
+  if (!isSubset(asked.facts.mcp?.secrets, given.facts.mcp?.secrets)) return false;
+  const end = ({ connection, target }: { readonly connection: string; readonly target: string }): string => `${connection}/${target}`;
+  return isSubset(asked.conversationSummary.reads?.map(end), given.conversationSummary.reads?.map(end));
 }
 
 function coversTarget({ facts: given }: Question, { facts: asked }: Question): boolean {

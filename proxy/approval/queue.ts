@@ -16,6 +16,7 @@ import {
 import type { Clock } from '../pipeline/engine.ts';
 import type { ApprovalOutcome, Approvals, Question } from './approvals.ts';
 import { DryRunning, type SetTimer } from './dryRunning.ts';
+import { Flood } from './flood.ts';
 import { Grants, samePerson } from './grants.ts';
 import { isOffered, offeredScopes } from './scopes.ts';
 
@@ -96,6 +97,7 @@ class Queue implements ApprovalQueue {
   readonly #decidedIds = new Set<string>();
   readonly #unspent = new Map<string, Unspent>();
   readonly #grants = new Grants();
+  readonly #flood = new Flood();
   #chars = 0;
   #policyVersion: string | undefined;
   #audience: 'there' | 'leaving' | 'gone' = 'leaving';
@@ -125,6 +127,7 @@ class Queue implements ApprovalQueue {
 
     const view = viewOf(id, question, now);
     if (!view) return Promise.resolve({ answer: 'denied', approval: id, why: 'too-large', waitedMs: 0 });
+    if (!this.#flood.admits(question, this.#waiting.values(), now)) return Promise.resolve({ answer: 'denied', approval: id, why: 'alike', waitedMs: 0 });
     return new Promise((resolve) => {
       const withdraw = (): void => this.#deny(id, 'withdrawn');
       const stopDeadline = this.#setTimer(view.deadline - now, () => this.#deny(id, 'deadline'));
@@ -142,6 +145,7 @@ class Queue implements ApprovalQueue {
         },
         resolve,
       });
+      question.asked?.(id, view.deadline);
       this.#options.onChange();
     });
   }
@@ -375,7 +379,7 @@ function sizeOf({ payload, params }: Question): number {
 
 /** What a person is shown; undefined where it would not fit whole: nobody approves what they cannot see. */
 function viewOf(id: string, question: Question, now: number): Omit<PendingApproval, 'dryRun'> | undefined {
-  const { shape: _shape, dryRun: _dryRun, noDryRun: _noDryRun, reason, ...shown } = question;
+  const { shape: _shape, dryRun: _dryRun, noDryRun: _noDryRun, asked: _asked, reason, ...shown } = question;
   const view = {
     ...shown,
     ...(reason !== undefined && { reason: reason.slice(0, 2000) }),

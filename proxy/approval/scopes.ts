@@ -12,7 +12,8 @@ const BY_TARGET: readonly Facts['effect'][] = ['read', 'send', 'write'];
 /** Narrowest first; never empty. */
 export function offeredScopes({ facts, shape }: Pick<Question, 'facts' | 'shape'>): Scope[] {
   const scopes: Scope[] = [NARROWEST];
-  if (facts.bulk || ONE_AT_A_TIME.includes(facts.effect)) return scopes;
+  // What holds a secret is looked at each time: the next one may hold another.
+  if (facts.bulk || ONE_AT_A_TIME.includes(facts.effect) || facts.mcp?.secrets?.some((id) => id !== 'email' && id !== 'phone')) return scopes;
   const whats: Scope['what'][] = ['exact'];
   if (shape !== undefined) whats.push('shape');
   if (facts.targets.length > 0 && BY_TARGET.includes(facts.effect)) whats.push('target');

@@ -27,6 +27,7 @@ import {
   Workspace,
 } from '../../contract/control.ts';
 import { MAX_ID_LENGTH } from '../../contract/ids.ts';
+import { PinAnswer, type PinAnswered, PinQuery, type PinTexts } from '../../contract/pins.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../pipeline/engine.ts';
 import { CappedFrames } from './frames.ts';
@@ -49,6 +50,8 @@ export interface WindowHost {
   closed(hello: Hello): void;
   answer(answer: ApprovalAnswer): AnswerResult | Promise<AnswerResult>;
   endGrant(id: string): boolean | Promise<boolean>;
+  pinTexts(query: PinQuery): PinTexts;
+  pinAnswer(answer: PinAnswer): PinAnswered;
   operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
   operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;
   access(window: string): SurfaceAccess;
@@ -162,6 +165,8 @@ export class ControlWindow {
 
     this.#method(METHODS.answer, ApprovalAnswer, async (answer) => ({ result: await host.answer(answer) }));
     this.#method(METHODS.endGrant, ById, async ({ id }) => ({ ended: await host.endGrant(id) }));
+    this.#method(METHODS.pinTexts, PinQuery, (query) => host.pinTexts(query));
+    this.#method(METHODS.pinAnswer, PinAnswer, (answer) => host.pinAnswer(answer));
     this.#method(METHODS.operations, OperationQuery, (query) => host.operations(query));
     this.#method(METHODS.operation, ByOperation, ({ operation }) => host.operation(operation));
     this.#method(METHODS.access, Empty, (_, hello) => host.access(hello.window));

@@ -3,6 +3,7 @@ import { statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { DoctorCheck, PolicyView, VerifyReport } from '../../contract/control.ts';
 import type { Secrets } from '../credential/secrets.ts';
+import type { Pins } from '../pinning/pins.ts';
 import { isNewEnough, MIN_NODE } from './nodeVersion.ts';
 import type { Serving } from './serving.ts';
 import { connectionViews } from './views.ts';
@@ -19,6 +20,7 @@ export interface DoctorOptions {
   readonly verify: () => Promise<VerifyReport>;
   readonly serving: Serving;
   readonly secrets: Secrets;
+  readonly pins: Pins;
   readonly http: { readonly port: number | undefined; readonly problem: string | undefined };
   readonly state: string;
   readonly now: number;
@@ -78,15 +80,19 @@ async function recordCheck({ halted, verify }: DoctorOptions): Promise<DoctorChe
   }
 }
 
-function connectionChecks({ serving, secrets }: DoctorOptions): DoctorCheck[] {
-  const views = connectionViews(serving, secrets);
+function connectionChecks({ serving, secrets, pins: known }: DoctorOptions): DoctorCheck[] {
+  const views = connectionViews(serving, secrets, known);
   if (views.length === 0) return [check('connections', 'Connections', 'warning', 'Nothing is connected. Add a connection to countersign.yaml.')];
-  return views.map(({ name, state, problem, address }) => {
+  return views.map(({ name, state, problem, address, pins }) => {
     const id = `connection:${name}`;
     const title = `Connection ${name}`;
     switch (state) {
-      case 'ready':
+      case 'ready': {
+        const waiting = pins?.quarantined.filter(({ rejected }) => !rejected).length ?? 0;
+        if (waiting > 0)
+          return check(id, title, 'warning', `${waiting} of the things that it offers wait for you to look at them. Review them in the Connections view.`);
         return check(id, title, 'ok', `It is served at ${address ?? 'the loopback address'}.`);
+      }
       case 'starting':
         return check(id, title, 'warning', 'It is starting. Run the doctor again in a moment.');
       case 'needs-secret':

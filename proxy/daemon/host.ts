@@ -1,4 +1,5 @@
 /** The proxy put together: the engine and what it serves, the control channel and what it shows. */
+import { join } from 'node:path';
 import type { Person } from '../../contract/actor.ts';
 import type { AnswerResult, ApprovalAnswer } from '../../contract/approval.ts';
 import type {
@@ -13,6 +14,7 @@ import type {
   VerifyReport,
   Workspace,
 } from '../../contract/control.ts';
+import type { PinAnswer, PinAnswered, PinQuery, PinTexts } from '../../contract/pins.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Secret } from '../../contract/secret.ts';
 import type { WindowHost } from '../control/window.ts';
@@ -20,6 +22,8 @@ import { OAuthBroker, type OAuthConnection } from '../credential/oauth/broker.ts
 import { Secrets } from '../credential/secrets.ts';
 import { LoopbackServer } from '../http/loopback.ts';
 import { ClientLogins } from '../identity/clients.ts';
+import { PinFile } from '../pinning/pinFile.ts';
+import { Pins } from '../pinning/pins.ts';
 import type { Clock, Engine, Log } from '../pipeline/engine.ts';
 import type { MaskPlan } from '../policy/policy.ts';
 import type { ProtocolHost } from '../protocols/protocol.ts';
@@ -35,6 +39,8 @@ import { agentAccess, connectionViews, surfaceAccess } from './views.ts';
 
 /** Name under which the loopback server's port is kept; a connection cannot be called this. */
 const HTTP_PORT_NAME = '(http)';
+/** Accepted definitions of MCP servers, in the state folder. */
+const PINS_FILE = 'mcp-pins.json';
 /** How long a port that was taken waits before the next try, in milliseconds. */
 const HTTP_RETRY_MS = 5_000;
 /** A snapshot shows at most this many of each. */
@@ -77,6 +83,7 @@ export class Host implements WindowHost {
   readonly #gateway: GatewayPart;
   /** What the gateway offered last, as text. */
   #offered = '';
+  readonly #pins: Pins;
   readonly #http: LoopbackServer;
   readonly #own: { stop(): void | Promise<void> };
   readonly #startedAt: number;
@@ -137,6 +144,16 @@ export class Host implements WindowHost {
       log,
       sessions: this.#sessions,
     };
+    this.#pins = new Pins({
+      storage: new PinFile(join(options.state, PINS_FILE), options.secret),
+      clock,
+      log,
+      changed: () => {
+        // Not from within: whoever is told may ask for the same again.
+        queueMicrotask(() => this.#serving.reconsider());
+        this.changed();
+      },
+    });
     const protocolHost: ProtocolHost = {
       engine,
       clients: this.#clients,
@@ -145,6 +162,7 @@ export class Host implements WindowHost {
       mount: (path, router) => this.#http.mount(path, router),
       served: (connection) => this.#serving.get(connection),
       connections: () => [...parts.policy.current().connections.values()],
+      pins: this.#pins,
       changed: () => this.changed(),
       oauth: (settings) => this.#oauth.of(settings),
     };
@@ -184,6 +202,7 @@ export class Host implements WindowHost {
     if (this.#halted === undefined && !this.#stopped) {
       this.#cutWhereMasksChanged();
       this.#serving.update(withOffered(policy.current().connections, this.#gateway));
+      this.#serving.reconsider();
     }
     this.changed();
   }
@@ -247,7 +266,7 @@ export class Host implements WindowHost {
       proxy: { version: this.version, pid: process.pid, startedAt: this.#startedAt, windows: this.#windows.size },
       person: this.#options.person,
       policy: { ...view, files: view.files.slice(0, MAX_SHOWN.files), problems: view.problems.slice(0, MAX_SHOWN.problems) },
-      connections: connectionViews(this.#serving, this.#secrets).slice(0, MAX_SHOWN.connections),
+      connections: connectionViews(this.#serving, this.#secrets, this.#pins).slice(0, MAX_SHOWN.connections),
       pending: approvals.pending().slice(0, MAX_SHOWN.pending),
       decided: approvals.decided().slice(0, MAX_SHOWN.decided),
       grants: approvals.grants().slice(0, MAX_SHOWN.grants),
@@ -268,6 +287,14 @@ export class Host implements WindowHost {
   /** Ends the sessions that an ended grant has let through. */
   cut(sessions: readonly string[]): void {
     void this.#sessions.end('a person ended the grant that it used, and what the grant covered is asked again', sessions);
+  }
+
+  pinTexts(query: PinQuery): PinTexts {
+    return this.#pins.texts(query);
+  }
+
+  pinAnswer(answer: PinAnswer): PinAnswered {
+    return this.#pins.answer(answer);
   }
 
   operations(query: OperationQuery): OperationPage | Promise<OperationPage> {
@@ -326,6 +353,7 @@ export class Host implements WindowHost {
       verify: () => this.verify(undefined),
       serving: this.#serving,
       secrets: this.#secrets,
+      pins: this.#pins,
       http: { port: this.#httpPort, problem: this.#httpProblem },
       state: this.#options.state,
       now: this.#options.clock.now(),

@@ -80,6 +80,11 @@ export class Serving {
     for (const { config, served } of this.#entries.values()) if (served && secretNames(config).includes(secret)) served.retry?.();
   }
 
+  /** What clients were shown may be otherwise now. */
+  reconsider(): void {
+    for (const { served } of this.#entries.values()) served?.reconsider?.();
+  }
+
   /** Resolves when every start and stop that is under way has come to its end. */
   async settled(): Promise<void> {
     await Promise.all([...this.#entries.values()].map((entry) => entry.starting));

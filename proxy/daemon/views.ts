@@ -3,6 +3,7 @@ import type { ConnectionView, SurfaceAccess } from '../../contract/control.ts';
 import type { Secret } from '../../contract/secret.ts';
 import type { Secrets } from '../credential/secrets.ts';
 import type { ClientLogins } from '../identity/clients.ts';
+import type { Pins } from '../pinning/pins.ts';
 import type { ConnectionConfig } from '../policy/policy.ts';
 import { type Serving, secretRefs } from './serving.ts';
 
@@ -11,7 +12,7 @@ const MCP_VERSION = '1';
 /** Path of our own MCP server; a relayed connection is found below it. */
 const OWN_MCP_PATH = 'mcp';
 
-export function connectionViews(serving: Serving, secrets: Secrets): ConnectionView[] {
+export function connectionViews(serving: Serving, secrets: Secrets, pins: Pins): ConnectionView[] {
   return serving.all.map(({ config, served, state }) => ({
     name: config.name,
     protocol: config.protocol,
@@ -24,6 +25,7 @@ export function connectionViews(serving: Serving, secrets: Secrets): ConnectionV
     ...(served?.oauth?.state === 'signed-in' && { signedIn: true }),
     credential: served?.oauth?.state === 'signed-in' ? 'a sign-in, kept by the editor' : credentialInWords(config),
     sensitive: Object.fromEntries(config.sensitive),
+    ...(config.protocol === 'mcp' && { pins: pins.view(config.name) }),
   }));
 }
 

@@ -100,10 +100,13 @@ export class ClientLogins implements Clients {
     const left = Number.parseInt(expiry, 36) - this.#options.clock.now();
     if (!(left > 0 && left <= LOGIN_LIFETIME_MS)) return undefined;
     const agent = agentOf(surface, this.#editors.get(window));
-    return { actor: { person: this.#options.person, agent }, surface, conversation: this.#conversation(`${surface}.${window}`) };
+    return { actor: { person: this.#options.person, agent }, surface, conversation: this.#conversation(window) };
   }
 
-  /** One conversation for each surface of each window. */
+  /**
+   * One conversation for each window, whatever its agents use: what is read from a database by a terminal can be sent on by a tool of
+   * any server, and tokens that one surface was given can be handed to another.
+   */
   #conversation(key: string): Conversation {
     const conversation = this.#conversations.get(key) ?? new Conversation(this.#options.newId('con'));
     this.#conversations.delete(key);

@@ -12,8 +12,8 @@ const kept = new WeakMap<Session, { readonly policy: Policy; readonly verdicts: 
 
 /** Decides every part of an operation; the strictest verdict stands for the whole. */
 export function decide(policy: Policy, session: Session, operation: Operation): Verdict {
-  const { cacheable } = policy;
-  if (!cacheable || !operation.parts.every(({ effect }) => cacheable.has(effect))) return decideAnew(policy, session, operation);
+  const { protocol } = session.request;
+  if (!operation.parts.every((part) => policy.cacheable(protocol, part.effect))) return decideAnew(policy, session, operation);
   let known = kept.get(session);
   if (known?.policy !== policy) {
     known = { policy, verdicts: new WeakMap() };

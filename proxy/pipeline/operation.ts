@@ -14,8 +14,8 @@ export interface Operation {
   /** The whole request as text, for a person. */
   readonly payload: string;
   readonly params: readonly (string | null)[];
-  /** `payload` and `params` with sensitive literals masked: what is written to the record. */
-  readonly recorded: { readonly payload: string; readonly params?: readonly (string | null)[] };
+  /** The same with what is sensitive masked: what is written to the record. `facts` where `parts` hold what may not be. */
+  readonly recorded: { readonly payload: string; readonly params?: readonly (string | null)[]; readonly facts?: Facts };
   readonly language: 'sql' | 'json' | 'shell' | 'text';
   /** Normalised form without literals; equal shapes can share a grant and a cached verdict. */
   readonly shape?: string;
@@ -23,6 +23,12 @@ export interface Operation {
   readonly reason?: string;
   /** Set where the surface promised to change nothing: anything but a read is refused whatever policy says. */
   readonly readOnly?: boolean;
+  /** Called when a person is asked, with the question's id and its deadline in epoch milliseconds. */
+  readonly asked?: (approval: string, deadline: number) => void;
+  /** Awaited once a person has approved: whether somebody is there for what comes of it. To false, nothing is forwarded. */
+  readonly claim?: () => Promise<boolean>;
+  /** Set where it cannot be forwarded whatever policy says: why, as a sentence for the agent. */
+  readonly refused?: string;
   /** Prepares a dry run; sends nothing. Rejects with a Problem whose sentence says why there can be none. */
   readonly dryRun?: () => Promise<DryRunAttempt>;
   /** Why there can be none, where that is known at once. */
@@ -53,6 +59,7 @@ export interface Outcome {
 export interface Refusal {
   readonly code:
     | 'denied-by-rule'
+    | 'quarantined'
     | 'denied-by-person'
     | 'no-answer'
     | 'nobody-to-ask'

@@ -35,6 +35,12 @@ export const refusalOf = {
         return { code: 'nobody-to-ask', rule, sentence: `Denied: rule ${rule} asks a person, and no editor with Countersign is open to ask in.` };
       case 'limit':
         return { code: 'too-many-asks', rule, sentence: 'Denied: too many requests wait for a person already. Wait until they are answered.' };
+      case 'alike':
+        return {
+          code: 'too-many-asks',
+          rule,
+          sentence: 'Denied: a person has been asked the same kind of thing too often in a few minutes. Do less at once, or ask them to allow it for a while.',
+        };
       case 'too-large':
         return { code: 'too-many-asks', rule, sentence: `Denied: rule ${rule} asks a person, and this request is too large to show one whole. Split it.` };
       case 'shutdown':
@@ -49,6 +55,10 @@ export const refusalOf = {
       code: 'not-read-only',
       sentence: `Refused: this tool only reads, and ${mergeFacts(operation.parts).headline} does not. Use the execute tool, which asks a person where policy says so.`,
     };
+  },
+
+  unclaimed(): Refusal {
+    return { code: 'no-answer', sentence: 'Approved, but the client did not call again in time, so nothing was done.' };
   },
 
   policyKeepsChanging(): Refusal {

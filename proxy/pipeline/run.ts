@@ -59,9 +59,10 @@ function* steps(
     if (session.signal.aborted) return { forwarded: false, refusal: refusalOf.closed() };
 
     let verdict = decide(engine.policy(), session, operation);
-    session.request.conversation.remember(session.request.connection, operation.parts);
+    session.request.conversation.remember(session.request.connection, operation.parts, startedAt);
     writeIntent(session, operation, verdict);
     recorded = true;
+    if (operation.refused !== undefined) return refuse({ code: 'quarantined', sentence: operation.refused });
     if (operation.readOnly && mergeFacts(operation.parts).effect !== 'read') return refuse(refusalOf.notReadOnly(operation));
 
     let permit: Permit | undefined;
@@ -80,6 +81,10 @@ function* steps(
       writeApproval(session, operation, answer);
       if (answer.answer === 'denied' && answer.why !== 'policy-changed') return refuse(refusalOf.person(verdict, answer, ended));
       permit = permitByApproval(engine, answer, operation, engine.policy().version);
+      if (!permit || !operation.claim) continue;
+      if (!(yield* wait(operation.claim()))) return refuse(ended.aborted ? refusalOf.cancelled(ended) : refusalOf.unclaimed());
+      // It may have taken a while: what was approved holds under the policy that it was approved under.
+      if (engine.policy().version !== verdict.policyVersion) permit = undefined;
     }
 
     // Written before it is done, and on disk before anything that changes the world.
@@ -110,8 +115,9 @@ function writeIntent(session: Session, operation: Operation, verdict: Verdict): 
     digest: operation.digest,
     payload: operation.recorded.payload,
     ...(operation.recorded.params && { params: [...operation.recorded.params] }),
-    facts: mergeFacts(operation.parts),
-    verdict,
+    facts: operation.recorded.facts ?? mergeFacts(operation.parts),
+    // The reason may name what policy saw, and policy sees more than is recorded.
+    verdict: operation.recorded.facts ? { ...verdict, because: session.masking.scrub(verdict.because).text.slice(0, 1000) } : verdict,
   });
 }
 

@@ -53,4 +53,21 @@ rules:
         pg_catalog.pg_hba_file_rules, pg_catalog.pg_file_settings]
     verdict: ask
     say: This reads server tables that hold samples of other tables’ values, other people’s statements, or secrets.
+
+  - id: secrets-in-arguments-ask
+    match: { mcp: { secrets: [private-key, jwt, api-key, secret, card, iban, us-ssn] } }
+    verdict: ask
+    say: What the agent sends holds something that looks like a secret. Allow it only where this server is meant to have it.
+
+  - id: after-sensitive-read-calls-ask
+    match: { mcp: { outward: true } }
+    when: conversation.read.exists(t, t.sensitive)
+    verdict: ask
+    say: This conversation has read sensitive data, and this call could carry it out.
+
+  - id: after-sensitive-read-sends-ask
+    match: { effect: send }
+    when: conversation.read.exists(t, t.sensitive)
+    verdict: ask
+    say: This conversation has read sensitive data, and this sends something out.
 `;

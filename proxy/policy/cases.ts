@@ -46,6 +46,8 @@ export const WrittenOperation = z.strictObject({
           openWorld: z.boolean().optional(),
         })
         .default({}),
+      secrets: columns,
+      outward: z.boolean().default(true),
     })
     .optional(),
   agent: z.union([z.enum(AGENT_KINDS), z.strictObject({ kind: z.enum(AGENT_KINDS), name: word })]).default('unknown'),
@@ -104,7 +106,7 @@ export function asFacts(written: WrittenOperation): { readonly facts: Facts; rea
           ...(masks !== undefined && { masks }),
         },
       }),
-      ...(mcp && { mcp: { method: mcp.method, tool: mcp.tool, args: mcp.args, hints: mcp.hints } }),
+      ...(mcp && { mcp: { method: mcp.method, tool: mcp.tool, args: mcp.args, hints: mcp.hints, secrets: mcp.secrets, outward: mcp.outward } }),
     },
     context: {
       actor: { person: { issuer: 'os', subject: written.person, groups: written.groups }, agent },

@@ -37,7 +37,10 @@ export const CONDITION_VARIABLES: Readonly<Record<string, { readonly fields: Rea
       masks: 'bool',
     },
   },
-  mcp: { about: 'Facts that only MCP has.', fields: { method: 'string', tool: 'string', args: 'map<string, dyn>', hints: 'map<string, bool>' } },
+  mcp: {
+    about: 'Facts that only MCP has.',
+    fields: { method: 'string', tool: 'string', args: 'map<string, dyn>', hints: 'map<string, bool>', secrets: 'list<string>', outward: 'bool' },
+  },
 };
 const PERSON = { issuer: 'string', subject: 'string', name: 'string', groups: 'list<string>' };
 const AGENT = { kind: 'string', name: 'string', version: 'string' };
@@ -158,7 +161,7 @@ function variables(facts: Facts, context: DecisionContext, withAgent: boolean): 
     surface: context.surface,
     conversation: { read: context.conversationRead },
     ...(sql && { sql: { equality: false, masks: false, ...sql } }),
-    ...(mcp && { mcp }),
+    ...(mcp && { mcp: { secrets: [], outward: true, ...mcp } }),
   };
 }
 
@@ -209,12 +212,12 @@ function references(ast: ASTNode): Set<string> {
   return names;
 }
 
-/** Anything but a plain field of `mcp` other than `args` counts: `mcp["args"]`, or `mcp` handed on whole. */
+/** Anything but a plain field of `mcp` other than `args` and `secrets` counts: `mcp["args"]`, or `mcp` handed on whole. */
 function mentionsArgs(ast: ASTNode): boolean {
   const isMcp = (node: ASTNode): boolean => node.op === 'id' && node.args === 'mcp';
   const look = (node: ASTNode): boolean => {
     if (isMcp(node)) return true;
-    if (node.op === '.' && isMcp(node.args[0])) return node.args[1] === 'args';
+    if (node.op === '.' && isMcp(node.args[0])) return node.args[1] === 'args' || node.args[1] === 'secrets';
     return children(node).some(look);
   };
   return look(ast);

@@ -177,6 +177,8 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     );
   const { tokens: given, upstream: shape, via = 'local' } = parsed.data;
   const tokens = given !== undefined && { tokens: tokenRules(given, name, false) };
+  const { pin, hints, arguments: secretArguments } = parsed.data;
+  const handling = { ...(pin && { pin }), ...(hints && { hints }), ...(secretArguments && { arguments: secretArguments }) };
   if ('command' in shape) {
     const { command, cwd } = shape;
     const argument = (text: string, i: number): string | SecretRef =>
@@ -187,6 +189,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
       via,
       sensitive: new Map(),
       ...tokens,
+      ...handling,
       upstream: { transport: 'stdio', command: command.map(argument), env: values(shape.env, 'env'), ...(cwd !== undefined && { cwd }) },
     };
   }
@@ -197,6 +200,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     via,
     sensitive: new Map(),
     ...tokens,
+    ...handling,
     upstream: {
       transport: shape.transport ?? 'http',
       url: shape.url,

@@ -2,10 +2,10 @@
  * How rules become a verdict. Each layer answers by itself (the strictest of its rules that match, else its default), and
  * the strictest layer wins: so a layer can be added without any verdict becoming milder.
  */
-import { EFFECTS, type Facts } from '../../contract/facts.ts';
+import { EFFECTS, type Effect, type Facts } from '../../contract/facts.ts';
 import type { Verdict } from '../../contract/verdict.ts';
 import type { DecisionContext } from './policy.ts';
-import { type CompiledRule, canMatch, reasonOf, testRule } from './rules.ts';
+import { type CompiledRule, canMatch, reasonOf, testRule, testRuleForGood } from './rules.ts';
 
 /** How long a person has to answer where no rule says. */
 const DEFAULT_EXPIRES_MS = 5 * 60_000;
@@ -38,6 +38,7 @@ export class Decider {
   readonly #version: string;
   /** Verdicts by a default alone never vary: made once. */
   readonly #byDefault = new Map<CompiledRule, Verdict>();
+  readonly #cacheable = new Map<string, boolean>();
 
   /** @param sets highest layer first; the first must have a fallback for every effect */
   constructor(sets: readonly RuleSet[], version: string) {
@@ -85,6 +86,32 @@ export class Decider {
     if (asking) return this.#ask(asking, facts, context);
     if (allowing) return this.#single(allowing, facts, context);
     return this.#nothing();
+  }
+
+  /** Whether no rule that can speak of such an operation looks at what differs from one to the next. */
+  cacheable(protocol: string, effect: Effect): boolean {
+    const key = `${protocol} ${effect}`;
+    let known = this.#cacheable.get(key);
+    if (known === undefined) {
+      known = (this.#byEffect.get(effect) ?? []).every(({ rules }) =>
+        rules.every((rule) => !rule.matcher.speaksOf(protocol) || (rule.matcher.cacheable && (rule.condition?.cacheable ?? true))),
+      );
+      this.#cacheable.set(key, known);
+    }
+    return known;
+  }
+
+  /** Whether a layer denies it by a rule that does not look at arguments, or by a default that no rule could take the place of. */
+  deniedForGood(facts: Facts, context: DecisionContext): boolean {
+    return (this.#byEffect.get(facts.effect) ?? []).some(({ rules, fallback }) => {
+      let mayMatch = false;
+      for (const rule of rules) {
+        const result = testRuleForGood(rule, facts, context);
+        if (result === 'yes' && rule.decision === 'deny') return true;
+        if (result !== 'no' && rule.decision !== 'deny') mayMatch = true;
+      }
+      return !mayMatch && fallback?.decision === 'deny';
+    });
   }
 
   #single(rule: CompiledRule, facts: Facts, context: DecisionContext): Verdict {

@@ -8,10 +8,10 @@ import { compileConnection } from './connections.ts';
 import { Decider, type RuleSet } from './decision.ts';
 import { type Explanation, explainRules } from './explain.ts';
 import { atLeastAsStrict, columnKey, type DetectorSettings, planOf } from './masks.ts';
-import type { ConnectionConfig, DecisionContext, MaskPlan, Policy } from './policy.ts';
+import type { ConnectionConfig, DecisionContext, MaskPlan, McpConnection, Policy } from './policy.ts';
 import { type Found, found, MAX_PROBLEMS, noProblems, type Path, type Problems, plain } from './problems.ts';
-import { type CompiledRule, canMatch, compileRules, DEFAULT_RULE_IDS, defaultRule } from './rules.ts';
-import { type DefaultsShape, MAX_CONNECTIONS, MAX_RULES, MAX_SENSITIVE, Outline, TightenShape } from './schema.ts';
+import { type CompiledRule, compileRules, DEFAULT_RULE_IDS, defaultRule } from './rules.ts';
+import { type DefaultsShape, MAX_CONNECTIONS, MAX_RULES, MAX_SENSITIVE, Outline, TightenMcpShape, TightenShape } from './schema.ts';
 import { shapeErrors, valueAt } from './shapeErrors.ts';
 import { tightenTokens, tokenRules } from './tokens.ts';
 import { readYaml, type YamlText } from './yamlText.ts';
@@ -115,16 +115,13 @@ function assemble(
   return {
     version,
     connections,
-    cacheable: new Set(EFFECTS.filter((effect) => all.every((rule) => !canMatch(rule, effect) || looksAtFactsAlone(rule)))),
+    cacheable: (protocol: string, effect: Effect): boolean => decider.cacheable(protocol, effect),
+    deniedForGood: (facts: Facts, context: DecisionContext): boolean => decider.deniedForGood(facts, context),
     rules: all.map((rule) => ({ ref: rule.ref, decision: rule.decision })),
     decide: (facts: Facts, context: DecisionContext): Verdict => decider.decide(facts, context),
     explain: (facts, context) => explainRules(sets, decider, facts, context),
     maskPlan: (connection: string): MaskPlan => plans.get(connection) ?? noColumns,
   };
-}
-
-function looksAtFactsAlone({ condition, matcher }: CompiledRule): boolean {
-  return matcher.cacheable && (condition?.cacheable ?? true);
 }
 
 function isTrusted(layer: PolicyLayer): boolean {
@@ -282,8 +279,11 @@ function mergeConnections(layers: readonly CompiledLayer[], top: PolicyLayer | u
   return connections;
 }
 
+/** What a lower layer may say of a connection, by what it says: masks of a database, or handling of an MCP server. */
+const TIGHTENING = new Set(['sensitive', 'tokens', 'pin', 'hints', 'arguments']);
+
 function isTighteningOnly(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).every((key) => key === 'sensitive' || key === 'tokens');
+  return typeof value === 'object' && value !== null && Object.keys(value).every((key) => TIGHTENING.has(key));
 }
 
 /**
@@ -300,9 +300,9 @@ function tighten(
 ): ConnectionConfig | undefined {
   const said = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
   if (!isTighteningOnly(value)) {
-    const message = `Connection \`${above.name}\` is defined by a higher layer${definedIn === undefined ? '' : ` (${definedIn})`}; here, only more \`sensitive\` columns can be added and \`tokens\` taken away. Use another name, or remove the rest.`;
+    const message = `Connection \`${above.name}\` is defined by a higher layer${definedIn === undefined ? '' : ` (${definedIn})`}; here, only ${above.protocol === 'mcp' ? '`pin: ask`, `hints: tighten` and `arguments: mask` can be said' : 'more `sensitive` columns can be added'} and \`tokens\` taken away. Use another name, or remove the rest.`;
     (definedIn === undefined ? problems.warnings : problems.errors).push(found(yaml.file, yaml.atKey(path), message));
-    if (definedIn !== undefined || (said.sensitive === undefined && said.tokens === undefined)) return undefined;
+    if (definedIn !== undefined || !Object.keys(said).some((key) => TIGHTENING.has(key))) return undefined;
   }
   if (above.protocol === 'mcp' && said.sensitive !== undefined) {
     problems.warnings.push(found(yaml.file, yaml.atKey(path), `\`${above.name}\` is not a database, so it has no columns to mask. Ignored.`));
@@ -313,6 +313,7 @@ function tighten(
     problems.errors.push(...shapeErrors(yaml, path, parsed.error.issues));
     return undefined;
   }
+  const handled = above.protocol === 'mcp' ? tightenMcp(yaml, path, said, above, problems) : above;
   const sensitive = new Map(above.sensitive);
   const byKey = new Map<string, MaskKind>();
   for (const [column, mask] of above.sensitive) {
@@ -326,12 +327,34 @@ function tighten(
       problems.warnings.push(found(yaml.file, yaml.at([...path, 'sensitive', column]), message));
     } else sensitive.set(column, mask);
   }
-  if (parsed.data.tokens === undefined) return { ...above, sensitive };
+  if (parsed.data.tokens === undefined) return { ...handled, sensitive };
   const below = tokenRules(parsed.data.tokens, above.name, above.protocol === 'postgres');
   const { ignored, rules } = tightenTokens(above.tokens ?? new Map(), below);
   for (const place of ignored) {
     const message = `A higher layer does not let \`${place}\` take all of these tokens, and a lower one can only take away. Ignored.`;
     problems.warnings.push(found(yaml.file, yaml.at([...path, 'tokens']), message));
   }
-  return { ...above, sensitive, tokens: rules };
+  return { ...handled, sensitive, tokens: rules };
+}
+
+/** An MCP server that a higher layer defines, handled more strictly. */
+function tightenMcp(yaml: YamlText, path: Path, said: Record<string, unknown>, above: McpConnection, problems: Problems): McpConnection {
+  const { pin, hints, arguments: secretArguments } = said;
+  const parsed = TightenMcpShape.safeParse({
+    ...(pin !== undefined && { pin }),
+    ...(hints !== undefined && { hints }),
+    ...(secretArguments !== undefined && { arguments: secretArguments }),
+  });
+  if (!parsed.success) {
+    const message = `A lower layer can only tighten \`${above.name}\`: \`pin: ask\`, \`hints: tighten\`, \`arguments: mask\`. Ignored.`;
+    problems.warnings.push(found(yaml.file, yaml.atKey(path), message));
+    return above;
+  }
+  const { pin: stricterPin, hints: stricterHints, arguments: stricterArguments } = parsed.data;
+  return {
+    ...above,
+    ...(stricterPin && { pin: stricterPin }),
+    ...(stricterHints && { hints: stricterHints }),
+    ...(stricterArguments && { arguments: stricterArguments }),
+  };
 }

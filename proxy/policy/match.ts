@@ -16,6 +16,8 @@ const MAX_LEAVES = 2000;
 
 export interface Clause {
   readonly key: string;
+  /** Whether it looks at arguments: another call of the same thing may answer otherwise. */
+  readonly varies?: boolean;
   test(facts: Facts, context: DecisionContext): boolean;
   /** What the operation has, in words; with `wanted`, enough to explain both answers. */
   has(facts: Facts, context: DecisionContext): string;
@@ -27,6 +29,8 @@ export interface Matcher {
   /** The effects it can match; undefined: any. */
   readonly effects: ReadonlySet<string> | undefined;
   readonly cacheable: boolean;
+  /** Whether it can speak of operations of a protocol. */
+  readonly speaksOf: (protocol: string) => boolean;
   /** Patterns that are searched for in arguments. */
   readonly cost: number;
 }
@@ -135,6 +139,13 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
   const mcp = match?.mcp;
   one('mcp.method', mcp?.method, (facts) => [facts.mcp?.method]);
   one('mcp.tool', mcp?.tool, (facts) => [facts.mcp?.tool]);
+  flag('mcp.outward', mcp?.outward, (facts) => facts.mcp?.outward);
+  if (mcp?.secrets !== undefined) {
+    cacheable = false;
+    const before = clauses.length;
+    columns('mcp.secrets', mcp.secrets, (facts) => facts.mcp && (facts.mcp.secrets ?? []));
+    for (const clause of clauses.splice(before)) clauses.push({ ...clause, varies: true });
+  }
   for (const [name, pattern] of Object.entries(mcp?.args ?? {})) {
     cacheable = false;
     const regex = linearRegex(pattern);
@@ -144,13 +155,17 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
     }
     clauses.push({
       key: `mcp.args.${name}`,
+      varies: true,
       wanted: `/${pattern}/`,
       test: (facts) => argumentMatches(facts, name, allows ? regex.whole : regex.found, allows),
       // The value itself stays out of the sentence: it may be sensitive.
       has: (facts) => (facts.mcp && (name === '*' || Object.hasOwn(facts.mcp.args, name)) ? 'a value' : 'no such argument'),
     });
   }
-  return { matcher: { clauses, effects: effect, cacheable, cost: Object.keys(mcp?.args ?? {}).length }, errors };
+  const protocols = match?.protocol === undefined ? undefined : new Set<string>(list(match.protocol));
+  const speaksOf = (protocol: string): boolean =>
+    protocols ? protocols.has(protocol) : mcp !== undefined ? protocol === 'mcp' : sql === undefined || protocol !== 'mcp';
+  return { matcher: { clauses, effects: effect, cacheable, speaksOf, cost: Object.keys(mcp?.args ?? {}).length }, errors };
 }
 
 /** Facts name tables of the public schema without it, so `public.x` speaks of names without a schema. */

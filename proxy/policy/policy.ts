@@ -52,6 +52,13 @@ export interface PostgresConnection extends ConnectionBase {
   readonly credential?: MintedCredential | LeasedCredential;
 }
 
+/** How what a server offers is taken when it is first seen: accepted as it is, or only once a person has looked at it. */
+export const FIRST_CONTACTS = ['first-use', 'ask'] as const;
+/** How far a server's hints are believed: where they warn, or where they reassure, too. */
+export const HINTS = ['tighten', 'believe'] as const;
+/** Secrets in what an agent sends: left to the rules, or replaced on the way. */
+export const SECRET_ARGUMENTS = ['rules', 'mask'] as const;
+
 export interface StdioUpstream {
   readonly transport: 'stdio';
   /** The program, then its arguments, which may be secrets: some servers take a login no other way. */
@@ -79,6 +86,12 @@ export interface OAuthClient {
 
 export interface McpConnection extends ConnectionBase {
   readonly protocol: 'mcp';
+  /** Left out: `first-use`. */
+  readonly pin?: (typeof FIRST_CONTACTS)[number];
+  /** Left out: `tighten`. */
+  readonly hints?: (typeof HINTS)[number];
+  /** Left out: `rules`. */
+  readonly arguments?: (typeof SECRET_ARGUMENTS)[number];
   readonly upstream: StdioUpstream | HttpUpstream;
 }
 
@@ -112,9 +125,11 @@ export interface Policy {
   /** Pure: the same facts and context give the same verdict. Never throws: an error in a rule asks, and says so. */
   decide(facts: Facts, context: DecisionContext): Verdict;
   /**
-   * The effects for which no rule looks at literals, arguments, time or the conversation, so that a verdict may be kept per
-   * shape; `false`: none.
+   * Whether no rule that can speak of such an operation looks at literals, arguments, time or the conversation, so that a
+   * verdict may be kept per shape.
    */
-  readonly cacheable: ReadonlySet<Effect> | false;
+  cacheable(protocol: string, effect: Effect): boolean;
+  /** Whether an operation is denied whatever its arguments are and whatever the conversation has done: not worth showing. */
+  deniedForGood(facts: Facts, context: DecisionContext): boolean;
   maskPlan(connection: string): MaskPlan;
 }

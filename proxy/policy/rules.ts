@@ -44,6 +44,19 @@ export function testRule(rule: CompiledRule, facts: Facts, context: DecisionCont
   return result === 'absent' ? 'no' : result;
 }
 
+/**
+ * What a rule says of an operation whatever its arguments and whatever happened before: `perhaps` where it looks at those and
+ * nothing else of it rules the operation out.
+ */
+export function testRuleForGood(rule: CompiledRule, facts: Facts, context: DecisionContext): 'yes' | 'no' | 'perhaps' {
+  for (const clause of rule.matcher.clauses) if (clause.varies !== true && !clause.test(facts, context)) return 'no';
+  if (rule.matcher.clauses.some((clause) => clause.varies === true)) return 'perhaps';
+  if (!rule.condition) return 'yes';
+  if (!rule.condition.cacheable) return 'perhaps';
+  const { result } = rule.condition.evaluate(facts, context);
+  return result === 'yes' ? 'yes' : result === 'error' ? 'perhaps' : 'no';
+}
+
 /** Why a rule matched, or why not: a sentence without its end. */
 export function reasonOf(rule: CompiledRule, facts: Facts, context: DecisionContext): string {
   if (rule.isDefault) return 'no rule matched, so the default for this effect holds';
@@ -168,7 +181,7 @@ export function defaultRule(effect: Effect, decision: Decision, where: Omit<Rule
     ref: { id: `${NOUNS[effect]}-${SUFFIX[decision]}`, ...where },
     decision,
     say: undefined,
-    matcher: { clauses: [], effects: new Set([effect]), cacheable: true, cost: 0 },
+    matcher: { clauses: [], effects: new Set([effect]), cacheable: true, speaksOf: () => true, cost: 0 },
     condition: undefined,
     isDefault: true,
     approvers: undefined,

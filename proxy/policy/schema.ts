@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AGENT_KINDS } from '../../contract/actor.ts';
 import { EFFECTS, type Effect } from '../../contract/facts.ts';
 import { DECISIONS, MASK_KINDS } from '../../contract/verdict.ts';
-import { PRIVILEGES } from './policy.ts';
+import { FIRST_CONTACTS, HINTS, PRIVILEGES, SECRET_ARGUMENTS } from './policy.ts';
 
 export const MAX_RULES = 500;
 export const MAX_CONNECTIONS = 200;
@@ -173,11 +173,22 @@ export const HttpUpstream = z.strictObject({
   transport: z.enum(['http', 'sse']).optional().describe('`http` (the default): Streamable HTTP. `sse`: the older HTTP+SSE, with a stream at `url`.'),
 });
 
+const pin = z
+  .enum(FIRST_CONTACTS)
+  .describe('What a server offers when it is first seen: accepted as it is (`first-use`), or only once a person has looked at it (`ask`).');
+const hints = z.enum(HINTS).describe('How far what a server says of its tools is believed: only where it is a warning (`tighten`), or all of it (`believe`).');
+const secretArguments = z
+  .enum(SECRET_ARGUMENTS)
+  .describe('Secrets in what an agent sends: left to the rules (`rules`), or replaced before the server gets them (`mask`).');
+
 export const McpShape = z
   .strictObject({
     protocol: z.literal('mcp'),
     upstream: z.union([StdioUpstream, HttpUpstream]).describe('`{ command: [program, argument] }` or `{ url: https://… }`.'),
     tokens: ArgumentTokens.optional(),
+    pin: pin.optional(),
+    hints: hints.optional(),
+    arguments: secretArguments.optional(),
     via,
   })
   .describe('An MCP server.');
@@ -186,6 +197,10 @@ export const McpShape = z
 export const TightenShape = z
   .strictObject({ sensitive: Sensitive.optional(), tokens: z.union([ColumnTokens, ArgumentTokens]).optional() })
   .describe('More columns to mask, and fewer tokens to take back, on a connection that a higher layer defines.');
+/** The same for an MCP server: each of these only ever makes it stricter. */
+export const TightenMcpShape = z
+  .strictObject({ pin: z.literal('ask').optional(), hints: z.literal('tighten').optional(), arguments: z.literal('mask').optional() })
+  .describe('Stricter handling of an MCP server that a higher layer defines.');
 
 const SqlMatch = z
   .strictObject({
@@ -208,6 +223,11 @@ const McpMatch = z
       .record(z.string().min(1).max(200), z.string().min(1).max(500))
       .optional()
       .describe('Argument name (or `*` for any) → regular expression, found anywhere to ask or deny, matching the whole value to allow.'),
+    secrets: z
+      .union([z.boolean(), words])
+      .optional()
+      .describe('Detectors that found something in what the agent sends: any (`true`), none (`false`), or their ids: `api-key`, `card`.'),
+    outward: z.boolean().optional().describe('Whether it may carry something out of reach.'),
   })
   .describe('Facts that only MCP has.');
 
@@ -259,7 +279,10 @@ const PolicyFile = z.strictObject({
   version: z.literal(1).describe('Version of the policy language.'),
   defaults: Defaults.optional(),
   connections: z
-    .record(ConnectionName, z.union([PostgresShape.extend({ credential: z.union([Credential, VaultCredential]).optional() }), McpShape, TightenShape]))
+    .record(
+      ConnectionName,
+      z.union([PostgresShape.extend({ credential: z.union([Credential, VaultCredential]).optional() }), McpShape, TightenShape, TightenMcpShape]),
+    )
     .optional()
     .describe('What is protected, by name.'),
   rules: z.array(Rule).max(MAX_RULES).optional().describe('deny > ask > allow over all that match; order does not matter.'),

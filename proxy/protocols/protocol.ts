@@ -4,6 +4,7 @@ import type { Router } from 'express';
 import type { Actor } from '../../contract/actor.ts';
 import type { Secret } from '../../contract/secret.ts';
 import type { OAuthConnection, OAuthSettings } from '../credential/oauth/broker.ts';
+import type { Pins } from '../pinning/pins.ts';
 import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
 import type { ConnectionConfig, LeasedCredential, SecretRef } from '../policy/policy.ts';
@@ -16,6 +17,8 @@ export interface ClientIdentity {
   readonly conversation: Conversation;
   /** Set where the surface promised to change nothing. */
   readonly readOnly?: boolean;
+  /** Of one call that may outlast its client's patience: see `Operation`. */
+  readonly held?: { readonly asked: (approval: string, deadline: number) => void; readonly claim: () => Promise<boolean> };
   /** What the agent says it is doing. Unverified. */
   readonly reason?: string;
 }
@@ -56,6 +59,8 @@ export interface ProtocolHost {
   readonly connections: () => readonly ConnectionConfig[];
   /** The tokens of a sign-in upstream, under these settings from now on; absent where nobody could sign in. */
   readonly oauth?: (settings: OAuthSettings) => OAuthConnection;
+  /** What servers said of what they offer, as it was accepted. */
+  readonly pins: Pins;
   /** Call when `state` of something served has changed. */
   readonly changed: () => void;
 }
@@ -82,6 +87,8 @@ export interface Served {
   readonly oauth?: OAuthConnection;
   /** Called when a secret was provided or changed. */
   readonly retry?: () => void;
+  /** Called when the policy in force or what a person has accepted of servers has changed: what clients were shown may have, too. */
+  readonly reconsider?: () => void;
   /** Ends every session with a sentence, frees the port. */
   stop(reason: string): Promise<void>;
 }

@@ -45,6 +45,7 @@ connections:
   main: { protocol: mcp, upstream: { command: ${JSON.stringify([process.execPath, script, log])} }, via: local }
 rules:
   - { id: reads, match: { mcp: { tool: [read, secret] } }, verdict: allow }
+  - { id: after-sensitive-read-calls-ask, match: { mcp: { tool: [read, secret] } }, verdict: allow }
   - { id: the-rest, match: { mcp: { method: ['initialize', 'tools/list', 'server/discover', 'notifications/*'] } }, verdict: allow }
   - { id: writes, match: { mcp: { tool: write } }, verdict: ${decision} }
 `;

@@ -11,6 +11,7 @@ import { Secret } from '../../contract/secret.ts';
 import { type ApprovalQueue, createApprovals } from '../../proxy/approval/queue.ts';
 import { digestWith, newId } from '../../proxy/daemon/installation.ts';
 import { createSessionMasking } from '../../proxy/masking/masking.ts';
+import { Pins } from '../../proxy/pinning/pins.ts';
 import { Conversation } from '../../proxy/pipeline/conversation.ts';
 import type { Engine } from '../../proxy/pipeline/engine.ts';
 import type { Session } from '../../proxy/pipeline/session.ts';
@@ -18,6 +19,7 @@ import { loadPolicy } from '../../proxy/policy/load.ts';
 import type { ConnectionConfig, Policy } from '../../proxy/policy/policy.ts';
 import type { ClientIdentity, ProtocolHost } from '../../proxy/protocols/protocol.ts';
 import { createRecorder, type LocalRecorder } from '../../proxy/recording/localRecorder.ts';
+import { PinsInMemory } from './pins.ts';
 import { freePort } from './postgres.ts';
 
 export const ADA: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
@@ -116,6 +118,7 @@ export async function testEngine(policyText: string): Promise<TestEngine> {
     mount: () => ({ dispose: () => {} }),
     served: () => undefined,
     connections: (): readonly ConnectionConfig[] => [...policy.connections.values()],
+    pins: new Pins({ storage: new PinsInMemory(), clock, log, changed: () => {} }),
     changed: () => {},
   };
   const files = async (): Promise<string[]> => {

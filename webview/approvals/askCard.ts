@@ -14,6 +14,7 @@ import { safeText } from '../parts/safeText.ts';
 import { say } from '../parts/strings.ts';
 import { timeLeft } from '../parts/timeLeft.ts';
 import { plainLine } from '../parts/untrustedText.ts';
+import { bothEnds } from './bothEnds.ts';
 import { type Actions, actionsOf } from './buttons.ts';
 import { cardStyles } from './cardStyles.ts';
 import { dryRunSection } from './dryRun.ts';
@@ -134,7 +135,7 @@ export class AskCard extends LitElement {
         .params=${ask.params}
         @unfolded=${() => void this.#lookWhetherWhole()}
       ></cs-payload>
-      ${dryRunSection(ask.dryRun, this.dryOpen ?? false, (open) => (this.dryOpen = open))} ${this.#why()}
+      ${bothEnds(ask)} ${dryRunSection(ask.dryRun, this.dryOpen ?? false, (open) => (this.dryOpen = open))} ${this.#why()}
       ${
         ask.reason === undefined
           ? nothing

@@ -57,6 +57,32 @@ export const cardStyles = [
     .bar.soon .rest {
       background: var(--soon);
     }
+    .ends {
+      margin: 0 10px 8px;
+      padding: 6px 8px;
+      border: 1px solid var(--soon);
+      border-radius: 3px;
+    }
+    .ends h3 {
+      margin: 0 0 4px;
+      font-size: inherit;
+      font-weight: 600;
+    }
+    .ends dl {
+      margin: 0;
+      display: grid;
+      grid-template-columns: max-content minmax(0, 1fr);
+      gap: 2px 8px;
+    }
+    .ends dt {
+      grid-column: 1;
+      color: var(--quiet);
+    }
+    .ends dd {
+      grid-column: 2;
+      margin: 0;
+      overflow-wrap: anywhere;
+    }
     .facts {
       padding: 6px 10px;
       display: flex;

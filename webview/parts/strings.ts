@@ -38,6 +38,12 @@ const STRINGS = {
   'ask.readSensitive': 'It has touched sensitive data in:',
   'ask.readNothing': 'It has touched nothing sensitive so far.',
   'ask.details': 'Open details',
+  // What could leave
+  'ends.title': 'This could carry out what was read',
+  'ends.from': 'Read',
+  'ends.to': 'Would go to',
+  'ends.masked.one': '1 value masked',
+  'ends.masked': '{n} values masked',
   // Dry run
   'dry.title': 'What would change',
   'dry.running': 'dry run is running…',

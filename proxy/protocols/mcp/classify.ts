@@ -1,10 +1,11 @@
 /** What an MCP request does, as far as it can be told from outside. */
-import type { Effect, Facts, McpFacts } from '../../../contract/facts.ts';
+import { type Effect, type Facts, type McpFacts, mergeFacts } from '../../../contract/facts.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
-import { maskJson } from './maskJson.ts';
+import type { McpConnection } from '../../policy/policy.ts';
+import type { MaskedJson } from './maskJson.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
 
-/** Largest arguments that policy may look into, in characters of JSON; larger ones make the effect unknown. */
+/** Largest arguments that policy may look into, in characters of JSON; of larger ones the effect is not known. */
 const MAX_ARGS_CHARS = 65_536;
 
 /** Requests that carry no content of their own either way: they pass without a decision, their answers as they are. */
@@ -63,43 +64,177 @@ export function connectFacts(connection: string): Facts {
   };
 }
 
-/**
- * A tool runs code of the server's: `execute`, whatever its hints say, since the server wrote them; policy sees the hints
- * and may believe them (`when: mcp.hints.readOnly`). Facts are recorded, so all in them is masked.
- */
-export function classify(method: string, params: JsonObject | undefined, hints: Hints, masking: SessionMasking): Facts {
+/** What is known of a request besides its bytes. */
+export interface Ground {
+  readonly connection: McpConnection;
+  /** What the server says of the tool; undefined where it lists none of that name. */
+  readonly hints: Hints | undefined;
+  readonly masking: SessionMasking;
+}
+
+export interface Classified {
+  /** As policy sees it: with what is in it. */
+  readonly parts: readonly [Facts, ...Facts[]];
+  /** The same as one, masked: what is recorded. */
+  readonly recorded: Facts;
+}
+
+/** What a request does. A call that hands on the name of another tool is a call of that one as well. */
+export function classify(method: string, params: JsonObject | undefined, masked: MaskedJson<JsonObject>, ground: Ground): Classified {
   const name = nameOf(method, params);
-  const shown = masking.scrub(name).text.slice(0, 200);
-  const given = argumentsOf(method, params);
-  const fits = JSON.stringify(given).length <= MAX_ARGS_CHARS;
-  const args = fits ? maskJson(given, masking).value : {};
-  const { effect, kind, headline } = meaning(method, shown);
-  return {
-    effect: fits ? effect : 'unknown',
+  const args = argumentsOf(method, params);
+  const fits = JSON.stringify(args).length <= MAX_ARGS_CHARS;
+  const first = factsOf(method, name, fits ? args : {}, [...new Set(masked.places.map(({ by }) => by))].sort(), ground);
+  const parts: [Facts, ...Facts[]] = [first];
+  // What is too large to look into could hold anything that a rule speaks of; the rest of what is known still counts.
+  if (!fits) parts.push({ ...first, effect: 'unknown', notes: ['arguments too large to look into', ...first.notes] });
+  if (method === 'tools/call')
+    for (const inner of toolsNamedIn(args, name)) parts.push(factsOf(method, inner.name, inner.args, [], { ...ground, hints: {} }, name));
+  const merged = mergeFacts(parts);
+  const recorded: Facts = {
+    ...merged,
+    targets: merged.targets.map((target) => ({ ...target, name: ground.masking.scrub(target.name).text.slice(0, 512) })),
+    headline: ground.masking.scrub(merged.headline).text.slice(0, 300),
+    ...(merged.mcp && {
+      mcp: {
+        ...merged.mcp,
+        tool: ground.masking.scrub(merged.mcp.tool).text.slice(0, 200),
+        args: fits ? (argumentsOf(method, masked.value) as Record<string, unknown>) : {},
+      },
+    }),
+  };
+  return { parts, recorded };
+}
+
+/** Fetching what a call that was decided has come to. */
+export function taskFacts(method: string, call: string): Classified {
+  const facts: Facts = {
+    effect: 'read',
     verb: method.slice(0, 60),
-    targets: name === '' ? [] : [{ kind, name: shown }],
+    targets: [],
     bulk: false,
     sensitive: [],
-    headline: headline.slice(0, 300),
-    notes: notesOf(method, hints, fits),
-    mcp: { method: method.slice(0, 200), tool: method === 'tools/call' ? shown : '', args: args as Record<string, unknown>, hints },
+    headline: `Fetch what came of: ${call}`.slice(0, 300),
+    notes: [],
+    mcp: { method, tool: '', args: {}, hints: {}, outward: false, secrets: [] },
+  };
+  return { parts: [facts], recorded: facts };
+}
+
+/** An item of a list as the facts of using it would be, whatever its arguments: what policy denies of this is not shown. */
+export function listingFacts(method: string, item: JsonObject, connection: McpConnection, masking: SessionMasking): Facts {
+  const text = (value: Json | undefined): string => (typeof value === 'string' ? value.slice(0, 512) : '');
+  switch (method) {
+    case 'tools/list':
+      return factsOf('tools/call', text(item.name), {}, [], { connection, hints: hintsOf(item), masking });
+    case 'prompts/list':
+      return factsOf('prompts/get', text(item.name), {}, [], { connection, hints: undefined, masking });
+    default:
+      return factsOf('resources/read', text(item.uri ?? item.uriTemplate), {}, [], { connection, hints: undefined, masking });
+  }
+}
+
+function factsOf(method: string, name: string, args: JsonObject, secrets: readonly string[], ground: Ground, through?: string): Facts {
+  const { effect, kind, headline, outward } = meaning(method, name.slice(0, 200), args, ground);
+  return {
+    effect,
+    verb: method.slice(0, 60),
+    targets: name === '' ? [] : [{ kind, name }],
+    bulk: false,
+    sensitive: [],
+    headline: (through === undefined ? headline : `${headline} through ${through}`).slice(0, 300),
+    notes: notesOf(method, ground, secrets),
+    mcp: {
+      method: method.slice(0, 200),
+      tool: method === 'tools/call' ? name.slice(0, 200) : '',
+      args: args as Record<string, unknown>,
+      hints: ground.hints ?? {},
+      outward,
+      secrets: secrets.slice(0, 50),
+    },
   };
 }
 
-function meaning(method: string, name: string): { readonly effect: Effect; readonly kind: string; readonly headline: string } {
+interface Meaning {
+  readonly effect: Effect;
+  readonly kind: string;
+  readonly headline: string;
+  readonly outward: boolean;
+}
+
+function meaning(method: string, name: string, args: JsonObject, ground: Ground): Meaning {
+  const carries = Object.keys(args).length > 0;
   switch (method) {
     case 'tools/call':
-      return { effect: 'execute', kind: 'tool', headline: `Call ${name}` };
+      return { ...callMeaning(ground), kind: 'tool', headline: `Call ${name}` };
     case 'resources/read':
-      return { effect: 'read', kind: 'resource', headline: `Read ${name}` };
     case 'resources/subscribe':
-      return { effect: 'read', kind: 'resource', headline: `Watch ${name}` };
+      return { effect: 'read', kind: 'resource', headline: `${method === 'resources/read' ? 'Read' : 'Watch'} ${name}`, outward: REMOTE.test(name) };
     case 'prompts/get':
-      return { effect: 'read', kind: 'prompt', headline: `Get prompt ${name}` };
+      return { effect: 'read', kind: 'prompt', headline: `Get prompt ${name}`, outward: carries };
     case 'completion/complete':
-      return { effect: 'read', kind: 'prompt', headline: `Complete ${name}` };
+      return { effect: 'read', kind: 'prompt', headline: `Complete ${name}`, outward: carries };
+    // In the other direction: what the server asks of the client goes to the server.
+    case 'sampling/createMessage':
+      return { effect: 'send', kind: 'method', headline: 'Ask the client’s model, for the server', outward: true };
+    case 'elicitation/create':
+      return { effect: 'read', kind: 'method', headline: 'Ask the person something, for the server', outward: true };
+    case 'roots/list':
+      return { effect: 'read', kind: 'method', headline: 'Tell the server the workspace’s folders', outward: false };
     default:
-      return { effect: 'unknown', kind: 'method', headline: `${method} ${name}`.trim() };
+      return { effect: 'unknown', kind: 'method', headline: `${method} ${name}`.trim(), outward: true };
+  }
+}
+
+const REMOTE = /^(?:https?|wss?|ftps?|mailto|sftp|ssh|git):/i;
+
+/**
+ * A tool runs code of the server's: `execute`, whatever its hints say, since the server wrote them. Where policy believes them
+ * they say what it does, by the specification's own defaults (a tool that is not said to be otherwise may destroy, and reaches
+ * outside). A tool that its server does not list could be anything.
+ */
+function callMeaning({ connection, hints }: Ground): { readonly effect: Effect; readonly outward: boolean } {
+  if (hints === undefined) return { effect: 'unknown', outward: true };
+  if (connection.hints !== 'believe') return { effect: 'execute', outward: true };
+  const outward = hints.openWorld !== false;
+  if (hints.readOnly === true) return { effect: hints.destructive === true ? 'execute' : 'read', outward };
+  if (hints.destructive === false) return { effect: hints.openWorld === true ? 'send' : 'write', outward };
+  return { effect: hints.destructive === true ? 'delete' : 'execute', outward };
+}
+
+/** Keys under which one tool is told the name of another. */
+const NAMING = /^(?:name|tool|tool_?name|function|function_?name|action|method|operation|command|target_?tool)$/i;
+const HANDED_ON = ['arguments', 'args', 'params', 'parameters', 'input', 'tool_input', 'toolInput', 'payload'] as const;
+const MAX_NAMED_TOOLS = 20;
+
+/** Calls inside a call: an argument that names a tool, beside an object that could be its arguments. */
+function toolsNamedIn(args: JsonObject, own: string): { readonly name: string; readonly args: JsonObject }[] {
+  const found: { name: string; args: JsonObject }[] = [];
+  const look = (value: Json, depth: number): void => {
+    if (depth > 8 || found.length >= MAX_NAMED_TOOLS || typeof value !== 'object' || value === null) return;
+    if (Array.isArray(value)) {
+      for (const item of value as readonly Json[]) look(item, depth + 1);
+      return;
+    }
+    const object = value as JsonObject;
+    const inner = HANDED_ON.map((key) => object[key]).find((one) => isObject(one) || typeof one === 'string');
+    for (const [key, one] of Object.entries(object)) {
+      if (typeof one === 'string' && inner !== undefined && NAMING.test(key) && one !== own && /^[\w./:-]{1,128}$/.test(one)) {
+        found.push({ name: one, args: isObject(inner) ? inner : parsed(inner) });
+      }
+      look(one, depth + 1);
+    }
+  };
+  look(args, 0);
+  return found.slice(0, MAX_NAMED_TOOLS);
+}
+
+function parsed(text: Json): JsonObject {
+  try {
+    const value: unknown = typeof text === 'string' ? JSON.parse(text) : undefined;
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
   }
 }
 
@@ -114,13 +249,15 @@ function argumentsOf(method: string, params: JsonObject | undefined): JsonObject
   return isObject(params?.arguments) ? params.arguments : {};
 }
 
-function notesOf(method: string, hints: Hints, fits: boolean): string[] {
-  if (method !== 'tools/call') return fits ? [] : ['arguments too large to look into'];
+function notesOf(method: string, { hints }: Ground, secrets: readonly string[]): string[] {
+  const found = secrets.length > 0 ? [`its arguments hold: ${secrets.join(', ')}`.slice(0, 300)] : [];
+  if (method !== 'tools/call') return found;
+  if (hints === undefined) return [...found, 'its server does not list this tool'];
   return [
-    ...(fits ? [] : ['arguments too large to look into']),
-    ...(hints.readOnly ? ['its server says it only reads'] : []),
+    ...found,
     ...(hints.destructive ? ['its server says it can destroy'] : []),
     ...(hints.openWorld ? ['its server says it reaches outside'] : []),
+    ...(hints.readOnly ? ['its server says it only reads'] : []),
   ];
 }
 

@@ -1,6 +1,5 @@
-/** Clients of the era of sessions: one MCP session is one relay session, one process, one conversation. */
+/** Clients of the era of sessions: one MCP session is one relay session, one process. */
 import { Problem } from '../../../contract/problem.ts';
-import { Conversation } from '../../pipeline/conversation.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
 import type { Caller } from './exchanges.ts';
@@ -31,7 +30,7 @@ export class LegacyLeg {
   /** @param end forgets the session: its next request is told that it has ended */
   constructor(options: LegOptions, identity: ClientIdentity, session: string, end: () => void) {
     this.#options = options;
-    this.#identity = { ...identity, conversation: new Conversation(options.host.engine.newId('con')) };
+    this.#identity = identity;
     this.#transport = new SessionTransport(session, { onMessage: (message, gone) => this.#received(message, gone) });
     this.#end = end;
   }

@@ -2,22 +2,46 @@
 import type { SessionMasking } from '../../masking/masking.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
 
-/** A value after masking, and how many findings it took. */
+/** One value that was masked: where it stood, and which detector saw it. */
+export interface MaskedPlace {
+  readonly path: readonly (string | number)[];
+  readonly by: string;
+}
+
+/** A value after masking, and what it took. */
 export interface MaskedJson<T extends Json> {
   readonly value: T;
   readonly masked: number;
+  /** At most `MAX_PLACES` of them. */
+  readonly places: readonly MaskedPlace[];
 }
+
+const MAX_PLACES = 1_000;
 
 /** Longest string that is also looked at together with the name it stands under. */
 const MAX_NAMED = 1024;
 
 export function maskJson<T extends Json>(value: T, masking: SessionMasking): MaskedJson<T> {
   const walk = new Walk(masking);
-  return { value: walk.value(value, undefined) as T, masked: walk.masked };
+  return { value: walk.value(value, undefined) as T, masked: walk.masked, places: walk.places };
+}
+
+/** Words for people and models in a list of a server's: descriptions and titles. What programs read stays as it is. */
+export function maskProse(value: Json, masking: SessionMasking): Json {
+  if (Array.isArray(value)) return value.map((item: Json) => maskProse(item, masking));
+  if (!isObject(value) || ('rawJSON' in value && Object.isFrozen(value))) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      typeof inner === 'string' && (key === 'description' || key === 'title') ? masking.scrub(inner).text : maskProse(inner, masking),
+    ]),
+  );
 }
 
 class Walk {
   masked = 0;
+  readonly places: MaskedPlace[] = [];
+  readonly #path: (string | number)[] = [];
   readonly #masking: SessionMasking;
 
   constructor(masking: SessionMasking) {
@@ -28,7 +52,7 @@ class Walk {
     if (typeof value === 'string') return this.#text(value, name);
     if (typeof value === 'number') return this.#number(value, name);
     if (value === null || typeof value !== 'object') return value;
-    if (Array.isArray(value)) return value.map((item: Json) => this.value(item, name));
+    if (Array.isArray(value)) return value.map((item: Json, i) => this.#at(i, () => this.value(item, name)));
     // A number kept as it was written is an object to JavaScript.
     if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name) === 0 ? 0 : value;
     return this.#object(value as JsonObject);
@@ -44,15 +68,31 @@ class Walk {
       for (let n = 2; out.has(name); n++) name = `${this.#text(key, undefined)} ${n}`;
       out.set(
         name,
-        (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key),
+        this.#at(name, () =>
+          (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key),
+        ),
       );
     }
     return Object.fromEntries(out);
   }
 
+  #at(step: string | number, inner: () => Json): Json {
+    this.#path.push(step);
+    try {
+      return inner();
+    } finally {
+      this.#path.pop();
+    }
+  }
+
+  #found(findings: readonly { readonly by: string }[]): void {
+    this.masked += findings.length;
+    for (const { by } of findings) if (this.places.length < MAX_PLACES) this.places.push({ path: [...this.#path], by });
+  }
+
   #text(text: string, name: string | undefined): string {
     const scrubbed = this.#masking.scrub(text);
-    this.masked += scrubbed.findings.length;
+    this.#found(scrubbed.findings);
     if (scrubbed.findings.length > 0 || name === undefined || text.length > MAX_NAMED) return scrubbed.text;
     return this.#named(text, name) ?? text;
   }
@@ -62,7 +102,7 @@ class Walk {
     const before = `"${name.slice(0, 64)}": "`;
     const [finding] = this.#masking.scrub(`${before}${text}"`).findings;
     if (!finding || finding.at[0] < before.length) return undefined;
-    this.masked++;
+    this.#found([finding]);
     return this.#masking.mask(text, finding.mask, finding.label);
   }
 
@@ -70,8 +110,9 @@ class Walk {
   #number(value: number, name: string | undefined): number {
     if (Math.abs(value) < 1_000_000) return value;
     const text = String(value);
-    if (this.#masking.scrub(text).findings.length === 0 && (name === undefined || this.#named(text, name) === undefined)) return value;
-    this.masked++;
+    const { findings } = this.#masking.scrub(text);
+    if (findings.length > 0) this.#found(findings.slice(0, 1));
+    else if (name === undefined || this.#named(text, name) === undefined) return value;
     return 0;
   }
 
@@ -81,7 +122,7 @@ class Walk {
       return /^[A-Za-z0-9+/_=\s-]*$/.test(value) ? value : this.#text(value, undefined);
     }
     const scrubbed = this.#masking.scrub(Buffer.from(value, 'base64').toString());
-    this.masked += scrubbed.findings.length;
+    this.#found(scrubbed.findings);
     return scrubbed.findings.length > 0 ? Buffer.from(scrubbed.text).toString('base64') : value;
   }
 }

@@ -28,6 +28,8 @@ const MAX_BACKOFF_MS = 30_000;
 export interface RelayTimes {
   /** How often a client is told that a person has not answered yet, in milliseconds. */
   readonly progressMs?: number;
+  /** How soon a client that is not known to wait is answered, in milliseconds. */
+  readonly answerMs?: number;
 }
 
 /** @param times shorter ones are for tests */
@@ -86,6 +88,10 @@ class Relay implements Served {
     this.#failures = 0;
     this.#notBefore = 0;
     this.#host.changed();
+  }
+
+  reconsider(): void {
+    for (const session of this.#sessions) void session.reconsider().catch((cause: unknown) => this.#host.engine.log.error('mcp.relay.failed', { cause }));
   }
 
   async stop(reason: string): Promise<void> {

@@ -4,21 +4,22 @@ import { MAX_ANSWER_CHARS } from '../../../contract/response.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import type { Outcome } from '../../pipeline/operation.ts';
 import { CANCELLED } from './exchanges.ts';
-import { maskJson, readableText } from './maskJson.ts';
+import { type MaskedPlace, maskJson, readableText } from './maskJson.ts';
 import type { JsonObject, Reply, RpcError } from './message.ts';
 
 export interface MaskedReply {
   readonly reply: Reply;
   readonly masked: number;
+  readonly places: readonly MaskedPlace[];
 }
 
 export function maskReply(reply: Reply, masking: SessionMasking): MaskedReply {
   if ('result' in reply) {
-    const { value, masked } = maskJson(reply.result, masking);
-    return { reply: { result: value }, masked };
+    const { value, masked, places } = maskJson(reply.result, masking);
+    return { reply: { result: value }, masked, places };
   }
-  const { value, masked } = maskJson(reply.error as unknown as JsonObject, masking);
-  return { reply: { error: { ...(value as unknown as RpcError), code: reply.error.code } }, masked };
+  const { value, masked, places } = maskJson(reply.error as unknown as JsonObject, masking);
+  return { reply: { error: { ...(value as unknown as RpcError), code: reply.error.code } }, masked, places };
 }
 
 /** A refusal as each request's client can read it: a tool's result for the model, an error for the rest. */

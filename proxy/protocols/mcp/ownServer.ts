@@ -7,11 +7,12 @@ import { Router } from 'express';
 import { DatabaseError } from 'pg';
 import { z } from 'zod';
 import { Problem } from '../../../contract/problem.ts';
-import { Conversation } from '../../pipeline/conversation.ts';
 import type { ClientIdentity, ProtocolHost, Served } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
 import { bearerOf, KEEP_ALIVE_MS, McpFront } from './front.ts';
+import { ANSWER_WITHIN_MS, isPatient } from './patience.ts';
 import { type Param, type ResultTable, renderTable, runStatement } from './sqlTools.ts';
+import { type Attempt, Calls } from './waiting.ts';
 
 /** Shown to clients; raised when tools change. */
 const VERSION = '1.0.0';
@@ -57,11 +58,17 @@ const Connections = z.object({
 export interface OwnServerOptions {
   /** How often a client that waits is told so, in milliseconds. Shorter ones are for tests. */
   readonly progressMs?: number;
+  /** How soon a client that is not known to wait is answered, in milliseconds. */
+  readonly answerMs?: number;
 }
 
 /** Mounts the server. `stop` ends its sessions; what they wait for is cancelled. */
-export function mountOwnServer(host: ProtocolHost, { progressMs = PROGRESS_MS }: OwnServerOptions = {}): { stop(): Promise<void> } {
-  const modern = createMcpHandler(({ authInfo }) => ownServer(host, bearerOf(authInfo).identity, progressMs), {
+export function mountOwnServer(
+  host: ProtocolHost,
+  { progressMs = PROGRESS_MS, answerMs = ANSWER_WITHIN_MS }: OwnServerOptions = {},
+): { stop(): Promise<void> } {
+  const calls = new Calls<Answer>({ answerMs, now: () => host.engine.clock.now(), pending: (text) => ({ isError: true, content: [{ type: 'text', text }] }) });
+  const modern = createMcpHandler(({ authInfo }) => ownServer(host, bearerOf(authInfo).identity, progressMs, calls), {
     legacy: 'reject',
     responseMode: 'sse',
     keepAliveMs: KEEP_ALIVE_MS,
@@ -71,9 +78,7 @@ export function mountOwnServer(host: ProtocolHost, { progressMs = PROGRESS_MS }:
     log: host.engine.log,
     modern: (request, options) => modern.fetch(request, options),
     legacy: async (identity, transport) => {
-      // One run of an agent is one MCP session, where there are sessions.
-      const conversation = new Conversation(host.engine.newId('con'));
-      const server = ownServer(host, { ...identity, conversation }, progressMs);
+      const server = ownServer(host, identity, progressMs, calls);
       await server.connect(transport);
       return { close: () => server.close() };
     },
@@ -84,12 +89,16 @@ export function mountOwnServer(host: ProtocolHost, { progressMs = PROGRESS_MS }:
   return {
     stop: async () => {
       mounted.dispose();
+      calls.abortAll();
       await Promise.all([modern.close(), front.close()]);
     },
   };
 }
 
-function ownServer(host: ProtocolHost, identity: ClientIdentity, progressMs: number): McpServer {
+/** What a tool gives back: rows, or a sentence. */
+type Answer = ReturnType<typeof answer> | ReturnType<typeof failure>;
+
+function ownServer(host: ProtocolHost, identity: ClientIdentity, progressMs: number, calls: Calls<Answer>): McpServer {
   const server = new McpServer({ name: 'countersign', title: 'Countersign', version: VERSION }, { instructions: INSTRUCTIONS });
 
   server.registerTool(
@@ -137,9 +146,16 @@ function ownServer(host: ProtocolHost, identity: ClientIdentity, progressMs: num
     const progress = reportProgress(ctx, progressMs);
     try {
       const signal = AbortSignal.any([ctx.mcpReq.signal, bearerOf(ctx.http?.authInfo).closed]);
-      return answer(await onConnection(host, caller, args.connection, args.sql, args.params ?? [], signal));
-    } catch (cause) {
-      return failure(host, cause);
+      // The same call, whatever its reason is put as this time: by the same agent, in the same run of it.
+      const key = JSON.stringify([identity.conversation.id, caller.actor.agent, readOnly, args.connection, args.sql, args.params ?? []]);
+      const attempt: Attempt = { caller: { signal, notify: () => {} }, method: 'tools/call', params: undefined };
+      return await calls.run(key, attempt, isPatient(caller.actor.agent), async (held) => {
+        try {
+          return answer(await onConnection(host, { ...caller, held }, args.connection, args.sql, args.params ?? [], held.caller.signal));
+        } catch (cause) {
+          return failure(host, cause);
+        }
+      });
     } finally {
       progress.stop();
     }

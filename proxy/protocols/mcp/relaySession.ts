@@ -4,7 +4,6 @@
  * that nothing of one request can reach another.
  */
 
-import type { Facts } from '../../../contract/facts.ts';
 import type { OperationId } from '../../../contract/ids.ts';
 import { Problem } from '../../../contract/problem.ts';
 import type { Operation } from '../../pipeline/operation.ts';
@@ -13,16 +12,21 @@ import { run } from '../../pipeline/run.ts';
 import { Session } from '../../pipeline/session.ts';
 import type { McpConnection } from '../../policy/policy.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
-import { classify, connectFacts, type Hints, hintsOf, shapeOfCall, treatmentOf } from './classify.ts';
+import { ArgumentTokens } from './argumentTokens.ts';
+import { connectFacts, shapeOfCall, treatmentOf } from './classify.ts';
 import { type AskClient, ClientAsks } from './clientAsks.ts';
 import { type Caller, Exchanges, MAX_PENDING, tokenOf } from './exchanges.ts';
 import { maskJson } from './maskJson.ts';
-import { type Id, isObject, type Json, type JsonObject, type Message, type Reply } from './message.ts';
-import { maskReply, outcomeOf, refusal } from './outcome.ts';
+import type { Id, JsonObject, Message, Reply } from './message.ts';
+import { type KnownTool, Offer } from './offer.ts';
+import { type MaskedReply, maskReply, outcomeOf, refusal } from './outcome.ts';
+import { ANSWER_WITHIN_MS, isPatient } from './patience.ts';
+import { type McpRequest, PERSONAL, readInputs, readRequest, withoutSecrets, withTokenOf } from './request.ts';
+import { fitToSchema, UNFIT } from './structured.ts';
+import { Tasks } from './tasks.ts';
 import type { Era, Upstream, UpstreamEvents } from './upstream/upstream.ts';
+import { Calls, type Held } from './waiting.ts';
 
-/** Tools whose hints are remembered. */
-const MAX_TOOLS = 5_000;
 /** How often a client is told that a person has not answered yet, in milliseconds. */
 const PROGRESS_MS = 5_000;
 /** What waiting adds to the progress each time: it must grow, and stay below anything that the server will report. */
@@ -49,6 +53,8 @@ export interface RelayOptions {
   /** Starts the server, or a connection to it; called with a permit only. */
   readonly start: (session: Session, on: UpstreamEvents) => Upstream;
   readonly progressMs?: number;
+  /** How soon a client that is not known to wait is answered, in milliseconds. */
+  readonly answerMs?: number;
 }
 
 export class RelaySession {
@@ -56,7 +62,10 @@ export class RelaySession {
   readonly #session: Session;
   readonly #exchanges: Exchanges;
   readonly #asks: ClientAsks;
-  readonly #hints = new Map<string, Hints>();
+  readonly #offer: Offer;
+  readonly #tasks: Tasks;
+  readonly #tokens: ArgumentTokens;
+  readonly #calls: Calls<Reply>;
   #server: Upstream | undefined;
   /** Why the server has gone. */
   #why: string | undefined;
@@ -87,7 +96,15 @@ export class RelaySession {
     this.#session = session;
     const server = (): Upstream | undefined => this.#server;
     this.#exchanges = new Exchanges(session.masking, server);
-    this.#asks = new ClientAsks(session.masking, server, options.client.ask);
+    this.#asks = new ClientAsks(session.masking, server, (...request) => this.#askClient(...request));
+    this.#offer = new Offer({ host: options.host, connection: options.connection, session, exchanges: this.#exchanges });
+    this.#tasks = new Tasks(options.host.engine, session);
+    this.#tokens = new ArgumentTokens(session.request.conversation, options.connection);
+    this.#calls = new Calls({
+      answerMs: options.answerMs ?? ANSWER_WITHIN_MS,
+      now: () => options.host.engine.clock.now(),
+      pending: (sentence, { method }) => refusal(method, sentence),
+    });
     session.signal.addEventListener('abort', () => void this.close('the session was ended'), { once: true });
   }
 
@@ -114,7 +131,8 @@ export class RelaySession {
       null,
       2,
     );
-    const operation = this.#operation('CONNECT', facts, payload, payload, undefined);
+    const request: McpRequest = { facts: { parts: [facts], recorded: facts }, payload, recordedPayload: payload, bound: '', sent: undefined };
+    const operation = this.#operation('CONNECT', request, undefined, undefined);
     const result = await run(this.#options.host.engine, this.#session, operation, this.#session.signal, async (permit: Permit) => {
       permit.use(operation.digest);
       this.#server = start(this.#session, {
@@ -136,14 +154,21 @@ export class RelaySession {
     switch (treatmentOf(method)) {
       case 'housekeeping': {
         const reply = await this.#exchanges.forward(method, params, caller);
-        if (method === 'tools/list' && 'result' in reply) this.#learn(reply.result);
-        return 'error' in reply ? maskReply(reply, this.#session.masking).reply : reply;
+        if ('error' in reply) return maskReply(reply, this.#session.masking).reply;
+        const introduces = method === 'initialize' || method === 'server/discover';
+        return { result: introduces ? this.#offer.introduction(reply.result) : await this.#offer.page(method, reply.result) };
       }
       case 'follow-up':
-        return maskReply(await this.#exchanges.forward(method, params, caller), this.#session.masking).reply;
+        return this.#followUp(method, params, caller);
       case 'operation':
         return this.#decided(method, params, caller);
     }
+  }
+
+  /** The policy, or what a person has accepted, has changed: a client is told which lists to read again. */
+  async reconsider(): Promise<void> {
+    if (this.#closed || !this.#server?.running) return;
+    for (const notification of await this.#offer.changedByPolicy()) this.#options.client.notify(notification, undefined);
   }
 
   /** A notification of the client's; cancelling is done by the caller's signal. */
@@ -159,54 +184,117 @@ export class RelaySession {
 
   async #close(reason: string): Promise<void> {
     this.#asks.abortAll();
+    this.#calls.abortAll();
     this.#exchanges.settleAll(`This session has ended: ${reason}.`);
     await this.#server?.stop();
     await this.#session.close(reason);
   }
 
+  /** About a task of a call that was decided: of any other, this is an operation of its own, which nothing is known of. */
+  async #followUp(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
+    const task = this.#tasks.of(params);
+    if (method === 'tasks/result' || (task === undefined && method !== 'tasks/list')) return this.#decided(method, params, caller);
+    const denied = task && this.#tasks.denied(task);
+    if (denied !== undefined) return refusal(method, denied);
+    const masked = maskReply(await this.#exchanges.forward(method, params, caller), this.#session.masking);
+    this.#tainted(task?.headline ?? method, masked);
+    return masked.reply;
+  }
+
   async #decided(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
-    const { masking } = this.#session;
-    const name = typeof params?.name === 'string' ? params.name : '';
-    const facts = classify(method, params, this.#hints.get(name) ?? {}, masking);
-    const shown = { method, ...(params && { params: withoutMeta(params) }) };
-    const recorded = maskJson(shown as JsonObject, masking).value;
-    const operation = this.#operation(method, facts, JSON.stringify(shown, null, 2), JSON.stringify(recorded, null, 2), params);
-    let reply: Reply | undefined;
-    const waiting = this.#reportWaiting(params, caller);
+    const { host, connection } = this.#options;
     try {
-      const result = await run(this.#options.host.engine, this.#session, operation, caller.signal, async (permit) => {
+      const name = typeof params?.name === 'string' ? params.name : '';
+      const tool = method === 'tools/call' ? await this.#offer.tool(name) : undefined;
+      const task = method === 'tasks/result' ? this.#tasks.of(params) : undefined;
+      const { masking } = this.#session;
+      const request = readRequest(method, params, { connection, hints: tool?.hints, masking, task: task?.headline, tokens: this.#tokens });
+      const refused = (await this.#offer.quarantined(method, params)) ?? (task && this.#tasks.denied(task)) ?? request.refused;
+      const operation = this.#operation(method, request, tool?.hash, refused);
+      const patient = isPatient(this.#options.identity.actor.agent);
+      return await this.#calls.run(operation.digest, { caller, method, params }, patient, (held) =>
+        this.#carryOut(method, name, request, operation, tool, held),
+      );
+    } catch (cause) {
+      host.engine.log.error('mcp.relay.failed', { connection: connection.name, cause });
+      return { error: { code: -32_603, message: 'The proxy failed. Its log says more.' } };
+    }
+  }
+
+  async #carryOut(method: string, name: string, request: McpRequest, decided: Operation, tool: KnownTool | undefined, held: Held): Promise<Reply> {
+    const { masking } = this.#session;
+    const operation: Operation = { ...decided, asked: held.asked, claim: held.claim };
+    let reply: Reply | undefined;
+    const waiting = this.#reportWaiting(held);
+    try {
+      const result = await run(this.#options.host.engine, this.#session, operation, held.caller.signal, async (permit) => {
         waiting.stop();
+        // What was approved is a call of the tool as it was described then.
+        if (tool && (await this.#offer.tool(name))?.hash !== tool.hash) {
+          reply = refusal(method, `Refused: the server changed the definition of "${name.slice(0, 100)}" while this waited. List its tools again.`);
+          return { outcome: 'failed', masked: 0, error: { code: 'definition-changed', message: 'the tool was redefined while this waited' } };
+        }
         permit.use(operation.digest);
-        const raw = await this.#exchanges.forward(method, params, caller, waiting.progress);
+        const raw = await this.#exchanges.forward(method, withTokenOf(request.sent, held.params), held.caller, waiting.progress);
         const masked = maskReply(raw, masking);
-        reply = masked.reply;
+        reply = fitToSchema(raw, masked, tool?.outputSchema) ?? refusal(method, UNFIT);
+        if (method === 'tools/call') this.#tasks.begun(raw, operation.parts);
+        this.#tainted(name === '' ? method : name, masked);
         return outcomeOf(raw, masked, masking);
       });
       if (!result.forwarded) return refusal(method, result.refusal.sentence);
       return reply ?? { error: { code: -32_603, message: 'There was no answer.' } };
-    } catch (cause) {
-      this.#options.host.engine.log.error('mcp.relay.failed', { connection: this.#options.connection.name, cause });
-      return { error: { code: -32_603, message: 'The proxy failed. Its log says more.' } };
     } finally {
       waiting.stop();
     }
   }
 
-  #operation(method: string, facts: Facts, payload: string, recorded: string, params: JsonObject | undefined): Operation {
+  /** What the server asks of the client is an operation as well: it carries something to the server. */
+  async #askClient(...[method, params, signal, caller]: Parameters<AskClient>): Promise<Reply> {
+    const { connection, client } = this.#options;
+    const request = readRequest(method, params, { connection, hints: undefined, masking: this.#session.masking });
+    return this.#outwards(method, request, signal, () => client.ask(method, params, signal, caller));
+  }
+
+  async #outwards(method: string, request: McpRequest, signal: AbortSignal, ask: () => Promise<Reply>): Promise<Reply> {
     const { host, connection } = this.#options;
-    const { reason } = this.#options.identity;
+    const { masking } = this.#session;
+    const operation = this.#operation(method, request, undefined, undefined);
+    let reply: Reply | undefined;
+    const result = await run(host.engine, this.#session, operation, signal, async (permit) => {
+      permit.use(operation.digest);
+      reply = withoutSecrets(await ask(), connection, masking);
+      return outcomeOf(reply, maskReply(reply, masking), masking);
+    });
+    if (!result.forwarded) return { error: { code: -32_000, message: result.refusal.sentence } };
+    return reply ?? { error: { code: -32_603, message: 'The client did not answer.' } };
+  }
+
+  /** An answer that was masked held something sensitive: the conversation has read it, whichever server it talks to next. */
+  #tainted(target: string, reply: MaskedReply): void {
+    // Addresses are in nearly every answer there is: a rule that asks after each would be switched off by lunchtime.
+    const places = reply.places.filter(({ by }) => !PERSONAL.has(by));
+    if (places.length === 0) return;
+    const { conversation, connection } = this.#session.request;
+    conversation.sensitiveAnswer(connection, target, [...new Set(places.map(({ by }) => by))], places.length, this.#options.host.engine.clock.now());
+  }
+
+  #operation(method: string, request: McpRequest, definition: string | undefined, refused: string | undefined): Operation {
+    const { host, connection, identity } = this.#options;
+    const { parts, recorded } = request.facts;
     return {
       id: host.engine.newId('op') as OperationId,
-      digest: host.engine.digest(['mcp', connection.name, JSON.stringify(connection.upstream, asText), method, JSON.stringify(params ?? null)]),
-      parts: [facts],
-      payload,
+      digest: host.engine.digest(['mcp', connection.name, JSON.stringify(connection.upstream, asText), method, request.bound, definition ?? null]),
+      parts,
+      payload: request.payload,
       params: [],
-      recorded: { payload: recorded },
+      recorded: { payload: request.recordedPayload, facts: recorded },
       language: 'json',
       noDryRun: 'an MCP server cannot try a call',
-      ...(method === 'tools/call' && { shape: shapeOfCall(method, params) }),
-      ...(reason !== undefined && { reason }),
-      ...(this.#options.identity.readOnly && { readOnly: true }),
+      ...(method === 'tools/call' && { shape: shapeOfCall(method, request.sent) }),
+      ...(identity.reason !== undefined && { reason: identity.reason }),
+      ...(identity.readOnly && { readOnly: true }),
+      ...(refused !== undefined && { refused }),
     };
   }
 
@@ -224,6 +312,7 @@ export class RelaySession {
   #notified(method: string, params: JsonObject | undefined, about: Id | undefined): void {
     if (method === 'notifications/progress') return this.#exchanges.progressed(params);
     if (method === 'notifications/cancelled') return this.#asks.cancelled(params?.requestId);
+    this.#offer.stale(method);
     const masked = params && maskJson(params, this.#session.masking).value;
     // A log message goes with the request that it is about: over stdio nothing says which, so with the last.
     const caller = method === 'notifications/message' ? this.#exchanges.callerOf(about) : undefined;
@@ -232,9 +321,17 @@ export class RelaySession {
     return undefined;
   }
 
-  #input(requests: JsonObject, about: Id, signal: AbortSignal): Promise<JsonObject> {
-    const masked = maskJson(requests, this.#session.masking).value;
-    return this.#options.client.inputs(masked, signal, this.#exchanges.callerOf(about));
+  /** What a server of the stateless era asks all at once is one operation, and the strictest verdict on any of it stands for all. */
+  async #input(requests: JsonObject, about: Id, signal: AbortSignal): Promise<JsonObject> {
+    const { connection, client } = this.#options;
+    const { masking } = this.#session;
+    const masked = maskJson(requests, masking).value;
+    const caller = this.#exchanges.callerOf(about);
+    const reply = await this.#outwards('input_required', readInputs(masked, { connection, hints: undefined, masking }), signal, async () => ({
+      result: await client.inputs(masked, signal, caller),
+    }));
+    if ('error' in reply) throw new Error(reply.error.message);
+    return reply.result;
   }
 
   #exited(why: string): void {
@@ -242,34 +339,25 @@ export class RelaySession {
     if (this.#closed) return;
     this.#exchanges.settleAll(why);
     this.#options.host.engine.log.warn('mcp.server.ended', { connection: this.#options.connection.name, why });
-    this.#options.client.ended(why);
-    void this.close(why);
-  }
-
-  #learn(result: JsonObject): void {
-    for (const tool of Array.isArray(result.tools) ? (result.tools as readonly Json[]) : []) {
-      if (isObject(tool) && typeof tool.name === 'string' && this.#hints.size < MAX_TOOLS) this.#hints.set(tool.name, hintsOf(tool));
-    }
+    // What waits has its answer now, which takes a few turns to get out; the session goes after it.
+    setImmediate(() => {
+      this.#options.client.ended(why);
+      void this.close(why);
+    });
   }
 
   /** While a person thinks: progress that grows, where the client asked for it, so that it does not give up. */
-  #reportWaiting(params: JsonObject | undefined, caller: Caller): { readonly progress: number; stop(): void } {
-    const token = tokenOf(params);
+  #reportWaiting(held: Held): { readonly progress: number; stop(): void } {
     const state = { progress: Number.NEGATIVE_INFINITY, stop: (): void => {} };
-    if (token === undefined) return state;
     const timer = setInterval(() => {
+      const token = tokenOf(held.params);
+      if (token === undefined) return;
       state.progress = Math.max(0, state.progress) + WAITING_STEP;
-      caller.notify('notifications/progress', { progressToken: token, progress: state.progress, message: 'Waiting for a person to approve this.' });
+      held.caller.notify('notifications/progress', { progressToken: token, progress: state.progress, message: 'Waiting for a person to approve this.' });
     }, this.#options.progressMs ?? PROGRESS_MS);
     state.stop = () => clearInterval(timer);
     return state;
   }
-}
-
-/** Tracing and progress are no part of what is asked for. */
-function withoutMeta(params: JsonObject): JsonObject {
-  const { _meta, ...rest } = params;
-  return rest;
 }
 
 function asText(_key: string, value: unknown): unknown {

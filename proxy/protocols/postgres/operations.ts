@@ -79,6 +79,7 @@ export function operationOf(
     ...(batch.shape !== undefined && { shape: batch.shape }),
     ...(identity.reason !== undefined && { reason: identity.reason }),
     ...(identity.readOnly && { readOnly: true }),
+    ...(identity.held && { asked: identity.held.asked, claim: identity.held.claim }),
     ...(off !== undefined && { noDryRun: off }),
     ...(dryRuns && asked && off === undefined && { dryRun: () => dryRunOf(dryRuns.ground, dryRuns.session, asked) }),
   };
@@ -101,6 +102,7 @@ export function connectOperation(engine: Engine, connection: PostgresConnection,
     language: 'text',
     ...(identity.reason !== undefined && { reason: identity.reason }),
     ...(identity.readOnly && { readOnly: true }),
+    ...(identity.held && { asked: identity.held.asked, claim: identity.held.claim }),
   };
 }
 

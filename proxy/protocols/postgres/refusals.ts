@@ -9,6 +9,7 @@ import { type OwnError, SQLSTATE } from './messages.ts';
 const CODES: Readonly<Record<Refusal['code'], string>> = {
   'denied-by-rule': SQLSTATE.insufficientPrivilege,
   'denied-by-person': SQLSTATE.insufficientPrivilege,
+  quarantined: SQLSTATE.insufficientPrivilege,
   'no-answer': SQLSTATE.insufficientPrivilege,
   'nobody-to-ask': SQLSTATE.insufficientPrivilege,
   'not-read-only': SQLSTATE.insufficientPrivilege,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { PendingApproval } from '../../../contract/approval.ts';
+import { MAX_ALIKE, MAX_ALIKE_WAITING, WINDOW_MS } from '../../../proxy/approval/flood.ts';
 import { MAX_PENDING, MAX_PENDING_PER_SESSION, MAX_QUESTION_CHARS, NOBODY_GRACE_MS, SPEND_WITHIN_MS } from '../../../proxy/approval/queue.ts';
 import { ada, approve, bench, deny, eve, facts, never, question, verdict } from './questions.ts';
 
@@ -198,13 +199,33 @@ describe('a flood of questions', () => {
     for (let i = 0; i < MAX_PENDING_PER_SESSION; i++) void queue.ask(question({ session: 'ses_0' }), never);
     assert.equal((await queue.ask(question({ session: 'ses_0' }), never)).why, 'limit');
     const first = queue.pending()[0]!.id;
-    for (let s = 1; queue.pending().length < MAX_PENDING; s++) void queue.ask(question({ session: `ses_${s}` }), never);
+    for (let s = 1; queue.pending().length < MAX_PENDING; s++) void queue.ask(question({ session: `ses_${s}`, conversation: `con_${s}` }), never);
     assert.equal((await queue.ask(question({ session: 'ses_new' }), never)).why, 'limit');
     assert.equal(queue.pending()[0]!.id, first);
     assert.deepEqual(queue.decided(), [], 'a refused flood does not push out what was decided');
     assert.equal(queue.answer(approve(queue.pending()[0]!), ada), 'accepted');
-    void queue.ask(question({ session: 'ses_new' }), never);
+    void queue.ask(question({ session: 'ses_new', conversation: 'con_new' }), never);
     assert.equal(queue.pending().length, MAX_PENDING);
+    queue.shutdown();
+  });
+
+  it('of what is alike is stopped, over sessions and over time, whatever differs in its values', async () => {
+    const { queue, clock } = bench();
+    for (let i = 0; i < MAX_ALIKE_WAITING; i++) void queue.ask(question({ session: `ses_${i % 3}`, digest: `d${i}`, payload: `UPDATE ${i}` }), never);
+    assert.equal((await queue.ask(question({ session: 'ses_4', digest: 'one more' }), never)).why, 'alike');
+    assert.equal(queue.pending().length, MAX_ALIKE_WAITING);
+    void queue.ask(question({ session: 'ses_5', facts: facts({ headline: 'DELETE orders' }) }), never);
+    assert.equal(queue.pending().length, MAX_ALIKE_WAITING + 1, 'something else is asked still');
+    for (let i = MAX_ALIKE_WAITING; i < MAX_ALIKE; i++) {
+      const first = queue.pending().find(({ facts: { headline } }) => headline !== 'DELETE orders');
+      queue.answer(deny(first!), ada);
+      void queue.ask(question({ session: `ses_${i}`, digest: `d${i}` }), never);
+    }
+    queue.answer(deny(queue.pending().at(-1)!), ada);
+    assert.equal((await queue.ask(question({ session: 'ses_6', digest: 'worn out' }), never)).why, 'alike', 'answering does not make room for ever more');
+    clock.sleep(WINDOW_MS);
+    void queue.ask(question({ session: 'ses_7', digest: 'later' }), never);
+    assert.equal(queue.pending().at(-1)?.digest, 'later');
     queue.shutdown();
   });
 

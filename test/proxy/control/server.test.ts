@@ -39,6 +39,8 @@ const host: WindowHost = {
   closed: (hello) => calls.push(['closed', hello.window]),
   answer: (answer) => (calls.push(['answer', answer]), 'accepted'),
   endGrant: () => false,
+  pinTexts: (query) => (calls.push(['pinTexts', query]), { items: [] }),
+  pinAnswer: (answer) => (calls.push(['pinAnswer', answer]), { done: 0, stale: answer.items.length }),
   operations: () => {
     throw new Problem('record-unreadable', 'The record cannot be read. Check the disk.');
   },

@@ -25,7 +25,7 @@ function policyOf(decision: Decision, cacheable: boolean): { policy: Policy; ask
     expiresMs: 1,
     preview: 'none',
   };
-  const policy = { cacheable: cacheable && new Set(['read']), decide: () => (asked++, verdict) } as unknown as Policy;
+  const policy = { cacheable: (_protocol: string, effect: string) => cacheable && effect === 'read', decide: () => (asked++, verdict) } as unknown as Policy;
   return { policy, asked: () => asked };
 }
 

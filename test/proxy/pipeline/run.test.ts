@@ -102,7 +102,8 @@ class Stage {
       version: this.version,
       connections: new Map(),
       decide,
-      cacheable: false,
+      cacheable: () => false,
+      deniedForGood: () => false,
       maskPlan: () => ({ columns: new Map(), detectors: new Map(), otherwise: 'redact' }),
     };
   }

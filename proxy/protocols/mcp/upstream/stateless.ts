@@ -110,7 +110,7 @@ export class StatelessServer {
     const params = {
       ...call.params,
       ...more,
-      _meta: { ...meta, ...(translate && { ...envelope, ...(this.#level !== undefined && { [LOG_LEVEL]: this.#level }) }) },
+      _meta: { ...envelope, ...meta, ...(translate && { ...envelope, ...(this.#level !== undefined && { [LOG_LEVEL]: this.#level }) }) },
     };
     this.#calls.set(call.wire, call);
     channel.send({ id: call.wire, method: call.method, params });

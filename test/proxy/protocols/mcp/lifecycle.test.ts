@@ -229,8 +229,17 @@ describe('what a relayed server sends', () => {
     await client.callTool({ name: 'do', arguments: { to: 'ann@ex.org', n: 1 } });
     const facts = stage.decided.at(-1)?.facts;
     assert.equal(facts?.effect, 'execute');
-    assert.deepEqual(facts?.mcp, { method: 'tools/call', tool: 'do', args: { to: '‹redacted›', n: 1 }, hints: { readOnly: true } });
-    assert.deepEqual(facts?.notes, ['its server says it only reads']);
+    assert.deepEqual(facts?.mcp, {
+      method: 'tools/call',
+      tool: 'do',
+      args: { to: 'ann@ex.org', n: 1 },
+      hints: { readOnly: true },
+      outward: true,
+      secrets: ['email'],
+    });
+    assert.deepEqual(facts?.notes, ['its arguments hold: email', 'its server says it only reads']);
+    const intent = stage.entries.findLast((e) => e.type === 'operation.intent');
+    assert.deepEqual(intent?.facts.mcp?.args, { to: '‹redacted›', n: 1 }, 'policy sees what the record may not hold');
   });
 });
 

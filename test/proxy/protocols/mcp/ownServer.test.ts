@@ -206,13 +206,13 @@ for (const modern of [false, true]) {
 }
 
 describe('sessions of our own MCP server', () => {
-  it('make one conversation each', async () => {
-    const [one, two] = [await stage.client('mcp'), await stage.client('mcp')];
+  it('are one conversation in one window, and another in another', async () => {
+    const [one, two, other] = [await stage.client('mcp'), await stage.client('mcp'), await stage.client('mcp', { window: 'other' })];
     identities.length = 0;
-    for (const client of [one, two, one]) await client.callTool({ name: 'query', arguments: { connection: 'orders', sql: 'select 1' } });
+    for (const client of [one, two, other]) await client.callTool({ name: 'query', arguments: { connection: 'orders', sql: 'select 1' } });
     const conversations = identities.map((i) => i.conversation.id);
-    assert.equal(conversations[0], conversations[2]);
-    assert.notEqual(conversations[0], conversations[1]);
+    assert.equal(conversations[0], conversations[1]);
+    assert.notEqual(conversations[0], conversations[2]);
   });
 
   it('do not exist for another window', async () => {

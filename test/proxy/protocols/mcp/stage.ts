@@ -11,10 +11,12 @@ import { createApprovals } from '../../../../proxy/approval/queue.ts';
 import { LoopbackServer } from '../../../../proxy/http/loopback.ts';
 import { ClientLogins } from '../../../../proxy/identity/clients.ts';
 import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
+import { Pins } from '../../../../proxy/pinning/pins.ts';
 import type { Engine } from '../../../../proxy/pipeline/engine.ts';
 import type { ConnectionConfig, DecisionContext } from '../../../../proxy/policy/policy.ts';
 import type { ProtocolHost, Served } from '../../../../proxy/protocols/protocol.ts';
 import type { SessionHeader } from '../../../../proxy/recording/recorder.ts';
+import { PinsInMemory } from '../../../support/pins.ts';
 import { freePort } from '../../daemon/freePort.ts';
 
 const ada: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
@@ -27,7 +29,12 @@ export class Stage {
   readonly connections: ConnectionConfig[] = [];
   readonly served = new Map<string, Served>();
   readonly secrets = new Map<string, Secret>();
+  policyVersion = 'v1';
   decide: (facts: Facts, context: DecisionContext) => Decision = () => 'allow';
+  deniedForGood: (facts: Facts, context: DecisionContext) => boolean = () => false;
+  readonly pinned = new PinsInMemory();
+  /** Whether a person looks at what is quarantined at once, and accepts it. */
+  acceptsAll = true;
   readonly host: ProtocolHost;
   readonly clients: ClientLogins;
   readonly http: LoopbackServer;
@@ -61,7 +68,7 @@ export class Stage {
     const maskPlan = { columns: new Map(), detectors: new Map(), otherwise: 'redact' } as const;
     const engine: Engine = {
       policy: () => ({
-        version: 'v1',
+        version: this.policyVersion,
         connections: new Map(this.connections.map((c) => [c.name, c])),
         decide: (facts, context) => {
           this.decided.push({ facts, context });
@@ -69,14 +76,15 @@ export class Stage {
             decision: this.decide(facts, context),
             rule: { id: 'the-rule', layer: 'user' },
             because: 'the test says so',
-            policyVersion: 'v1',
+            policyVersion: this.policyVersion,
             approvers: ['requester'],
             quorum: 1,
             expiresMs: 60_000,
             preview: 'none',
           };
         },
-        cacheable: false,
+        cacheable: () => false,
+        deniedForGood: (facts, context) => this.deniedForGood(facts, context),
         maskPlan: () => maskPlan,
       }),
       approvals: this.approvals,
@@ -106,8 +114,21 @@ export class Stage {
       mount: (path, router) => this.http.mount(path, router),
       served: (name) => this.served.get(name),
       connections: () => this.connections,
+      pins: new Pins({ storage: this.pinned, clock, log, changed: () => queueMicrotask(() => this.#pinsChanged()) }),
       changed: () => {},
     };
+  }
+
+  #pinsChanged(): void {
+    if (!this.acceptsAll) return;
+    for (const connection of this.served.keys()) this.accept(connection);
+    for (const { name } of this.connections) this.accept(name);
+  }
+
+  /** A person accepts all that waits of a server. */
+  accept(connection: string): void {
+    const items = this.host.pins.view(connection).quarantined.map(({ kind, name, hash }) => ({ kind, name, hash }));
+    if (items.length > 0) this.host.pins.answer({ connection, items, answer: 'accept' });
   }
 
   url(path: string): URL {

@@ -1,0 +1,270 @@
+/**
+ * Holds each server to what it said of itself when a person, or first use, accepted it. What is new, changed, renamed, looks like
+ * something else or gives the agent orders waits for a person; until then it is neither shown to an agent nor called.
+ */
+import type { PinAnswer, PinAnswered, PinKind, PinQuery, PinsView, PinTexts, Quarantined } from '../../contract/pins.ts';
+import { Problem } from '../../contract/problem.ts';
+import type { Clock, Log } from '../pipeline/engine.ts';
+import { skeleton } from './confusable.ts';
+import { type Definition, keyOf } from './definition.ts';
+import { type Contents, NOTHING_PINNED, type Pinned, type PinStorage } from './pinFile.ts';
+import { suspicionsOf } from './suspicion.ts';
+
+/** Things that one server may offer; what it offers beyond is not shown. */
+export const MAX_OFFERED = 5_000;
+/** Quarantined definitions that are held for a person, a connection. */
+const MAX_WAITING = 200;
+const MAX_REJECTED = 1_000;
+
+export const SPOILT =
+  'the file of accepted definitions was changed by something other than Countersign, or belongs to another editor’s secret, so nothing in it counts';
+
+/** How the policy wants a server's first contact taken. */
+export type FirstContact = 'first-use' | 'ask';
+
+export interface PinsOptions {
+  readonly storage: PinStorage;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A view would differ from the last one. */
+  readonly changed: () => void;
+}
+
+interface Waiting extends Quarantined {
+  readonly definition: Definition;
+  readonly before: string | undefined;
+}
+
+interface Book {
+  since: number;
+  /** Kinds that the server has offered before: what is new among them was not there at first contact. */
+  readonly kinds: Set<PinKind>;
+  readonly pinned: Map<string, Pinned>;
+  readonly rejected: Map<string, { readonly kind: PinKind; readonly name: string; readonly hash: string }>;
+  readonly waiting: Map<string, Waiting>;
+}
+
+export class Pins {
+  readonly #options: PinsOptions;
+  readonly #books = new Map<string, Book>();
+  #distrust: boolean;
+
+  constructor(options: PinsOptions) {
+    this.#options = options;
+    const loaded = options.storage.load();
+    const contents = loaded.state === 'read' ? loaded.contents : NOTHING_PINNED;
+    this.#distrust = contents.distrust || loaded.state === 'spoilt';
+    if (loaded.state === 'spoilt') options.log.error('pins.spoilt');
+    for (const [connection, { since, kinds, pinned, rejected }] of Object.entries(contents.connections)) {
+      this.#books.set(connection, {
+        since,
+        kinds: new Set(kinds),
+        pinned: new Map(pinned.map((one) => [keyOf(one), one])),
+        rejected: new Map(rejected.map((one) => [one.hash, one])),
+        waiting: new Map(),
+      });
+    }
+  }
+
+  /** Looks at all that a server offers of one kind. On first contact it is accepted, but for what looks wrong. */
+  contact(connection: string, kind: PinKind, offered: readonly Definition[], first: FirstContact): void {
+    const book = this.#book(connection);
+    const known = book.kinds.has(kind);
+    const before = [...book.waiting.keys()].join('\n');
+    for (const [key, waiting] of book.waiting) {
+      if (waiting.kind === kind && !offered.some((one) => one.name === waiting.name && one.hash === waiting.hash)) book.waiting.delete(key);
+    }
+    let accepted = false;
+    const trusting = !known && first === 'first-use' && !this.#distrust;
+    for (const definition of offered.slice(0, MAX_OFFERED)) {
+      if (this.#isAccepted(book, definition)) continue;
+      const reasons = this.#reasons(connection, book, definition, offered, known);
+      if (trusting && reasons.length === 0) {
+        this.#pin(book, definition, 'first-use');
+        accepted = true;
+      } else this.#quarantine(book, definition, reasons.length > 0 ? reasons : [this.#distrust ? SPOILT : 'the policy wants every tool to be seen first']);
+    }
+    if (offered.length > 0 && !known && (trusting || accepted)) {
+      book.kinds.add(kind);
+      accepted = true;
+    }
+    if (accepted) this.#saveQuietly();
+    if (accepted || before !== [...book.waiting.keys()].join('\n')) this.#options.changed();
+  }
+
+  /** Whether an agent may see and use exactly this. What is not accepted is quarantined by asking. */
+  admits(connection: string, definition: Definition): boolean {
+    const book = this.#book(connection);
+    if (this.#isAccepted(book, definition)) return true;
+    const key = keyOf(definition);
+    if (book.waiting.get(key)?.hash !== definition.hash) {
+      this.#quarantine(book, definition, this.#reasons(connection, book, definition, [], true));
+      this.#options.changed();
+    }
+    return false;
+  }
+
+  view(connection: string): PinsView {
+    const book = this.#books.get(connection);
+    const pinned = [...(book?.pinned.values() ?? [])];
+    const count = (kind: PinKind): number => pinned.filter((one) => one.kind === kind).length;
+    return {
+      tools: count('tool'),
+      prompts: count('prompt'),
+      quarantined: [...(book?.waiting.values() ?? [])].map(({ definition: _d, before: _b, ...shown }) => shown),
+      ...(book && pinned.some((one) => one.by === 'first-use') && { trustedOnFirstUse: book.since }),
+    };
+  }
+
+  texts({ connection, items }: PinQuery): PinTexts {
+    const book = this.#books.get(connection);
+    return {
+      items: items.flatMap(({ kind, name, hash }) => {
+        const waiting = book?.waiting.get(keyOf({ kind, name }));
+        if (!waiting || waiting.hash !== hash) return [];
+        const { before, definition, reasons } = waiting;
+        return [{ kind, name, hash, after: definition.text, reasons: [...reasons], ...(before !== undefined && { before }) }];
+      }),
+    };
+  }
+
+  /** A person's answer, which counts for the definitions that were on the screen and no others. @throws a `Problem` where it cannot be kept */
+  answer({ connection, items, answer }: PinAnswer): PinAnswered {
+    const book = this.#books.get(connection);
+    let done = 0;
+    for (const { kind, name, hash } of items) {
+      const key = keyOf({ kind, name });
+      const waiting = book?.waiting.get(key);
+      if (!book || !waiting || waiting.hash !== hash) continue;
+      done++;
+      if (answer === 'accept') {
+        this.#pin(book, waiting.definition, 'person');
+        book.kinds.add(kind);
+        book.rejected.delete(hash);
+        book.waiting.delete(key);
+      } else {
+        book.rejected.set(hash, { kind, name, hash });
+        for (const oldest of book.rejected.keys()) {
+          if (book.rejected.size <= MAX_REJECTED) break;
+          book.rejected.delete(oldest);
+        }
+        book.waiting.set(key, { ...waiting, rejected: true });
+      }
+    }
+    if (done > 0) {
+      this.#save();
+      this.#options.log.info('pins.answered', { connection, answer, items: items.map(({ kind, name, hash }) => ({ kind, name, hash })) });
+      this.#options.changed();
+    }
+    return { done, stale: items.length - done };
+  }
+
+  #book(connection: string): Book {
+    let book = this.#books.get(connection);
+    if (!book) {
+      book = { since: this.#options.clock.now(), kinds: new Set(), pinned: new Map(), rejected: new Map(), waiting: new Map() };
+      this.#books.set(connection, book);
+    }
+    return book;
+  }
+
+  #isAccepted(book: Book, definition: Definition): boolean {
+    return book.pinned.get(keyOf(definition))?.hash === definition.hash;
+  }
+
+  #pin(book: Book, { kind, name, hash, text }: Definition, by: Pinned['by']): void {
+    book.pinned.set(keyOf({ kind, name }), { kind, name, hash, text, by, at: this.#options.clock.now() });
+  }
+
+  #quarantine(book: Book, definition: Definition, reasons: readonly string[]): void {
+    const { kind, name, hash } = definition;
+    const key = keyOf(definition);
+    if (!book.waiting.has(key) && book.waiting.size >= MAX_WAITING) return;
+    const before = book.pinned.get(key)?.text;
+    book.waiting.set(key, {
+      kind,
+      name,
+      hash,
+      reasons: reasons.slice(0, 20).map((reason) => reason.slice(0, 600)),
+      known: before !== undefined,
+      rejected: book.rejected.has(hash),
+      definition,
+      before,
+    });
+  }
+
+  /** @param known whether the server has offered this kind before. Never empty for a known one. */
+  #reasons(connection: string, book: Book, definition: Definition, offered: readonly Definition[], known: boolean): string[] {
+    const reasons: string[] = [];
+    const pinned = book.pinned.get(keyOf(definition));
+    if (pinned)
+      reasons.push(definition.kind === 'instructions' ? 'the server’s own instructions have changed' : 'its definition has changed since it was accepted');
+    else if (known) reasons.push(this.#renamed(book, definition, offered) ?? 'it was not there when this server was accepted');
+    if (definition.kind !== 'instructions') reasons.push(...this.#lookAlikes(connection, definition, offered));
+    reasons.push(...suspicionsOf(definition));
+    return reasons;
+  }
+
+  #renamed(book: Book, definition: Definition, offered: readonly Definition[]): string | undefined {
+    const there = new Set(offered.map((one) => one.name));
+    for (const one of book.pinned.values()) {
+      if (one.kind !== definition.kind || there.has(one.name)) continue;
+      if (withoutName(one.text) === withoutName(definition.text)) return `it is “${one.name}” under another name`;
+    }
+    return undefined;
+  }
+
+  /** Names that a reader, or a model, would take for each other: on this server, and on any other. */
+  #lookAlikes(connection: string, definition: Definition, offered: readonly Definition[]): string[] {
+    const { kind, name } = definition;
+    const reasons: string[] = [];
+    const bones = skeleton(name);
+    for (const one of offered)
+      if (one.name !== name && one.kind === kind && skeleton(one.name) === bones) reasons.push(`its name looks like “${one.name}” of the same server`);
+    for (const [other, { pinned }] of this.#books) {
+      for (const one of pinned.values()) {
+        if (one.kind !== kind || skeleton(one.name) !== bones) continue;
+        const same = one.name === name;
+        // The same thing from two servers, or from one server twice, takes nobody in.
+        if (same && (other === connection || one.hash === definition.hash)) continue;
+        if (other === connection && offered.length > 0) continue;
+        reasons.push(same ? `${other} has another ${kind} called “${one.name}”` : `its name looks like “${one.name}” of ${other}`);
+      }
+    }
+    return reasons.slice(0, 5);
+  }
+
+  #contents(): Contents {
+    return {
+      v: 1,
+      distrust: this.#distrust,
+      connections: Object.fromEntries(
+        [...this.#books].map(([connection, book]) => [
+          connection,
+          { since: book.since, kinds: [...book.kinds], pinned: [...book.pinned.values()], rejected: [...book.rejected.values()] },
+        ]),
+      ),
+    };
+  }
+
+  #save(): void {
+    try {
+      this.#options.storage.save(this.#contents());
+    } catch (cause) {
+      throw new Problem('pins-not-kept', 'What was accepted holds until Countersign stops, but could not be written down: is the disk full?', { cause });
+    }
+  }
+
+  #saveQuietly(): void {
+    try {
+      this.#save();
+    } catch (cause) {
+      this.#options.log.error('pins.not-kept', { cause });
+    }
+  }
+}
+
+function withoutName(text: string): string {
+  const { name: _name, ...rest } = JSON.parse(text) as Record<string, unknown>;
+  return JSON.stringify(rest);
+}
