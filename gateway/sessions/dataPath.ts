@@ -11,6 +11,7 @@ import { digestWith, newId } from '../../proxy/daemon/installation.ts';
 import { Serving } from '../../proxy/daemon/serving.ts';
 import { LiveSessions } from '../../proxy/daemon/sessions.ts';
 import { createSessionMasking } from '../../proxy/masking/sessionMasking.ts';
+import { Pins } from '../../proxy/pinning/pins.ts';
 import type { Clock, Engine, Log } from '../../proxy/pipeline/engine.ts';
 import type { ConnectionConfig, Policy, SecretRef } from '../../proxy/policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost } from '../../proxy/protocols/protocol.ts';
@@ -119,6 +120,8 @@ export class DataPath {
       mount: (path, router) => this.#http.mount(path, router),
       served: (name) => this.#serving.get(name),
       connections: () => [...policy().connections.values()],
+      // For as long as this replica runs: the store does not keep what was accepted yet, and nobody can be asked about a change here.
+      pins: new Pins({ storage: { load: () => ({ state: 'missing' }), save: () => {} }, clock, log, changed: () => {} }),
       changed: () => this.tunnel.offersChanged(),
     };
     this.tunnel = new TunnelServer({
