@@ -29,6 +29,10 @@ export const Verdict = z.object({
   quorum: z.number().int().min(1).max(10),
   expiresMs: z.number().int().positive(),
   preview: z.enum(['none', 'dry-run']),
+  /** Whoever approves must have signed in anew for this very question. Gateway only. */
+  freshLogin: z.boolean().optional(),
+  /** After this many milliseconds without an answer, these may answer as well. Gateway only. */
+  escalate: z.object({ afterMs: z.number().int().positive(), to: z.array(z.string().max(200)).max(50) }).optional(),
 });
 export type Verdict = z.infer<typeof Verdict>;
 

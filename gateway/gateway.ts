@@ -1,10 +1,23 @@
 /** The gateway put together: its store, its place among the replicas, who people are, and what it serves. */
+
+import { type GatewayInfo } from '../contract/gateway/api.ts';
 import { Problem } from '../contract/problem.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
+import { EventStreams } from './api/events.ts';
+import { handlers } from './api/handlers.ts';
 import { HttpServer } from './api/httpServer.ts';
+import { apiRouter } from './api/router.ts';
+import { Answers } from './approval/answers.ts';
+import { Notices } from './approval/notices.ts';
+import { withdrawQuestionsOf } from './approval/storeApprovals.ts';
 import { type Env, type GatewayConfig, readSecret } from './config/load.ts';
+import { GatewayEngine } from './engine.ts';
+import { Identity } from './identity/identity.ts';
 import { Metrics } from './metrics.ts';
+import { CentralPolicy } from './policy/central.ts';
+import { sealSessionsOf } from './recording/storeRecorder.ts';
 import { masterKey, type Sealer, sealerWith } from './sealed.ts';
+import { Sessions } from './sessions.ts';
 import { Bus } from './store/bus.ts';
 import type { Database } from './store/database.ts';
 import { openEmbedded } from './store/embedded.ts';
@@ -34,6 +47,13 @@ export class Gateway {
   readonly metrics: Metrics;
   readonly sealer: Sealer;
   readonly http: HttpServer;
+  readonly identity: Identity;
+  readonly policy: CentralPolicy;
+  readonly answers: Answers;
+  /** What sessions run in: see `conversations.identity` for who their clients are. */
+  readonly core: GatewayEngine;
+  readonly #notices: Notices;
+  readonly #events: EventStreams;
   #draining = false;
   #stopped: Promise<void> | undefined;
 
@@ -64,9 +84,35 @@ export class Gateway {
       version,
       log,
       ...(leaseMs !== undefined && { leaseMs, renewMs: leaseMs / 5 }),
-      onFenced: () => undefined,
-      onDead: () => Promise.resolve(),
+      onFenced: () => this.core.fenced(),
+      onDead: async (tx, replica) => {
+        await withdrawQuestionsOf(tx, replica);
+        await sealSessionsOf(tx, replica);
+      },
     });
+    this.#notices = new Notices(db, config, env, this.bus, log);
+    this.answers = new Answers({ db, sealer, config, notices: this.#notices, policy: () => this.policy.current(), log });
+    this.identity = new Identity({
+      config,
+      env,
+      db,
+      bus: this.bus,
+      sealer,
+      log,
+      fresh: (tx, approval, person, authTime) => this.answers.fresh(tx, approval, person, authTime),
+    });
+    this.policy = new CentralPolicy({ db, bus: this.bus, keys: this.identity.keys, config, log, changed: (policy) => this.core.policyChanged(policy) });
+    this.core = new GatewayEngine({
+      db,
+      bus: this.bus,
+      replica: this.replica,
+      sealer,
+      notices: this.#notices,
+      policy: () => this.policy.current(),
+      log,
+      stands: (basis) => this.identity.stands(basis),
+    });
+    this.#events = new EventStreams({ db, bus: this.bus, answers: this.answers, log });
     this.http = new HttpServer({
       config,
       log,
@@ -74,7 +120,13 @@ export class Gateway {
       metricsToken: config.metrics.token === undefined ? undefined : readSecret(config.metrics.token, env).reveal(),
       notReady: () => this.#notReady(),
     });
+    this.#routes();
     const startedAt = Date.now();
+    this.metrics.gauge('countersign_sessions_open', 'Sessions that run in this process.', () => this.core.sessions.size);
+    this.metrics.gauge('countersign_questions_waiting', 'Questions of this process that wait for a person.', () => this.core.approvals.waiting);
+    this.metrics.gauge('countersign_event_streams', 'Open streams of events.', () => this.#events.size);
+    this.metrics.gauge('countersign_policy_version', 'The version of the policy in force here.', () => this.policy.version);
+    this.metrics.gauge('countersign_recording_halted', '1 while nothing can be recorded.', () => (this.core.engine.recorder.halted === undefined ? 0 : 1));
     this.metrics.gauge('countersign_up_seconds', 'How long this process has run.', () => (Date.now() - startedAt) / 1000);
     this.metrics.gauge('countersign_memory_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss());
     this.metrics.gauge('countersign_replica_alive', '1 while this process holds its lease.', () => (this.replica.alive ? 1 : 0));
@@ -82,7 +134,11 @@ export class Gateway {
 
   async #start(): Promise<void> {
     await this.replica.start();
+    await this.identity.start();
     await this.bus.start();
+    await this.policy.start();
+    this.answers.start();
+    this.#notices.start();
     await this.http.start();
     this.log.info('gateway.started', { listen: this.config.listen, store: this.db.kind, replica: this.replica.id });
   }
@@ -96,11 +152,47 @@ export class Gateway {
   async #stop(why: string): Promise<void> {
     this.#draining = true;
     this.log.info('gateway.draining', { why });
-    await this.http.stop(this.config.drainSeconds * 1000);
+    // Streams never end by themselves; everything else may take its time.
+    this.#events.stop();
+    const closing = this.http.stop(this.config.drainSeconds * 1000);
+    await this.#drained();
+    await this.core.stop('this gateway is shutting down; connect again and another one serves you');
+    await closing;
+    this.answers.stop();
+    this.#notices.stop();
+    this.policy.stop();
+    this.identity.stop();
     this.bus.stop();
     await this.replica.stop().catch((cause: unknown) => this.log.warn('replica.not-ended', { cause }));
     await this.db.close();
     this.log.info('gateway.stopped');
+  }
+
+  /** Sessions may end by themselves for a while. */
+  async #drained(): Promise<void> {
+    for (const until = Date.now() + this.config.drainSeconds * 1000; this.core.sessions.size > 0 && Date.now() < until; )
+      await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+
+  #routes(): void {
+    const { app } = this.http;
+    const { config, db, sealer, identity, policy, answers } = this;
+    const info: GatewayInfo = {
+      name: 'countersign-gateway',
+      version: this.version,
+      issuer: config.publicUrl,
+      providers: [...identity.providers.values()].map(({ id, title, kind }) => ({ id, title, kind })),
+    };
+    app.get('/.well-known/countersign-gateway', (_request, response) => void response.json(info));
+    app.use(identity.routes());
+    const { people, accounts, keys, limits, login, tokens } = identity;
+    const sessions = new Sessions(db);
+    app.use(
+      apiRouter(
+        { people, accounts, tokens, publicUrl: config.publicUrl, cookieName: login.cookieName, sealer },
+        handlers({ db, config, sealer, people, accounts, keys, limits, policy, answers, sessions, events: this.#events, login }),
+      ),
+    );
   }
 
   async #notReady(): Promise<string | undefined> {

@@ -60,7 +60,7 @@ export type GatewayApprovals = z.infer<typeof GatewayApprovals>;
 
 /** An answer over the API; the id is in the path, and must be the same. */
 export const GatewayAnswer = ApprovalAnswer;
-export const GATEWAY_ANSWER_RESULTS = ['accepted', 'already-decided', 'stale', 'unknown', 'not-allowed', 'needs-fresh-login', 'answered-before'] as const;
+const GATEWAY_ANSWER_RESULTS = ['accepted', 'already-decided', 'stale', 'unknown', 'not-allowed', 'needs-fresh-login', 'answered-before'] as const;
 export const GatewayAnswerResult = z.object({ result: z.enum(GATEWAY_ANSWER_RESULTS), sentence: z.string().max(1000).optional() });
 export type GatewayAnswerResult = z.infer<typeof GatewayAnswerResult>;
 

@@ -87,6 +87,11 @@ export const ConfigShape = z.strictObject({
         .array(z.string().regex(/^[a-z][a-z0-9+.-]{1,40}$/))
         .max(20)
         .default(['vscode', 'vscode-insiders', 'cursor', 'vscodium', 'code-oss']),
+      /** Origins of editors that run in a browser, such as `https://code.example`: their pages receive their callbacks. */
+      editorOrigins: z
+        .array(z.string().regex(/^https:\/\/[^/?#]+$/, 'Write an origin: `https://HOST`.'))
+        .max(20)
+        .default([]),
     })
     .prefault({}),
   notify: z

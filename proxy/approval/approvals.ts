@@ -29,7 +29,8 @@ export type ApprovalOutcome =
       readonly approval: string;
       readonly by?: Person;
       readonly note?: string;
-      readonly why: 'person' | 'deadline' | 'withdrawn' | 'nobody' | 'limit' | 'alike' | 'too-large' | 'policy-changed' | 'shutdown';
+      /** `out-of-reach`: the place where questions are kept does not answer, so that nobody can. */
+      readonly why: 'person' | 'deadline' | 'withdrawn' | 'nobody' | 'limit' | 'alike' | 'too-large' | 'policy-changed' | 'shutdown' | 'out-of-reach';
       readonly waitedMs: number;
     };
 

@@ -98,8 +98,11 @@ export class Grants {
   }
 }
 
+/** What a question is compared by: everything but what a person reads. */
+export type Compared = Pick<Question, 'connection' | 'protocol' | 'actor' | 'verdict' | 'session' | 'conversation' | 'digest' | 'shape' | 'facts' | 'conversationSummary'>;
+
 /** Everything that was on the screen must be the same, but for what the scope leaves open. */
-function covers({ scope, given }: Grant, asked: Question): boolean {
+export function covers({ scope, given }: { readonly scope: Scope; readonly given: Compared }, asked: Compared): boolean {
   if (asked.connection !== given.connection || asked.protocol !== given.protocol || !sameActor(asked.actor, given.actor)) return false;
   if (asked.verdict.policyVersion !== given.verdict.policyVersion || asked.verdict.rule.id !== given.verdict.rule.id) return false;
   if (scope.howLong === 'session' ? asked.session !== given.session : asked.conversation !== given.conversation) return false;
@@ -117,13 +120,13 @@ function covers({ scope, given }: Grant, asked: Question): boolean {
 }
 
 /** Secrets in what is sent, and sensitive reads that it could carry out: only those that were there when the grant was given. */
-function coversWhatMayLeave(given: Question, asked: Question): boolean {
+function coversWhatMayLeave(given: Compared, asked: Compared): boolean {
   if (!isSubset(asked.facts.mcp?.secrets, given.facts.mcp?.secrets)) return false;
   const end = ({ connection, target }: { readonly connection: string; readonly target: string }): string => `${connection}/${target}`;
   return isSubset(asked.conversationSummary.reads?.map(end), given.conversationSummary.reads?.map(end));
 }
 
-function coversTarget({ facts: given }: Question, { facts: asked }: Question): boolean {
+function coversTarget({ facts: given }: Pick<Question, 'facts'>, { facts: asked }: Pick<Question, 'facts'>): boolean {
   if (asked.bulk || asked.effect !== given.effect || asked.targets.length === 0) return false;
   const targets = new Set(given.targets.map((t) => `${t.kind}\0${t.name}`));
   if (!asked.targets.every((t) => targets.has(`${t.kind}\0${t.name}`))) return false;
@@ -143,7 +146,7 @@ export function samePerson(a: Person, b: Person): boolean {
   return a.issuer === b.issuer && a.subject === b.subject;
 }
 
-function untilOf(howLong: Scope['howLong'], now: number): number | undefined {
+export function untilOf(howLong: Scope['howLong'], now: number): number | undefined {
   switch (howLong) {
     case '15m':
       return now + 15 * MINUTE_MS;
@@ -158,7 +161,7 @@ function untilOf(howLong: Scope['howLong'], now: number): number | undefined {
   }
 }
 
-function inWords({ scope, given: { facts } }: Grant): string {
+export function inWords({ scope, given: { facts } }: { readonly scope: Scope; readonly given: Pick<Question, 'facts'> }): string {
   switch (scope.what) {
     case 'exact':
       return `${facts.headline} (exactly this)`;

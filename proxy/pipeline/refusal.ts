@@ -45,6 +45,12 @@ export const refusalOf = {
         return { code: 'too-many-asks', rule, sentence: `Denied: rule ${rule} asks a person, and this request is too large to show one whole. Split it.` };
       case 'shutdown':
         return { code: 'session-closed', rule, sentence: 'Denied: Countersign is shutting down. Connect again and retry.' };
+      case 'out-of-reach':
+        return {
+          code: 'nobody-to-ask',
+          rule,
+          sentence: `Denied: rule ${rule} asks a person, and the gateway’s store does not answer, so nobody can be asked. Try again in a moment.`,
+        };
       case 'policy-changed':
         return refusalOf.policyKeepsChanging();
     }

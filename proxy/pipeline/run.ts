@@ -101,7 +101,7 @@ function* steps(
     engine.log.error('operation.failed', { operation: operation.id, cause });
     throw cause;
   } finally {
-    if (recorded && engine.recorder.halted === undefined) writeOutcome(session, operation, closing, engine.clock.now() - startedAt);
+    if (recorded) closeRecord(engine, session, operation, closing, engine.clock.now() - startedAt);
     if (asked) engine.approvals.ended(operation.id, inWords(closing));
   }
 }
@@ -132,6 +132,15 @@ function writeApproval(session: Session, operation: Operation, answer: ApprovalO
     ...(answer.answer === 'denied' && answer.note !== undefined && { note: session.masking.scrub(answer.note).text }),
     waitedMs: answer.waitedMs,
   });
+}
+
+/** A recorder that has halted for good takes nothing any more, and has said so; one that is only behind takes what was done. */
+function closeRecord(engine: Engine, session: Session, operation: Operation, closing: Parameters<typeof writeOutcome>[2], tookMs: number): void {
+  try {
+    writeOutcome(session, operation, closing, tookMs);
+  } catch (cause) {
+    if (engine.recorder.halted === undefined) throw cause;
+  }
 }
 
 function writeOutcome(

@@ -30,8 +30,8 @@ interface Asking {
   readonly lower: boolean;
 }
 
-type Terms = Pick<Verdict, 'approvers' | 'expiresMs' | 'preview'>;
-const DEFAULT_TERMS: Terms = { approvers: ['requester'], expiresMs: DEFAULT_EXPIRES_MS, preview: 'none' };
+type Terms = Pick<Verdict, 'approvers' | 'expiresMs' | 'preview' | 'quorum' | 'freshLogin' | 'escalate'>;
+const DEFAULT_TERMS: Terms = { approvers: ['requester'], expiresMs: DEFAULT_EXPIRES_MS, preview: 'none', quorum: 1 };
 
 export class Decider {
   readonly #byEffect: ReadonlyMap<string, readonly Step[]>;
@@ -153,7 +153,6 @@ export class Decider {
       ...(say !== undefined && { say }),
       because: because.length > MAX_BECAUSE_CHARS ? `${because.slice(0, MAX_BECAUSE_CHARS - 1)}…` : because,
       policyVersion: this.#version,
-      quorum: 1,
       ...terms,
     };
   }
@@ -165,7 +164,6 @@ export class Decider {
       rule: { id: 'nothing-allows', layer: 'builtin' },
       because: 'no rule and no default speaks of this operation',
       policyVersion: this.#version,
-      quorum: 1,
       ...DEFAULT_TERMS,
     };
   }
@@ -197,9 +195,22 @@ function narrow(above: Terms | undefined, asking: readonly Asking[]): Terms | un
   const previews = asking.map(({ rule }) => rule.preview);
   // A dry run executes before approval: only the highest file may want it, and any layer may refuse it.
   const wanted = above ? above.preview === 'dry-run' : asking.some(({ rule, lower }) => !lower && rule.preview === 'dry-run');
+  const freshLogin = above?.freshLogin === true || asking.some(({ rule }) => rule.freshLogin === true);
+  // Lets more people answer: so only where one rule alone asks, and no lower layer narrows who may.
+  const [only, ...others] = asking.filter(({ rule }) => !rule.isDefault);
+  const escalate = above
+    ? asking.some(({ rule }) => rule.approvers)
+      ? undefined
+      : above.escalate
+    : others.length === 0 && only && !only.lower
+      ? only.rule.escalate
+      : undefined;
   return {
     approvers: approvers ?? DEFAULT_TERMS.approvers,
     expiresMs: expiresMs ?? DEFAULT_EXPIRES_MS,
+    quorum: Math.max(above?.quorum ?? 1, ...asking.map(({ rule }) => rule.min ?? 1)),
+    ...(freshLogin && { freshLogin }),
+    ...(escalate && { escalate: { afterMs: escalate.afterMs, to: [...escalate.to] } }),
     preview: wanted && !previews.includes('none') ? 'dry-run' : 'none',
   };
 }

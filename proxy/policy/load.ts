@@ -28,6 +28,11 @@ export interface PolicyLayer {
   readonly trusted?: boolean;
 }
 
+export interface LoadOptions {
+  /** There is a shared gateway: what only it can do may be asked for. */
+  readonly gateway?: boolean;
+}
+
 export interface LoadedPolicy extends Policy {
   /** Rules of the files and of the built-in policy, defaults not counted. */
   readonly rules: readonly { readonly ref: RuleRef; readonly decision: Decision }[];
@@ -57,14 +62,17 @@ interface CompiledLayer {
  * The highest file (the organisation's, else the user's; never a workspace's) may loosen the built-in defaults; every
  * layer below it only tightens. Order of `layers` does not matter, except among workspaces.
  */
-export function loadPolicy(layers: readonly PolicyLayer[]): LoadResult {
-  const { policy, problems } = compilePolicy(layers);
+export function loadPolicy(layers: readonly PolicyLayer[], options: LoadOptions = {}): LoadResult {
+  const { policy, problems } = compilePolicy(layers, options);
   const warnings = problems.warnings.slice(0, MAX_PROBLEMS).map(plain);
   return policy ? { ok: true, policy, warnings } : { ok: false, problems: problems.errors.slice(0, MAX_PROBLEMS).map(plain), warnings };
 }
 
 /** The same with the extent of each problem, for the editor. */
-export function compilePolicy(layers: readonly PolicyLayer[]): { readonly policy?: LoadedPolicy; readonly problems: Problems } {
+export function compilePolicy(
+  layers: readonly PolicyLayer[],
+  { gateway = false }: LoadOptions = {},
+): { readonly policy?: LoadedPolicy; readonly problems: Problems } {
   const problems = noProblems();
   const ordered = (['organisation', 'user', 'workspace'] as const).flatMap((layer) => layers.filter((one) => one.layer === layer));
   for (const layer of ['organisation', 'user'] as const) {
@@ -78,7 +86,7 @@ export function compilePolicy(layers: readonly PolicyLayer[]): { readonly policy
     return { problems };
   }
   const top = ordered[0]?.layer === 'workspace' ? undefined : ordered[0];
-  const compiled = ordered.flatMap((layer) => compileLayer(layer, layer === top, problems) ?? []);
+  const compiled = ordered.flatMap((layer) => compileLayer(layer, layer === top, problems, gateway) ?? []);
   const connections = mergeConnections(compiled, top, problems);
   if (problems.errors.length > 0) return { problems };
 
@@ -128,7 +136,7 @@ function isTrusted(layer: PolicyLayer): boolean {
   return layer.layer !== 'workspace' || layer.trusted === true;
 }
 
-function compileLayer(source: PolicyLayer, loosens: boolean, problems: Problems): CompiledLayer | undefined {
+function compileLayer(source: PolicyLayer, loosens: boolean, problems: Problems, gateway: boolean): CompiledLayer | undefined {
   const yaml = readYaml(source.text, source.file);
   problems.errors.push(...yaml.problems);
   if (yaml.problems.length > 0) return undefined;
@@ -140,7 +148,7 @@ function compileLayer(source: PolicyLayer, loosens: boolean, problems: Problems)
   if (!parsed.success) problems.errors.push(...shapeErrors(yaml, [], parsed.error.issues));
   // What can still be looked at is, so that all problems show at once.
   const { defaults = {}, connections = {}, rules = [] } = parsed.success ? parsed.data : salvage(yaml.value);
-  const compiled = compileRules(yaml, rules, source.layer, loosens, problems);
+  const compiled = compileRules(yaml, rules, source.layer, loosens, problems, gateway);
   for (const rule of compiled) {
     const at: Path = ['rules', rules.findIndex((one) => valueAt(one, ['id']) === rule.ref.id), 'id'];
     if (DEFAULT_RULE_IDS.has(rule.ref.id)) {

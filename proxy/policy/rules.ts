@@ -17,6 +17,9 @@ export interface AskTerms {
   readonly approvers: readonly string[] | undefined;
   readonly expiresMs: number | undefined;
   readonly preview: 'none' | 'dry-run' | undefined;
+  readonly min: number | undefined;
+  readonly freshLogin: boolean | undefined;
+  readonly escalate: { readonly afterMs: number; readonly to: readonly string[] } | undefined;
 }
 
 export interface CompiledRule extends AskTerms {
@@ -89,7 +92,14 @@ export function parseDuration(text: string): number {
 }
 
 /** @param loosens whether a rule of this layer may allow anything; if not, one that does is only warned about */
-export function compileRules(yaml: YamlText, rules: readonly unknown[], layer: RuleRef['layer'], loosens: boolean, problems: Problems): CompiledRule[] {
+export function compileRules(
+  yaml: YamlText,
+  rules: readonly unknown[],
+  layer: RuleRef['layer'],
+  loosens: boolean,
+  problems: Problems,
+  gateway = false,
+): CompiledRule[] {
   const compiled: CompiledRule[] = [];
   const ids = new Map<string, number>();
   rules.forEach((value, index) => {
@@ -113,7 +123,7 @@ export function compileRules(yaml: YamlText, rules: readonly unknown[], layer: R
       return;
     }
     ids.set(rule.id, line);
-    const one = compileRule(yaml, path, rule, { id: rule.id, layer, ...(layer !== 'builtin' && { file: yaml.file, line }) }, problems);
+    const one = compileRule(yaml, path, rule, { id: rule.id, layer, ...(layer !== 'builtin' && { file: yaml.file, line }) }, problems, gateway);
     if (!one) return;
     if (one.decision === 'allow' && !loosens) {
       const message = `A rule of the ${layer} can only tighten: \`allow\` undoes nothing that a higher layer, or the built-in policy, asks or denies.`;
@@ -129,7 +139,7 @@ export function compileRules(yaml: YamlText, rules: readonly unknown[], layer: R
   return compiled;
 }
 
-function compileRule(yaml: YamlText, path: Path, rule: RuleShape, ref: RuleRef, problems: Problems): CompiledRule | undefined {
+function compileRule(yaml: YamlText, path: Path, rule: RuleShape, ref: RuleRef, problems: Problems, gateway: boolean): CompiledRule | undefined {
   const before = problems.errors.length;
   const error = (at: Path, message: string): void => void problems.errors.push(found(yaml.file, yaml.at([...path, ...at]), message));
   const allows = rule.verdict === 'allow';
@@ -147,20 +157,31 @@ function compileRule(yaml: YamlText, path: Path, rule: RuleShape, ref: RuleRef, 
     else problems.errors.push(found(yaml.file, yaml.within([...path, 'when'], result.at), result.message));
   }
 
-  if (rule['fresh-login']) error(['fresh-login'], '`fresh-login` needs the shared gateway, where people sign in. Remove it: nothing here would enforce it.');
-  if (rule.min !== undefined && rule.min > 1)
-    error(['min'], 'More than one approver needs the shared gateway, where others can answer. Remove `min`: nobody else could.');
+  if (!gateway) {
+    if (rule['fresh-login']) error(['fresh-login'], '`fresh-login` needs the shared gateway, where people sign in. Remove it: nothing here would enforce it.');
+    if (rule.min !== undefined && rule.min > 1)
+      error(['min'], 'More than one approver needs the shared gateway, where others can answer. Remove `min`: nobody else could.');
+    if (rule.escalate) error(['escalate'], '`escalate` needs the shared gateway, where others can answer. Remove it: nobody else could.');
+  }
   if (rule.verdict !== 'ask') {
-    for (const key of ['approvers', 'min', 'expires', 'preview', 'fresh-login'] as const) {
+    for (const key of ['approvers', 'min', 'expires', 'preview', 'fresh-login', 'escalate'] as const) {
       if (rule[key] !== undefined)
         error([key], `\`${key}\` is about asking, and this rule’s verdict is \`${rule.verdict}\`. Remove it, or say \`verdict: ask\`.`);
     }
   }
   const expiresMs = rule.expires === undefined ? undefined : parseDuration(rule.expires);
   if (expiresMs !== undefined && expiresMs > MAX_EXPIRES_MS) error(['expires'], 'Nobody can be waited for longer than `24h`.');
-  if (problems.errors.length > before) return undefined;
   const approvers = rule.approvers === undefined ? undefined : Array.isArray(rule.approvers) ? rule.approvers : [rule.approvers];
-  return { ref, decision: rule.verdict, say: rule.say, matcher, condition, isDefault: false, approvers, expiresMs, preview: rule.preview };
+  if (rule.min !== undefined && rule.min > 1 && !approvers?.some((who) => who.startsWith('group:')) && rule.min > (approvers?.length ?? 1)) {
+    error(['min'], `Only ${approvers?.length ?? 1} can approve, so ${rule.min} never will. Name a group under \`approvers\`, or lower \`min\`.`);
+  }
+  if (problems.errors.length > before) return undefined;
+  const escalate = rule.escalate && {
+    afterMs: parseDuration(rule.escalate.after),
+    to: Array.isArray(rule.escalate.to) ? rule.escalate.to : [rule.escalate.to],
+  };
+  const terms = { approvers, expiresMs, preview: rule.preview, min: rule.min, freshLogin: rule['fresh-login'], escalate };
+  return { ref, decision: rule.verdict, say: rule.say, matcher, condition, isDefault: false, ...terms };
 }
 
 const NOUNS: Readonly<Record<Effect, string>> = {
@@ -187,6 +208,9 @@ export function defaultRule(effect: Effect, decision: Decision, where: Omit<Rule
     approvers: undefined,
     expiresMs: undefined,
     preview: undefined,
+    min: undefined,
+    freshLogin: undefined,
+    escalate: undefined,
   };
 }
 

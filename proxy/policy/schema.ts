@@ -258,6 +258,15 @@ export const Rule = z
       .optional()
       .describe('Who may answer: `requester`, `group:NAME`, `user:SUBJECT`.'),
     min: z.number().int().min(1).max(10).optional().describe('How many people must approve.'),
+    escalate: z
+      .strictObject({
+        after: Duration.describe('How long without an answer: `10m`.'),
+        to: orList(z.string().regex(/^(group|user):.{1,190}$/, 'Write `group:NAME` or `user:SUBJECT`.')).describe(
+          'Who may answer from then on, besides `approvers`.',
+        ),
+      })
+      .optional()
+      .describe('Who is asked when nobody has answered.'),
     'fresh-login': z.boolean().optional().describe('Whether the approver must log in again.'),
     preview: z.enum(['none', 'dry-run']).optional().describe('`dry-run`: run it, show what would change, roll it back, before asking.'),
     expires: Duration.optional().describe('How long a person has to answer: `30s`, `10m`, `1h`.'),

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { type Client, type Stage, stage } from '../stage.ts';
+
+/** An issuer of workloads' tokens, as CI systems have one: a description, and keys. */
+async function ciIssuer(): Promise<{
+  url: string;
+  sign(claims: Record<string, unknown>, seconds?: number, forged?: boolean): Promise<string>;
+  stop(): Promise<void>;
+}> {
+  const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
+  const other = await generateKeyPair('RS256', { extractable: true });
+  const jwk = { ...(await exportJWK(publicKey)), kid: 'ci-1', alg: 'RS256', use: 'sig' };
+  const server = createServer((request, response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify(request.url === '/keys' ? { keys: [jwk] } : { issuer: url, jwks_uri: `${url}/keys` }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url,
+    sign: (claims, seconds = 300, forged = false) =>
+      new SignJWT({ iss: url, aud: 'countersign', sub: 'ci', ...claims })
+        .setProtectedHeader({ alg: 'RS256', kid: 'ci-1' })
+        .setIssuedAt()
+        .setExpirationTime(Math.floor(Date.now() / 1000) + seconds)
+        .sign(forged ? other.privateKey : privateKey),
+    stop: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
+
+describe('a service account', () => {
+  let on: Stage;
+  let ci: Awaited<ReturnType<typeof ciIssuer>>;
+  let root: Client;
+  before(async () => {
+    ci = await ciIssuer();
+    on = await stage({ identity: { workloads: [{ id: 'ci', issuer: ci.url, audience: 'countersign' }] } });
+    root = await on.signIn('root');
+  });
+  after(async () => {
+    await on.stop();
+    await ci.stop();
+  });
+
+  async function token(fields: Record<string, string>): Promise<{ status: number; body: Record<string, string> }> {
+    const response = await fetch(`${on.url}/oauth/token`, { method: 'POST', body: new URLSearchParams(fields) });
+    return { status: response.status, body: (await response.json()) as Record<string, string> };
+  }
+  const exchange = (subject: string): ReturnType<typeof token> =>
+    token({
+      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      subject_token: subject,
+      subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+    });
+
+  it('proves itself with a secret that is shown once and kept as a hash', async () => {
+    const { body } = await root.call('POST', '/v1/service-accounts', { name: 'nightly', connections: ['orders'], maxSeconds: 120 });
+    const { account, secret } = body as { account: { id: string }; secret: string };
+    const good = await token({ grant_type: 'client_credentials', client_id: account.id, client_secret: secret });
+    assert.equal(good.status, 200);
+    assert.ok(Number(good.body.expires_in) <= 120);
+    const me = await on.client(good.body.access_token ?? '').call('GET', '/v1/me');
+    assert.deepEqual([me.body.kind, (me.body.person as { subject: string }).subject], ['service', 'service:nightly']);
+    assert.equal((await token({ grant_type: 'client_credentials', client_id: account.id, client_secret: `${secret}x` })).status, 401);
+    const rows = await on.gateways[0]!.db.query('SELECT * FROM service_accounts');
+    assert.ok(!JSON.stringify(rows).includes(secret));
+    assert.equal((await root.call('POST', '/v1/service-accounts', { name: 'nightly', connections: ['orders'] })).status, 409);
+  });
+
+  it('proves itself with its workload’s token, by issuer and claims, once', async () => {
+    const made = await root.call('POST', '/v1/service-accounts', {
+      name: 'deploy',
+      connections: ['orders'],
+      workload: { issuer: 'ci', claims: { repository: 'shop/api', ref: 'refs/heads/*' } },
+    });
+    assert.equal(made.status, 200);
+    assert.equal(made.body.secret, undefined);
+    const good = await ci.sign({ repository: 'shop/api', ref: 'refs/heads/main' });
+    const answer = await exchange(good);
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    assert.equal((await exchange(good)).status, 400, 'twice');
+    for (const [what, bad] of Object.entries({
+      'another repository': await ci.sign({ repository: 'evil/api', ref: 'refs/heads/main' }),
+      'a claim that is missing': await ci.sign({ repository: 'shop/api' }),
+      'a pattern that would reach further': await ci.sign({ repository: 'shop/api', ref: 'refs/heads/x/refs/tags' }),
+      'another audience': await ci.sign({ repository: 'shop/api', ref: 'refs/heads/main', aud: 'other' }),
+      expired: await ci.sign({ repository: 'shop/api', ref: 'refs/heads/main' }, -300),
+      forged: await ci.sign({ repository: 'shop/api', ref: 'refs/heads/main' }, 300, true),
+      'another issuer': await ci.sign({ repository: 'shop/api', ref: 'refs/heads/main', iss: 'http://127.0.0.1:1' }),
+    })) {
+      assert.equal((await exchange(bad)).status, 400, what);
+      // Bad proofs are counted; the walk over them must not be what is refused.
+      await on.gateways[0]!.db.query('DELETE FROM rate_limits');
+    }
+  });
+
+  it('is refused for a while after too many bad proofs', async () => {
+    const statuses: number[] = [];
+    for (let i = 0; i < 14; i++) statuses.push((await token({ grant_type: 'client_credentials', client_id: 'nobody', client_secret: 'x' })).status);
+    assert.equal(statuses[0], 401);
+    assert.equal(statuses.at(-1), 429);
+  });
+});
