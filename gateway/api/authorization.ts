@@ -59,6 +59,24 @@ export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
   verifyAudit: ['auditor'],
 };
 
+/**
+ * What a terminal's login may call. Its tokens lie where an agent on the same machine can read them: so it can look and ask,
+ * and nothing that it calls decides, ends or changes anything of others.
+ */
+export const FROM_TERMINAL: ReadonlySet<EndpointId> = new Set<EndpointId>([
+  'me',
+  'signOut',
+  'events',
+  'policy',
+  'policyKeys',
+  'connections',
+  'approvals',
+  'requestAccess',
+  'grants',
+  'sessions',
+  'session',
+]);
+
 export function mayCall(endpoint: EndpointId, callers: readonly Caller[]): boolean {
   return AUTHORIZATION[endpoint].some((caller) => callers.includes(caller));
 }

@@ -2,14 +2,14 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { type Request, type Response, Router } from 'express';
 import type { z } from 'zod';
-import { ENDPOINTS, type Endpoint, type EndpointId } from '../../contract/gateway/api.ts';
+import { CLI_CLIENT, ENDPOINTS, type Endpoint, type EndpointId } from '../../contract/gateway/api.ts';
 import { MAX_ID_LENGTH } from '../../contract/ids.ts';
 import { Problem } from '../../contract/problem.ts';
 import { type AuthenticateParts, byCookie, byToken } from '../identity/authenticate.ts';
-import { cookieOf } from '../identity/browserLogin.ts';
+import { cookieOf, DEVICE_CLIENT } from '../identity/browserLogin.ts';
 import { callersOf, type Principal } from '../identity/principal.ts';
 import type { Sealer } from '../sealed.ts';
-import { mayCall } from './authorization.ts';
+import { FROM_TERMINAL, mayCall } from './authorization.ts';
 import { HttpServer } from './httpServer.ts';
 
 type In<T> = T extends z.ZodType ? z.infer<T> : undefined;
@@ -43,6 +43,9 @@ export function apiRouter(parts: ApiParts, handlers: Handlers): Router {
       const principal = await principalOf(parts, request);
       if (principal.kind === 'person' && principal.via === 'cookie') guardCookie(parts, principal.basis, endpoint, request);
       if (!mayCall(id, callersOf(principal))) throw new Problem('forbidden', 'Your role does not allow this.');
+      if (principal.kind === 'person' && isTerminal(principal.client) && !FROM_TERMINAL.has(id)) {
+        throw new Problem('forbidden', 'A terminal’s login cannot do this: an agent could use it. Do it in the editor or in the console.');
+      }
       const name = request.params.id;
       if (name !== undefined && (typeof name !== 'string' || name.length > MAX_ID_LENGTH || !/^[\w.:-]+$/.test(name)))
         throw new Problem('not-found', 'There is nothing of this name here, or it is not yours to see.');
@@ -62,6 +65,10 @@ export function apiRouter(parts: ApiParts, handlers: Handlers): Router {
     router[endpoint.method.toLowerCase() as 'get' | 'post' | 'put' | 'delete'](endpoint.path, ...bodies, run);
   }
   return router;
+}
+
+function isTerminal(client: string): boolean {
+  return client === CLI_CLIENT || client === DEVICE_CLIENT;
 }
 
 /** @throws `Problem` `not-signed-in`, `bad-token` */

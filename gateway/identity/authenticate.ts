@@ -24,7 +24,7 @@ export async function byToken(parts: AuthenticateParts, token: string): Promise<
     const live = await parts.people.live(basis);
     if (!live || live.personId !== claims.sub) throw new Problem('bad-token', ENDED);
     const known = { id: live.personId, person: live.person, basis, expiresAt: Math.min(expiresAt, live.expiresAt) };
-    if (claims.kind === 'person') return { kind: 'person', ...known, roles: live.roles, authTime: live.authTime, via: 'bearer' };
+    if (claims.kind === 'person') return { kind: 'person', ...known, roles: live.roles, authTime: live.authTime, client: live.client, via: 'bearer' };
     if (!claims.act) throw new Problem('bad-token', ENDED);
     return { kind: 'run', ...known, agent: claims.act.agent, run: claims.act.sub, connections: claims.connections, for: 'person' };
   }
@@ -46,6 +46,7 @@ export async function byCookie({ people }: AuthenticateParts, cookie: string): P
     person: live.person,
     roles: live.roles,
     authTime: live.authTime,
+    client: live.client,
     expiresAt: live.expiresAt,
     basis: live.login,
     via: 'cookie',

@@ -21,6 +21,8 @@ import { useOnce } from './serviceAccounts.ts';
 /** How long someone may take to sign in, in milliseconds. */
 const ATTEMPT_MS = 10 * 60_000;
 const MAX_BODY_BYTES = 262_144;
+/** The client of logins that were made for a terminal by its code. */
+export const DEVICE_CLIENT = 'device';
 
 /** What a login is for. */
 const Purpose = z.discriminatedUnion('kind', [
@@ -264,7 +266,7 @@ export class BrowserLogin {
         const ticket = await db.transaction(async (tx) => {
           if (provider.kind === 'oidc') await useOnce(tx, proof.id, proof.expiresAt);
           const { id, person } = await people.signedIn(tx, claimed);
-          const login = await people.begin(tx, id, facts('device'));
+          const login = await people.begin(tx, id, facts(DEVICE_CLIENT));
           await this.#parts.noted(tx, 'signed-in', person, provider.id);
           return await this.#keep('device confirmation', { purpose, fresh, startedAt, login }, undefined, tx);
         });

@@ -13,6 +13,8 @@ import { rolesOf } from './roles.ts';
 const CACHE_MS = 5_000;
 const MAX_CACHED = 10_000;
 const MAX_GROUPS = 200;
+/** A token that was exchanged this short a time ago was not copied, but used by two windows of one editor, in milliseconds. */
+const SAME_MOMENT_MS = 15_000;
 /** Refresh tokens of before that are remembered, to notice that one was copied. */
 const MAX_BEFORE = 20;
 
@@ -36,6 +38,8 @@ export interface LoginFacts {
 
 export interface LiveLogin {
   readonly login: string;
+  /** Which client it was made for: `browser`, or an OAuth client. */
+  readonly client: string;
   readonly personId: string;
   readonly person: Person;
   readonly roles: readonly Role[];
@@ -46,6 +50,7 @@ export interface LiveLogin {
 interface LoginRow {
   readonly id: string;
   readonly person: string;
+  readonly client: string;
   readonly issuer: string;
   readonly subject: string;
   readonly name: string | null;
@@ -54,7 +59,7 @@ interface LoginRow {
   readonly expires_at: number;
 }
 
-const LIVE = `SELECT l.id, l.person, p.issuer, p.subject, p.name, p.groups, l.auth_time, l.expires_at FROM logins l JOIN people p ON p.id = l.person
+const LIVE = `SELECT l.id, l.person, l.client, p.issuer, p.subject, p.name, p.groups, l.auth_time, l.expires_at FROM logins l JOIN people p ON p.id = l.person
   WHERE l.ended_at IS NULL AND l.expires_at > ms() AND p.disabled_at IS NULL`;
 
 export class People {
@@ -118,7 +123,7 @@ export class People {
     await tx.query(
       `UPDATE logins SET refresh_before = CASE WHEN refresh_hash IS NULL THEN refresh_before ELSE
          (SELECT coalesce(jsonb_agg(h), '[]') FROM (SELECT h FROM jsonb_array_elements(jsonb_build_array(refresh_hash) || refresh_before) h LIMIT ${MAX_BEFORE}) AS kept) END,
-         refresh_hash = $2 WHERE id = $1`,
+         refresh_hash = $2, refreshed_at = ms() WHERE id = $1`,
       [login, hashOf(token)],
     );
     return token;
@@ -136,8 +141,14 @@ export class People {
       [hash],
     );
     if (row) return { login: row.id };
-    const before = await one<{ id: string }>(tx, 'SELECT id FROM logins WHERE ended_at IS NULL AND refresh_before @> to_jsonb($1::text) FOR UPDATE', [hash]);
+    const before = await one<{ id: string; moment: boolean }>(
+      tx,
+      `SELECT id, coalesce(refreshed_at > ms() - ${SAME_MOMENT_MS}, false) AND refresh_before ->> 0 = $1 AS moment FROM logins WHERE ended_at IS NULL AND refresh_before @> to_jsonb($1::text) FOR UPDATE`,
+      [hash],
+    );
     if (!before) return undefined;
+    // Two windows that refresh at the same moment: the later one gets nothing, and finds what the other one got.
+    if (before.moment) return undefined;
     await this.end(tx, before.id, 'a refresh token was used twice');
     return 'reused';
   }
@@ -184,6 +195,7 @@ export class People {
   #live(row: LoginRow): LiveLogin {
     return {
       login: row.id,
+      client: row.client,
       personId: row.person,
       person: personOf(row),
       roles: rolesOf(this.#config.identity.roles, row.subject, row.groups),

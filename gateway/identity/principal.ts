@@ -14,7 +14,13 @@ interface Known {
 }
 
 export type Principal =
-  | (Known & { readonly kind: 'person'; readonly roles: readonly Role[]; readonly authTime: number; readonly via: 'cookie' | 'bearer' })
+  | (Known & {
+      readonly kind: 'person';
+      readonly roles: readonly Role[];
+      readonly authTime: number;
+      readonly client: string;
+      readonly via: 'cookie' | 'bearer';
+    })
   | (Known & { readonly kind: 'service'; readonly connections: readonly string[] })
   /** A run of an agent, acting for a person or a service account, on its own short-lived token. */
   | (Known & {

@@ -1,6 +1,7 @@
 /** Gateways over one store with a real identity provider, and the people of a team. */
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import * as oauth from 'openid-client';
 import { EDITOR_CLIENT } from '../../contract/gateway/api.ts';
@@ -107,18 +108,7 @@ export async function stage(options: StageOptions = {}): Promise<Stage> {
   const client = (token: string, refresh = ''): Client => ({
     token,
     refresh,
-    call: async (method, path, body, replica = 0) => {
-      const response = await fetch(`${addresses[replica]}${path}`, {
-        method,
-        headers: {
-          authorization: `Bearer ${token}`,
-          ...(replica > 0 && { host: new URL(url).host }),
-          ...(body !== undefined && { 'content-type': 'application/json' }),
-        },
-        ...(body !== undefined && { body: JSON.stringify(body) }),
-      });
-      return { status: response.status, body: (await response.json().catch(() => ({}))) as Record<string, unknown> };
-    },
+    call: (method, path, body, replica = 0) => call(`${addresses[replica]}${path}`, new URL(url).host, method, token, body),
   });
   return {
     gateways,
@@ -143,6 +133,36 @@ export async function stage(options: StageOptions = {}): Promise<Stage> {
       await idp.stop();
     },
   };
+}
+
+/** One request; to any replica, under the name that all of them have. */
+function call(to: string, host: string, method: string, token: string, body: unknown): Promise<{ status: number; body: Record<string, unknown> }> {
+  return new Promise((resolve, reject) => {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const headers = {
+      host,
+      authorization: `Bearer ${token}`,
+      ...(text !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+    };
+    const sent = request(to, { method, headers, timeout: 20_000 }, (response) => {
+      let answer = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => (answer += chunk));
+      response.on('error', reject);
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: parse(answer) }));
+    });
+    sent.on('timeout', () => sent.destroy(new Error('no answer')));
+    sent.on('error', reject);
+    sent.end(text);
+  });
+}
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
 }
 
 export async function discover(url: string, client: string = EDITOR_CLIENT): Promise<oauth.Configuration> {

@@ -1,6 +1,7 @@
 /** Every migration, oldest first. Never change one that has been released: add another. */
 import type { Migration } from '../migrate.ts';
 import { base } from './0001base.ts';
+import { refreshedAt } from './0002refreshedAt.ts';
 import { credentials } from './0003credentials.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, credentials];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials];

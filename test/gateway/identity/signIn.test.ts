@@ -45,6 +45,10 @@ describe('signing in', () => {
     const config = await discover(on.url);
     const next = await oauth.refreshTokenGrant(config, ada.refresh);
     assert.equal((await on.client(next.access_token).call('GET', '/v1/me')).status, 200);
+    // Two windows of one editor, at the same moment: nothing for the second, and no harm.
+    await assert.rejects(oauth.refreshTokenGrant(config, ada.refresh), { error: 'invalid_grant' });
+    assert.equal((await on.client(next.access_token).call('GET', '/v1/me')).status, 200);
+    await on.gateways[0]!.db.query('UPDATE logins SET refreshed_at = refreshed_at - 60000');
     await assert.rejects(oauth.refreshTokenGrant(config, ada.refresh), { error: 'invalid_grant' });
     await assert.rejects(oauth.refreshTokenGrant(config, next.refresh_token ?? ''), { error: 'invalid_grant' });
     await soon(async () => assert.equal((await on.client(next.access_token).call('GET', '/v1/me')).status, 401));
@@ -91,7 +95,11 @@ describe('signing in', () => {
     const done = await browser.submit(confirm, { answer: 'allow' });
     assert.match(done.text, /is signed in/);
     const tokens = await oauth.pollDeviceAuthorizationGrant(config, { ...device, interval: 0.01 } as never);
-    assert.equal((await on.client(tokens.access_token).call('GET', '/v1/me')).status, 200);
+    const terminal = on.client(tokens.access_token);
+    assert.equal((await terminal.call('GET', '/v1/me')).status, 200);
+    // An agent can read a terminal's tokens: they answer nothing.
+    const answer = await terminal.call('POST', '/v1/approvals/app_x/answer', { answer: 'deny', id: 'app_x', digest: 'd' });
+    assert.deepEqual([answer.status, answer.body.error], [403, 'forbidden']);
     await assert.rejects(oauth.pollDeviceAuthorizationGrant(config, { ...device, interval: 0.01 } as never), { error: 'invalid_grant' });
   });
 

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { PolicyKeys, SignedPolicy } from '../../../contract/gateway/policy.ts';
+import { checkSignedPolicy } from '../../../proxy/policy/signedPolicy.ts';
+import { soon } from '../soon.ts';
+import { type Client, type Stage, stage } from '../stage.ts';
+import { temporaryFolder } from '../stores.ts';
+
+const WITH = (rule: string): string => `version: 1
+connections:
+  orders: { protocol: postgres, upstream: postgres://db.internal:5432/orders, user: app, via: gateway, password: "secret:orders", sensitive: { customers.email: partial } }
+rules:
+  - { id: ${rule}, match: { effect: delete }, verdict: deny }
+`;
+
+describe('the organisation’s policy', () => {
+  let on: Stage;
+  let root: Client;
+  let ada: Client;
+  const file = join(temporaryFolder(), 'countersign.yaml');
+  before(async () => {
+    on = await stage({ replicas: 2, config: { policy: { file, validFor: 3600 } } });
+    root = await on.signIn('root');
+    ada = await on.signIn('ada');
+  });
+  after(() => on.stop());
+
+  const put = (text: string, over: number, comment = 'why'): ReturnType<Client['call']> => root.call('PUT', '/v1/policy', { text, comment, over });
+
+  it('is put in force on every replica within a second, and told to those who listen', async () => {
+    const events = await fetch(`${on.url}/v1/events`, { headers: { authorization: `Bearer ${ada.token}` } });
+    const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader();
+    assert.match((await reader.read()).value ?? '', /event: ready/);
+    const began = performance.now();
+    assert.equal((await put(WITH('first'), 0)).status, 200);
+    assert.match((await reader.read()).value ?? '', /event: policy\ndata: \{"subject":"1"\}/);
+    await soon(() => assert.equal(on.gateways[1]!.policy.version, 1));
+    assert.ok(performance.now() - began < 1_000);
+    await reader.cancel();
+  });
+
+  it('is handed out signed, and believed only as it was signed', async () => {
+    const signed = (await ada.call('GET', '/v1/policy', undefined, 1)).body as unknown as SignedPolicy;
+    const keys = (await ada.call('GET', '/v1/policy/keys')).body as unknown as PolicyKeys;
+    const terms = { issuer: on.url, keys, now: Date.now(), seen: 1 };
+    const good = checkSignedPolicy(signed, terms);
+    assert.ok(good.ok && good.statement.text === WITH('first'));
+    const why = (value: unknown, change: object = {}): string => {
+      const result = checkSignedPolicy(value, { ...terms, ...change });
+      return result.ok ? 'believed' : result.why;
+    };
+    const { statement } = signed;
+    assert.match(why({ ...signed, statement: { ...statement, text: WITH('first').replace('deny', 'ask') } }), /signature/);
+    assert.match(why({ ...signed, statement: { ...statement, expiresAt: statement.expiresAt + 1 } }), /signature/);
+    assert.match(why({ ...signed, kid: 'policy-other' }), /key/);
+    assert.match(why(signed, { now: statement.expiresAt }), /time is over/);
+    assert.match(why(signed, { issuer: 'https://other.example' }), /another gateway/);
+    assert.match(why(signed, { seen: 2 }), /older/);
+    assert.match(why({}), /not a signed policy/);
+    const other = on.gateways[0]!.identity.keys.verifying('token').values().next().value!;
+    assert.match(why(signed, { keys: { keys: [{ kid: signed.kid, publicKey: other.export({ type: 'spki', format: 'pem' }) }] } }), /signature/);
+  });
+
+  it('is not put over a version that its author has not seen, nor when it is broken', async () => {
+    const stale = await put(WITH('second'), 0);
+    assert.equal(stale.status, 409);
+    const broken = await put('version: 1\nrules:\n  - { id: x, match: { efect: write }, verdict: deny }\n', 1);
+    assert.deepEqual([broken.status, broken.body.error], [422, 'policy-broken']);
+    assert.match(String(broken.body.sentence), /line 3/);
+    const both = await Promise.all([put(WITH('left'), 1), put(WITH('right'), 1)]);
+    assert.deepEqual(both.map(({ status }) => status).sort(), [200, 409]);
+  });
+
+  it('keeps who changed what, and shows the difference', async () => {
+    const { body } = await root.call('GET', '/v1/policy/history');
+    const versions = body.versions as { version: number; author: { subject: string }; comment: string }[];
+    assert.deepEqual(
+      versions.map(({ version, author }) => [version, author.subject]),
+      [
+        [2, 'root'],
+        [1, 'root'],
+      ],
+    );
+    const detail = await root.call('GET', '/v1/policy/history/2');
+    assert.match(String(detail.body.diff), /-  - \{ id: first.*\n\+  - \{ id: (left|right)/);
+    assert.equal((await ada.call('GET', '/v1/policy/history')).status, 403);
+  });
+
+  it('comes from a file as well, once for all replicas, and a broken file changes nothing', async () => {
+    writeFileSync(file, WITH('from-file'));
+    await soon(() =>
+      assert.deepEqual(
+        on.gateways.map(({ policy }) => policy.version),
+        [3, 3],
+      ),
+    );
+    writeFileSync(file, 'version: 1\nrules: [');
+    await soon(() => assert.ok(on.gateways.every(({ policy }) => policy.fileProblem !== undefined)));
+    assert.deepEqual(
+      on.gateways.map(({ policy }) => policy.version),
+      [3, 3],
+    );
+    const [row] = await on.gateways[0]!.db.query<{ n: number }>('SELECT count(*) AS n FROM policies');
+    assert.equal(row!.n, 3);
+  });
+
+  it('shows its users connections without what is behind them', async () => {
+    const { body } = await ada.call('GET', '/v1/connections');
+    assert.deepEqual(body.connections, [{ name: 'orders', protocol: 'postgres', sensitive: { 'customers.email': 'partial' }, database: 'orders' }]);
+    assert.ok(!JSON.stringify(body).includes('db.internal'));
+  });
+});
