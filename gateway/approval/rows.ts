@@ -145,6 +145,7 @@ const Given = z.object({
   digest: z.string(),
   shape: z.string().optional(),
   facts: Facts,
+  conversationSummary: PendingApproval.shape.conversationSummary,
 });
 
 export function comparedOf(given: unknown): Compared | undefined {
@@ -155,10 +156,10 @@ export function comparedOf(given: unknown): Compared | undefined {
 }
 
 export function comparable(question: Compared): z.input<typeof Given> {
-  const { connection, protocol, actor, verdict, session, conversation, digest, shape, facts } = question;
+  const { connection, protocol, actor, verdict, session, conversation, digest, shape, facts, conversationSummary } = question;
   // Arguments may hold anything; nothing is compared by them.
-  const { mcp: _mcp, ...rest } = facts;
-  return { connection, protocol, actor, verdict, session, conversation, digest, ...(shape !== undefined && { shape }), facts: rest };
+  const open = { ...facts, ...(facts.mcp && { mcp: { ...facts.mcp, args: {} } }) };
+  return { connection, protocol, actor, verdict, session, conversation, digest, ...(shape !== undefined && { shape }), facts: open, conversationSummary };
 }
 
 export function grantView(row: GrantRow, person: Person): GatewayGrant {

@@ -99,7 +99,10 @@ export class Grants {
 }
 
 /** What a question is compared by: everything but what a person reads. */
-export type Compared = Pick<Question, 'connection' | 'protocol' | 'actor' | 'verdict' | 'session' | 'conversation' | 'digest' | 'shape' | 'facts' | 'conversationSummary'>;
+export type Compared = Pick<
+  Question,
+  'connection' | 'protocol' | 'actor' | 'verdict' | 'session' | 'conversation' | 'digest' | 'shape' | 'facts' | 'conversationSummary'
+>;
 
 /** Everything that was on the screen must be the same, but for what the scope leaves open. */
 export function covers({ scope, given }: { readonly scope: Scope; readonly given: Compared }, asked: Compared): boolean {
