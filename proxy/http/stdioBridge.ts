@@ -1,10 +1,16 @@
 /** `proxy mcp <name>`: carries MCP between a client that only speaks stdio and the loopback server. Decides nothing. */
 import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
+import type { JsonObject } from '../protocols/mcp/message.ts';
+import { EventStream } from '../protocols/mcp/upstream/eventStream.ts';
+import { ParamHeaders } from '../protocols/mcp/upstream/paramHeaders.ts';
 import type { BridgeAccess } from './bridgeAccess.ts';
 
-/** Longest message either way, in bytes. */
+/** Longest message of the client's, in bytes, and of the server's, in characters. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+const MAX_ANSWER_CHARS = 64 * 1024 * 1024;
+/** How long a stream that ended waits before it is opened again, in milliseconds. */
+const REOPEN_MS = 1_000;
 const NAME = /^[\w~-][\w.~-]{0,199}$/;
 
 const Message = z.looseObject({ jsonrpc: z.literal('2.0'), id: z.union([z.string(), z.number()]).optional(), method: z.string().optional() });
@@ -46,7 +52,15 @@ export async function carryFor(name: string, access: BridgeAccess, renew: () => 
 
 /** Resolves when the input has ended and every request has been answered. */
 export async function carry(bridge: Bridge): Promise<void> {
-  const state: BridgeState = { session: undefined, version: undefined, at: bridge, opening: undefined };
+  const state: BridgeState = {
+    session: undefined,
+    version: undefined,
+    at: bridge,
+    opening: undefined,
+    headers: new ParamHeaders(),
+    open: new Map(),
+    left: new AbortController(),
+  };
   const running = new Set<Promise<void>>();
   // A connection's first exchange tells the session and the version that all later ones carry, so it goes alone.
   for await (const line of lines(bridge.input)) {
@@ -55,11 +69,14 @@ export async function carry(bridge: Bridge): Promise<void> {
       write(bridge.output, { jsonrpc: '2.0', id: null, error: { code: -32_700, message: 'The message is not JSON-RPC.' } });
       continue;
     }
+    if (cancels(state, message)) continue;
     const sent = post(bridge, state, message).finally(() => running.delete(sent));
     running.add(sent);
     if (message.method === 'initialize' || message.id === undefined) await sent;
+    if (message.method === 'notifications/initialized') void listen(bridge, state);
   }
   await Promise.all(running);
+  state.left.abort();
   if (state.session === undefined) return;
   // The session ends with the client, not with a time-out.
   const headers = { Authorization: `Bearer ${state.at.token}`, 'Mcp-Session-Id': state.session };
@@ -72,9 +89,44 @@ interface BridgeState {
   at: { readonly endpoint: string; readonly token: string };
   /** The client's `initialize`, to open a session anew where the proxy was started again. */
   opening: Message | undefined;
+  /** What the stateless era repeats in headers. */
+  readonly headers: ParamHeaders;
+  /** Its requests that wait. */
+  readonly open: Map<unknown, AbortController>;
+  /** Aborted when the client has gone. */
+  readonly left: AbortController;
+}
+
+/** In the stateless era (2026-07-28) hanging up is what cancels over HTTP. */
+function cancels({ open, session }: BridgeState, message: Message): boolean {
+  if (message.method !== 'notifications/cancelled' || session !== undefined) return false;
+  const waiting = open.get((message.params as JsonObject | undefined)?.requestId);
+  waiting?.abort();
+  return waiting !== undefined;
+}
+
+/** What belongs to no request comes on a stream of its own. */
+async function listen({ output }: Bridge, state: BridgeState): Promise<void> {
+  const { signal } = state.left;
+  while (state.session !== undefined && !signal.aborted) {
+    try {
+      const headers = { Authorization: `Bearer ${state.at.token}`, Accept: 'text/event-stream', 'Mcp-Session-Id': state.session };
+      const response = await fetch(state.at.endpoint, { headers, redirect: 'error', signal });
+      if (response.ok && response.body) {
+        await readEvents(response.body, (text) => {
+          const message = parse(text);
+          if (message) write(output, message);
+        });
+      } else await response.body?.cancel();
+    } catch {
+      // The proxy has gone, or the client: the loop knows which.
+    }
+    if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, REOPEN_MS).unref());
+  }
 }
 
 function send(state: BridgeState, message: Message): Promise<Response> {
+  const waiting = state.open.get(message.id);
   return fetch(state.at.endpoint, {
     method: 'POST',
     redirect: 'error',
@@ -84,9 +136,10 @@ function send(state: BridgeState, message: Message): Promise<Response> {
       Accept: 'application/json, text/event-stream',
       ...(state.session !== undefined && { 'Mcp-Session-Id': state.session }),
       ...(state.version !== undefined && { 'MCP-Protocol-Version': state.version }),
-      ...modernHeaders(message),
+      ...modernHeaders(state, message),
     },
-    body: JSON.stringify(message),
+    body: textOf(message),
+    ...(waiting && { signal: waiting.signal }),
   });
 }
 
@@ -128,19 +181,23 @@ function nobodyListened(cause: unknown): boolean {
 async function post(bridge: Bridge, state: BridgeState, message: Message): Promise<void> {
   const { output } = bridge;
   if (message.method === 'initialize') state.opening = message;
+  const abort = new AbortController();
+  if (message.id !== undefined && message.method !== undefined && versionOf(message) !== undefined) state.open.set(message.id, abort);
   try {
     const response = await sendAgain(bridge, state, message);
     state.session ??= response.headers.get('mcp-session-id') ?? undefined;
     const type = response.headers.get('content-type') ?? '';
     if (type.startsWith('text/event-stream') && response.body) {
-      for await (const data of events(response.body)) deliver(data);
+      await readEvents(response.body, deliver);
     } else if (type.startsWith('application/json')) {
       const text = await response.text();
       if (response.ok || parse(text)) deliver(text);
       else answer(`Countersign answered ${response.status}: ${text.slice(0, 300)}`);
     } else if (!response.ok) answer(`Countersign answered ${response.status}.`);
   } catch {
-    answer('Countersign does not answer. Open an editor window with it, then try again.');
+    if (!abort.signal.aborted) answer('Countersign does not answer. Open an editor window with it, then try again.');
+  } finally {
+    state.open.delete(message.id);
   }
 
   function deliver(text: string): void {
@@ -150,6 +207,7 @@ async function post(bridge: Bridge, state: BridgeState, message: Message): Promi
       const version = z.object({ result: z.object({ protocolVersion: z.string().max(40) }) }).safeParse(received);
       if (version.success) state.version = version.data.result.protocolVersion;
     }
+    if (message.method === 'tools/list' && typeof received.result === 'object' && received.result !== null) state.headers.learn(received.result as JsonObject);
     write(output, received);
   }
 
@@ -159,35 +217,41 @@ async function post(bridge: Bridge, state: BridgeState, message: Message): Promi
   }
 }
 
+const Envelope = z.looseObject({ _meta: z.looseObject({ 'io.modelcontextprotocol/protocolVersion': z.string().max(40) }) });
+
+function versionOf(message: Message): string | undefined {
+  const params = Envelope.safeParse(message.params);
+  return params.success ? params.data._meta['io.modelcontextprotocol/protocolVersion'] : undefined;
+}
+
 /** Headers that the stateless protocol (2026-07-28) wants repeated from the body. */
-function modernHeaders(message: Message): Record<string, string> {
-  const params = z
-    .object({
-      name: z.string().optional(),
-      uri: z.string().optional(),
-      _meta: z.looseObject({ 'io.modelcontextprotocol/protocolVersion': z.string().max(40) }),
-    })
-    .safeParse(message.params);
-  if (!params.success || message.method === undefined) return {};
-  const name = params.data.name ?? params.data.uri;
-  return {
-    'MCP-Protocol-Version': params.data._meta['io.modelcontextprotocol/protocolVersion'],
-    'Mcp-Method': message.method,
-    ...(name !== undefined && /^[\x20-\x7e]*$/.test(name) && { 'Mcp-Name': name }),
-  };
+function modernHeaders(state: BridgeState, message: Message): Record<string, string> {
+  const version = versionOf(message);
+  if (version === undefined || message.method === undefined) return {};
+  return { 'MCP-Protocol-Version': version, ...state.headers.of(message.method, message.params as JsonObject) };
+}
+
+/** A message as it came: written anew, a large number in it would be another. */
+const texts = new WeakMap<object, string>();
+
+function textOf(message: object): string {
+  const text = texts.get(message);
+  return text === undefined || text.includes('\n') ? JSON.stringify(message) : text;
 }
 
 function parse(text: string): Message | undefined {
   try {
     const parsed = Message.safeParse(JSON.parse(text));
-    return parsed.success ? parsed.data : undefined;
+    if (!parsed.success) return undefined;
+    texts.set(parsed.data, text);
+    return parsed.data;
   } catch {
     return undefined;
   }
 }
 
-function write(output: Writable, message: unknown): void {
-  output.write(`${JSON.stringify(message)}\n`);
+function write(output: Writable, message: object): void {
+  output.write(`${textOf(message)}\n`);
 }
 
 async function* lines(input: AsyncIterable<Buffer | string | Uint8Array>): AsyncGenerator<string> {
@@ -205,27 +269,12 @@ async function* lines(input: AsyncIterable<Buffer | string | Uint8Array>): Async
   if (held.trim() !== '') yield held.trim();
 }
 
-/** The data of each server-sent event. */
-async function* events(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  let data: string[] = [];
-  for await (const line of rawLines(body)) {
-    if (line === '') {
-      if (data.length > 0) yield data.join('\n');
-      data = [];
-    } else if (line.startsWith('data:')) data.push(line.slice(line[5] === ' ' ? 6 : 5));
-  }
-  if (data.length > 0) yield data.join('\n');
-}
-
-async function* rawLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let held = '';
-  for await (const chunk of body) {
-    held += decoder.decode(chunk, { stream: true });
-    const parts = held.split(/\r\n|\n|\r(?!$)/);
-    held = parts.pop() ?? '';
-    if (held.length > 4 * MAX_MESSAGE_BYTES) throw new Error('an event is too long');
-    yield* parts;
-  }
-  if (held !== '') yield held;
+async function readEvents(body: AsyncIterable<Uint8Array>, deliver: (text: string) => void): Promise<void> {
+  const events = new EventStream({
+    maxChars: MAX_ANSWER_CHARS,
+    onEvent: ({ data, type }) => {
+      if (type === 'message' && data !== '') deliver(data);
+    },
+  });
+  for await (const chunk of body) events.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
 }

@@ -5,6 +5,9 @@ import type { Channel, ChannelEvents, Era, Outgoing, Upstream, UpstreamEvents } 
 
 /** How long a server may take to answer `server/discover`: one of the older era need not answer it at all, in milliseconds. */
 const PROBE_MS = 5_000;
+/** Messages that are taken from one server in one stretch of time, in milliseconds: what is beyond them waits, so that others get their turn. */
+const MAX_BURST = 1_000;
+const BURST_MS = 100;
 /** What servers of the stateless era say to `initialize`. */
 const NOT_SESSIONS: ReadonlySet<number> = new Set([-32_601, -32_602, -32_600, -32_020, -32_022]);
 
@@ -25,6 +28,9 @@ export class EraServer implements Upstream {
   readonly #channel: Channel;
   #era: Era | undefined;
   #stateless: StatelessServer | undefined;
+  /** Messages since the window opened. */
+  #burst = 0;
+  #window: NodeJS.Timeout | undefined;
   /** The request whose answer tells. */
   #probe: { readonly request: Request; readonly as: Era; timer: NodeJS.Timeout | undefined } | undefined;
 
@@ -73,6 +79,7 @@ export class EraServer implements Upstream {
 
   stop(): Promise<void> {
     clearTimeout(this.#probe?.timer);
+    clearTimeout(this.#window);
     this.#stateless?.stop();
     return this.#channel.stop();
   }
@@ -90,9 +97,20 @@ export class EraServer implements Upstream {
   }
 
   #received(message: Message, about: Id | undefined): void {
+    this.#count();
     if (this.#stateless) return this.#stateless.received(message, about);
     if (message.kind === 'response' && this.#probe && message.id === this.#probe.request.id) return this.#probed(message.reply);
     return this.#events.onMessage(message, about);
+  }
+
+  #count(): void {
+    this.#burst++;
+    this.#window ??= setTimeout(() => {
+      if (this.#burst > MAX_BURST) this.#channel.resume();
+      this.#burst = 0;
+      this.#window = undefined;
+    }, BURST_MS);
+    if (this.#burst === MAX_BURST + 1) this.#channel.pause();
   }
 
   #probed(reply: Reply): void {

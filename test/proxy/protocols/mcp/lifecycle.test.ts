@@ -216,6 +216,29 @@ describe('what a relayed server sends', () => {
     assert.equal(text(result).length, 8_000_000);
   });
 
+  it('may be a great many small messages: all arrive, in order, and nobody else waits for them', async () => {
+    await serve('');
+    const [talkative, other] = [await stage.client('mcp/rude'), await stage.client('mcp/rude')];
+    const seen: string[] = [];
+    talkative.setNotificationHandler('notifications/message', (n) => void seen.push(n.params.data as string));
+    const before = process.memoryUsage().rss;
+    const count = 8_000;
+    let said = false;
+    const flood = talkative.callTool({ name: 'many', arguments: { count } }).then(() => {
+      said = true;
+    });
+    let answered = 0;
+    while (!said) {
+      await other.callTool({ name: 'anything', arguments: {} });
+      answered++;
+    }
+    await flood;
+    assert.ok(answered >= 5, `the other client was answered ${answered} times`);
+    assert.equal(seen.length, count);
+    assert.equal(seen.at(-1), `n${count - 1}`);
+    assert.ok(process.memoryUsage().rss - before < 400 * 1024 * 1024);
+  });
+
   it('ends its server when a message has no end', async () => {
     await serve('');
     const client = await stage.client('mcp/rude');

@@ -33,6 +33,9 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
     case 'big': return text('x'.repeat(params.arguments.size));
     case 'flood': process.stdout.write('y'.repeat(params.arguments.size)); return undefined;
     case 'line': return text(line);
+    case 'many':
+      for (let i = 0; i < params.arguments.count; i++) send({ method: 'notifications/message', params: { level: 'info', data: 'n' + i } });
+      return text('said');
     default: return text(JSON.stringify(params));
   }
 });
