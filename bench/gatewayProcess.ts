@@ -6,6 +6,6 @@ const gateway = await testGateway({ store: BENCH_STORE, policy: BENCH_POLICY, se
 process.send?.({ url: gateway.url, token: gateway.token('ada') });
 process.on('message', () => {
   (globalThis as { gc?: () => void }).gc?.();
-  process.send?.({ sessions: gateway.path.sessions });
+  process.send?.({ sessions: gateway.sessions.size });
 });
 process.once('disconnect', () => process.exit(0));

@@ -2,6 +2,7 @@
 import type { Command } from './command.ts';
 import { connect } from './connect.ts';
 import { gateway, gatewayCheck } from './gateway.ts';
+import { gatewaySecretList, gatewaySecretRemove, gatewaySecretRotate, gatewaySecretSet } from './gatewaySecret.ts';
 import { policyBuiltin } from './policy/builtin.ts';
 import { policyCheck } from './policy/check.ts';
 import { policyExplain } from './policy/explain.ts';
@@ -19,6 +20,10 @@ export const COMMANDS: readonly Command[] = [
   sessions,
   verify,
   connect,
+  gatewaySecretSet,
+  gatewaySecretList,
+  gatewaySecretRemove,
+  gatewaySecretRotate,
   gatewayCheck,
   gateway,
 ];

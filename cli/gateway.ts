@@ -7,7 +7,7 @@ const CONFIG_HELP = `--config FILE    the configuration; left out: COUNTERSIGN_G
 docs/gateway.md says what stands in it, and which environment variables go before it.`;
 
 /** The gateway is a bundle of its own, which the editor's package has not: it is loaded when it is asked for. */
-async function load(): Promise<typeof import('../gateway/main.ts')> {
+export async function loadGateway(): Promise<typeof import('../gateway/main.ts')> {
   try {
     return await import('../gateway/main.ts');
   } catch (cause) {
@@ -28,7 +28,7 @@ export const gatewayCheck: Command = {
   about: 'read the shared gateway’s configuration and say what is wrong with it',
   help: CONFIG_HELP,
   async run(args, io) {
-    const { checkGateway, configFile } = await load();
+    const { checkGateway, configFile } = await loadGateway();
     return checkGateway(configFile(fileOf(args), process.env), process.env, io);
   },
 };
@@ -39,7 +39,7 @@ export const gateway: Command = {
   about: 'run the shared gateway of a team',
   help: CONFIG_HELP,
   async run(args, io) {
-    const { configFile, runGateway } = await load();
+    const { configFile, runGateway } = await loadGateway();
     return await runGateway(configFile(fileOf(args), process.env), process.env, version(), io);
   },
 };

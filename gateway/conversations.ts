@@ -4,7 +4,7 @@ import { Problem } from '../contract/problem.ts';
 import { Conversation } from '../proxy/pipeline/conversation.ts';
 import type { ClientIdentity } from '../proxy/protocols/protocol.ts';
 import type { Principal } from './identity/principal.ts';
-import type { SessionOwner } from './recording/storeRecorder.ts';
+import type { SessionOwner } from './recording/recorder.ts';
 
 /** Beyond it the one unused longest is forgotten. */
 const MAX_CONVERSATIONS = 20_000;

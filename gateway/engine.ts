@@ -7,11 +7,13 @@ import type { MaskPlan, Policy } from '../proxy/policy/policy.ts';
 import type { Notices } from './approval/notices.ts';
 import { StoreApprovals } from './approval/storeApprovals.ts';
 import { Conversations } from './conversations.ts';
-import { StoreRecorder } from './recording/storeRecorder.ts';
+import { StoreRecorder } from './recording/recorder.ts';
+import { type RecordKey, recordKey } from './recording/recordKey.ts';
+import { closeSessionsOf } from './recording/recovery.ts';
 import type { Sealer } from './sealed.ts';
 import { OpenSessions } from './sessions.ts';
 import type { Bus } from './store/bus.ts';
-import type { Database } from './store/database.ts';
+import type { Database, Queryable } from './store/database.ts';
 import type { Replica } from './store/replica.ts';
 
 export interface GatewayEngineOptions {
@@ -27,6 +29,8 @@ export interface GatewayEngineOptions {
 }
 
 const systemClock: Clock = { now: () => Date.now() };
+/** How long a stop waits for the store to take the ends of sessions, in milliseconds. */
+const STOP_MS = 3_000;
 /** How often what open sessions stand on is looked at, besides being told, in milliseconds. */
 const RECONCILE_MS = 5_000;
 
@@ -35,6 +39,8 @@ export class GatewayEngine {
   readonly conversations = new Conversations();
   readonly sessions: OpenSessions;
   readonly approvals: StoreApprovals;
+  readonly recordKey: RecordKey;
+  readonly #recorder: StoreRecorder;
   readonly #options: GatewayEngineOptions;
   readonly #maskPlans = new Map<string, string>();
   readonly #timer: NodeJS.Timeout;
@@ -54,20 +60,26 @@ export class GatewayEngine {
       policyVersion: () => policy().version,
       requesterOf: (question) => this.conversations.ownerOf(question.conversation).person,
     });
+    this.recordKey = recordKey(sealer.derive('record signing'));
     const recorder = new StoreRecorder({
       db,
+      key: this.recordKey,
       replica,
       log,
       clock: systemClock,
       ownerOf: (header) => this.conversations.ownerOf(header.conversation),
-      onLost: (session) => void this.sessions.end('the gateway lost touch with its store; connect again', [session]),
+      onHalt: (sentence) => {
+        if (sentence !== undefined) void this.sessions.end(sentence);
+      },
+      onFenced: (session) => void this.sessions.end('the gateway lost touch with its store; connect again', [session]),
     });
+    this.#recorder = recorder;
     const hashKey = sealer.derive('hash masks');
     this.engine = {
       policy,
       approvals: this.approvals,
       recorder,
-      masking: (connection) => createSessionMasking({ plan: policy().maskPlan(connection), hashKey }),
+      masking: (connection, vault) => createSessionMasking({ plan: policy().maskPlan(connection), hashKey, vault, connection }),
       // The same in every replica: an approval is for what was asked, wherever it is looked at.
       digest: digestWith(new Secret(sealer.derive('digests').toString('hex'))),
       newId,
@@ -105,10 +117,16 @@ export class GatewayEngine {
     void this.sessions.end('the gateway lost touch with its store; connect again');
   }
 
+  /** Closes what a dead replica left open, in the transaction that ends it. */
+  async closeSessionsOf(tx: Queryable, replica: string): Promise<void> {
+    for (const chain of await closeSessionsOf(tx, replica, systemClock.now())) this.#recorder.signSoon(chain);
+  }
+
   async stop(reason: string): Promise<void> {
     clearInterval(this.#timer);
     await this.approvals.shutdown();
     await this.sessions.end(reason);
+    await this.#recorder.stop(reason, STOP_MS);
   }
 
   /** Ends the sessions that an ended grant has let through. */

@@ -2,7 +2,10 @@
 
 import { type GatewayInfo } from '../contract/gateway/api.ts';
 import { Problem } from '../contract/problem.ts';
+import { TUNNEL_PATH } from '../contract/tunnel.ts';
+import { Secrets } from '../proxy/credential/secrets.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
+import { protocols } from '../proxy/protocols/index.ts';
 import { EventStreams } from './api/events.ts';
 import { handlers } from './api/handlers.ts';
 import { HttpServer } from './api/httpServer.ts';
@@ -11,12 +14,15 @@ import { Answers } from './approval/answers.ts';
 import { Notices } from './approval/notices.ts';
 import { withdrawQuestionsOf } from './approval/storeApprovals.ts';
 import { type Env, type GatewayConfig, readSecret } from './config/load.ts';
+import { CredentialStore } from './credential/credentialStore.ts';
+import { keysFor, vaultOf } from './credential/keys.ts';
+import { VaultLeases } from './credential/vaultLeases.ts';
 import { GatewayEngine } from './engine.ts';
 import { Identity } from './identity/identity.ts';
 import { Metrics } from './metrics.ts';
 import { CentralPolicy } from './policy/central.ts';
-import { sealSessionsOf } from './recording/storeRecorder.ts';
 import { masterKey, type Sealer, sealerWith } from './sealed.ts';
+import { DataPath } from './sessions/dataPath.ts';
 import { Sessions } from './sessions.ts';
 import { Bus } from './store/bus.ts';
 import type { Database } from './store/database.ts';
@@ -24,6 +30,7 @@ import { openEmbedded } from './store/embedded.ts';
 import { migrate } from './store/migrate.ts';
 import { openPostgres, storeProblem } from './store/postgres.ts';
 import { Replica } from './store/replica.ts';
+import { principals } from './tunnel/principals.ts';
 
 export interface GatewayOptions {
   readonly config: GatewayConfig;
@@ -52,6 +59,10 @@ export class Gateway {
   readonly answers: Answers;
   /** What sessions run in: see `conversations.identity` for who their clients are. */
   readonly core: GatewayEngine;
+  /** The tunnel's end, and the connections that are served through it. */
+  readonly path: DataPath;
+  readonly credentials: CredentialStore;
+  readonly #leases: VaultLeases | undefined;
   readonly #notices: Notices;
   readonly #events: EventStreams;
   #draining = false;
@@ -87,7 +98,7 @@ export class Gateway {
       onFenced: () => this.core.fenced(),
       onDead: async (tx, replica) => {
         await withdrawQuestionsOf(tx, replica);
-        await sealSessionsOf(tx, replica);
+        await this.core.closeSessionsOf(tx, replica);
       },
     });
     this.#notices = new Notices(db, config, env, this.bus, log);
@@ -101,7 +112,17 @@ export class Gateway {
       log,
       fresh: (tx, approval, person, authTime) => this.answers.fresh(tx, approval, person, authTime),
     });
-    this.policy = new CentralPolicy({ db, bus: this.bus, keys: this.identity.keys, config, log, changed: (policy) => this.core.policyChanged(policy) });
+    this.policy = new CentralPolicy({
+      db,
+      bus: this.bus,
+      keys: this.identity.keys,
+      config,
+      log,
+      changed: (policy) => {
+        this.core.policyChanged(policy);
+        this.path.policyChanged();
+      },
+    });
     this.core = new GatewayEngine({
       db,
       bus: this.bus,
@@ -112,6 +133,28 @@ export class Gateway {
       log,
       stands: (basis) => this.identity.stands(basis),
     });
+    const vault = vaultOf(config, env);
+    this.#leases = vault && new VaultLeases(vault, log);
+    this.credentials = new CredentialStore(db, keysFor(config, env, vault), log);
+    const given = new Secrets(env, () => undefined);
+    const who = principals(this.identity, this.core.conversations);
+    this.path = new DataPath({
+      engine: this.core.engine,
+      sessions: this.core.sessions,
+      protocols,
+      secret: (ref) => (ref.from === 'secret' ? this.credentials.get(ref.name) : given.get(ref)),
+      ...(this.#leases && { lease: ({ path }: { readonly path: string }) => (this.#leases as VaultLeases).issue(path) }),
+      ...who,
+    });
+    this.bus.on('credential', () => void this.#readCredentials());
+    for (const topic of ['login', 'account'] as const) {
+      this.bus.on(topic, ({ subject }) => {
+        void this.identity.stands(subject).then(
+          (stands) => !stands && this.path.cut(subject, 'Your sign-in to the gateway has ended. Sign in again.'),
+          (cause: unknown) => log.warn('login.not-read', { cause }),
+        );
+      });
+    }
     this.#events = new EventStreams({ db, bus: this.bus, answers: this.answers, log });
     this.http = new HttpServer({
       config,
@@ -120,9 +163,11 @@ export class Gateway {
       metricsToken: config.metrics.token === undefined ? undefined : readSecret(config.metrics.token, env).reveal(),
       notReady: () => this.#notReady(),
     });
+    this.http.upgrade(TUNNEL_PATH, (request, socket, head) => void this.path.tunnel.upgrade(request, socket, head));
     this.#routes();
     const startedAt = Date.now();
     this.metrics.gauge('countersign_sessions_open', 'Sessions that run in this process.', () => this.core.sessions.size);
+    this.metrics.gauge('countersign_tunnels_open', 'Proxies that are connected to this process.', () => this.path.tunnel.size);
     this.metrics.gauge('countersign_questions_waiting', 'Questions of this process that wait for a person.', () => this.core.approvals.waiting);
     this.metrics.gauge('countersign_event_streams', 'Open streams of events.', () => this.#events.size);
     this.metrics.gauge('countersign_policy_version', 'The version of the policy in force here.', () => this.policy.version);
@@ -136,7 +181,9 @@ export class Gateway {
     await this.replica.start();
     await this.identity.start();
     await this.bus.start();
+    await this.#readCredentials();
     await this.policy.start();
+    this.path.policyChanged();
     this.answers.start();
     this.#notices.start();
     await this.http.start();
@@ -155,7 +202,8 @@ export class Gateway {
     // Streams never end by themselves; everything else may take its time.
     this.#events.stop();
     const closing = this.http.stop(this.config.drainSeconds * 1000);
-    await this.#drained();
+    await this.path.stop('This gateway is shutting down. Connect again, and another one serves you.', this.config.drainSeconds * 1000);
+    await this.#leases?.stop();
     await this.core.stop('this gateway is shutting down; connect again and another one serves you');
     await closing;
     this.answers.stop();
@@ -168,10 +216,12 @@ export class Gateway {
     this.log.info('gateway.stopped');
   }
 
-  /** Sessions may end by themselves for a while. */
-  async #drained(): Promise<void> {
-    for (const until = Date.now() + this.config.drainSeconds * 1000; this.core.sessions.size > 0 && Date.now() < until; )
-      await new Promise((resolve) => setTimeout(resolve, 100));
+  async #readCredentials(): Promise<void> {
+    try {
+      for (const name of await this.credentials.load()) this.path.secretChanged(name);
+    } catch (cause) {
+      this.log.warn('credentials.not-read', { cause });
+    }
   }
 
   #routes(): void {
@@ -190,7 +240,21 @@ export class Gateway {
     app.use(
       apiRouter(
         { people, accounts, tokens, publicUrl: config.publicUrl, cookieName: login.cookieName, sealer },
-        handlers({ db, config, sealer, people, accounts, keys, limits, policy, answers, sessions, events: this.#events, login }),
+        handlers({
+          db,
+          config,
+          sealer,
+          people,
+          accounts,
+          keys,
+          limits,
+          policy,
+          answers,
+          sessions,
+          events: this.#events,
+          login,
+          recordKey: this.core.recordKey,
+        }),
       ),
     );
   }
@@ -214,7 +278,7 @@ export class Gateway {
 }
 
 /** @throws `Problem` where the store cannot be opened, or is too new for this gateway */
-async function openStore(config: GatewayConfig, log: Log): Promise<Database> {
+export async function openStore(config: GatewayConfig, log: Log): Promise<Database> {
   const url = config.database.kind === 'postgres' ? config.database.url.reveal() : undefined;
   const migrating = url === undefined ? await openEmbedded(config.data) : openPostgres({ url, log, maxConnections: 1, patient: true });
   try {

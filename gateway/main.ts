@@ -7,6 +7,8 @@ import { type Env, loadConfig } from './config/load.ts';
 import { Gateway } from './gateway.ts';
 import { masterKey } from './sealed.ts';
 
+export { openSecrets } from './secrets.ts';
+
 /** Read where no `--config` says otherwise, if it is there. */
 const DEFAULT_CONFIG = '/etc/countersign/gateway.yaml';
 

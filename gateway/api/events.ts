@@ -112,6 +112,7 @@ export class EventStreams {
         return;
       }
       case 'key':
+      case 'credential':
       case 'account':
       case 'person':
         return;

@@ -13,6 +13,8 @@ import { rolesOf } from '../identity/roles.ts';
 import type { ServiceAccounts } from '../identity/serviceAccounts.ts';
 import type { CentralPolicy } from '../policy/central.ts';
 import { appendAudit, GATEWAY_CHAIN } from '../recording/chains.ts';
+import { verifyRecords } from '../recording/exportRecord.ts';
+import type { RecordKey } from '../recording/recordKey.ts';
 import { verifyStore } from '../recording/verifyStore.ts';
 import { hashOf, newSecret, type Sealer } from '../sealed.ts';
 import type { Sessions } from '../sessions.ts';
@@ -34,6 +36,7 @@ export interface HandlerParts {
   readonly sessions: Sessions;
   readonly events: EventStreams;
   readonly login: BrowserLogin;
+  readonly recordKey: RecordKey;
 }
 
 /** How long a link to a fresh login can be followed, in milliseconds. */
@@ -204,7 +207,11 @@ export function handlers(parts: HandlerParts): Handlers {
       await db.transaction(async (tx) => {
         // One picture of everything: sessions go on being written meanwhile.
         await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
-        return await verifyStore(tx);
+        const report = await verifyStore(tx);
+        // And once more as files, by the code that verifies a laptop's.
+        const records = await verifyRecords(tx, parts.recordKey);
+        const problems = [...report.problems, ...records.problems].slice(0, 100);
+        return { ...report, ok: problems.length === 0, problems };
       }),
   };
 }

@@ -68,6 +68,25 @@ export const ConfigShape = z.strictObject({
   data: text.default('/var/lib/countersign'),
   database: z.union([z.literal('embedded'), SecretPlace]).optional(),
   key: SecretPlace.optional(),
+  /** Keys that credentials were sealed with before: they still open, and seal nothing. */
+  oldKeys: z.array(SecretPlace).max(10).default([]),
+  vault: z
+    .strictObject({
+      address: httpsUrl,
+      token: SecretPlace,
+      namespace: text.optional(),
+      /** Credentials are sealed with this key of its transit engine, instead of the gateway's. */
+      transit: z
+        .strictObject({
+          mount: z
+            .string()
+            .regex(/^[\w-]+(\/[\w-]+)*$/)
+            .default('transit'),
+          key: z.string().regex(/^[\w.-]{1,100}$/),
+        })
+        .optional(),
+    })
+    .optional(),
   policy: z.strictObject({ file: text.optional(), validFor: seconds.max(7 * 86_400).default(86_400) }).prefault({}),
   metrics: z.strictObject({ token: SecretPlace.optional() }).prefault({}),
   identity: z

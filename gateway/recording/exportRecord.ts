@@ -39,7 +39,7 @@ async function exportRecord(db: Queryable, chain: string, key: RecordKey, folder
 }
 
 /** Reads the whole record of everyone again, person by person, and says what does not hold. */
-export async function verifyStore(db: Queryable, key: RecordKey): Promise<VerifyReport & { readonly chains: number }> {
+export async function verifyRecords(db: Queryable, key: RecordKey): Promise<VerifyReport & { readonly chains: number }> {
   const chains = await db.query<{ chain: string }>('SELECT DISTINCT chain FROM sessions ORDER BY chain');
   let sessions = 0;
   let entries = 0;

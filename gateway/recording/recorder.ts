@@ -12,7 +12,8 @@ import { type ChainHead, GENESIS } from '../../proxy/recording/chainFile.ts';
 import { RawAnswers } from '../../proxy/recording/rawAnswers.ts';
 import type { Recorder, SessionHeader, SessionRecording } from '../../proxy/recording/recorder.ts';
 import { LocalSession, type SessionChain } from '../../proxy/recording/sessionRecording.ts';
-import { type Database, json, retried } from '../store/database.ts';
+import { tell } from '../store/bus.ts';
+import { type Database, json, type Queryable, retried } from '../store/database.ts';
 import { storeProblem } from '../store/postgres.ts';
 import { appendAudit } from './auditStore.ts';
 import { chainLine, rfc3339 } from './chainLine.ts';
@@ -29,8 +30,8 @@ const CLOSE_RETRY_MS = 500;
 export interface SessionOwner {
   /** Id in the table of people or of service accounts. */
   readonly person: string;
-  /** The login that it stands on. */
-  readonly login?: string;
+  /** The login or account that it stands on: ended, the session is cut. */
+  readonly basis: string;
 }
 
 export interface StoreRecorderOptions {
@@ -83,31 +84,35 @@ export class StoreRecorder implements Recorder {
     const halted = this.halted;
     if (halted !== undefined) throw new Problem('recorder-halted', halted);
     const { session, conversation, actor, connection, protocol, surface } = header;
-    const { person, login } = ownerOf(header);
+    const { basis, person } = ownerOf(header);
+    const record = recordOf(person);
     const now = clock.now();
     const at = rfc3339(now);
     const body: EntryBody = { type: 'session.open', conversation, actor, connection, protocol, surface };
     const first = chainLine(at, canonical(body), GENESIS, 0, session);
     const opened = { type: 'session.opened', session, file: fileOf(session, now) } as const;
-    const announce = this.#announced.has(person) ? [] : [{ type: 'recorder.started', key: key.fingerprint } as const];
+    const announce = this.#announced.has(record) ? [] : [{ type: 'recorder.started', key: key.fingerprint } as const];
     try {
       await retried(db, async (tx) => {
         // Before the chain's row, in the order that all take them.
-        await appendAudit(tx, person, now, [...announce, opened]);
+        const place = await appendAudit(tx, record, now, [...announce, opened]);
+        // From its beginning, so that a chain without a checkpoint is never innocent.
+        if (announce.length > 0) await this.#checkpoint(tx, record, place);
         await tx.query(
           `WITH owner AS (SELECT id FROM replicas WHERE id = $9 AND ended_at IS NULL FOR SHARE)
            INSERT INTO sessions (id, conversation, chain, person, actor, connection, protocol, surface, owner, login, opened_at)
-           VALUES ($1, $2, $3, $3, $4::jsonb, $5, $6, $7, (SELECT id FROM owner), $8, $10::bigint)`,
-          [session, conversation, person, json(actor), connection, protocol, surface, login ?? null, replica.id, now],
+           VALUES ($1, $2, $11, $3, $4::jsonb, $5, $6, $7, (SELECT id FROM owner), $8, $10::bigint)`,
+          [session, conversation, person, json(actor), connection, protocol, surface, basis, replica.id, now, record],
         );
         await tx.query('INSERT INTO entries (session, seq, hash, line) VALUES ($1, 0, $2, $3)', [session, first.hash, first.line]);
+        await tell(tx, 'session', session);
       });
     } catch (cause) {
       if (cause instanceof Problem) throw cause;
       log.warn('recorder.not-opened', { session, cause });
       throw storeProblem(cause);
     }
-    this.#announced.add(person);
+    this.#announced.add(record);
     const chain = new StoreChain(session, this.#writer, first.hash);
     const recording = new LocalSession({
       id: session,
@@ -117,7 +122,7 @@ export class StoreRecorder implements Recorder {
       now: () => rfc3339(clock.now()),
       closeGraceMs: this.#options.closeGraceMs ?? CLOSE_GRACE_MS,
       sealed: async () => {
-        const sealing = this.#seal(session, person, now, chain).finally(() => this.#closing.delete(sealing));
+        const sealing = this.#seal(session, record, now, chain).finally(() => this.#closing.delete(sealing));
         this.#closing.add(sealing);
         // Whoever closes waits while the store is there; where it is away, closing goes on by itself.
         if (this.#writer.halted === undefined) await sealing;
@@ -155,7 +160,7 @@ export class StoreRecorder implements Recorder {
   }
 
   /** The session's last line is in the store: writes its end into the audit. Tried again until it is in, or not ours any more. */
-  async #seal(session: string, person: string, openedAt: number, chain: StoreChain): Promise<void> {
+  async #seal(session: string, record: string, openedAt: number, chain: StoreChain): Promise<void> {
     const { clock, db, log, replica } = this.#options;
     this.#open.delete(session);
     for (;;) {
@@ -165,7 +170,7 @@ export class StoreRecorder implements Recorder {
           const now = clock.now();
           const [mine] = await tx.query('SELECT 1 FROM sessions WHERE id = $1 AND owner = $2 AND closed_at IS NULL FOR UPDATE', [session, replica.id]);
           if (!mine) return;
-          await appendAudit(tx, person, now, [{ type: 'session.closed', session, file: fileOf(session, openedAt), ...chain.at, recovered: false }]);
+          await appendAudit(tx, record, now, [{ type: 'session.closed', session, file: fileOf(session, openedAt), ...chain.at, recovered: false }]);
           await tx.query('UPDATE sessions SET closed_at = $2::bigint, close_reason = $3, entries = $4, head = $5 WHERE id = $1', [
             session,
             now,
@@ -173,8 +178,9 @@ export class StoreRecorder implements Recorder {
             chain.at.entries,
             chain.at.head,
           ]);
+          await tell(tx, 'session', session);
         });
-        this.signSoon(person);
+        this.signSoon(record);
         return;
       } catch (cause) {
         log.warn('recorder.not-sealed', { session, cause });
@@ -195,15 +201,23 @@ export class StoreRecorder implements Recorder {
   }
 
   async #sign(person: string): Promise<void> {
-    const { clock, db, key, log } = this.#options;
+    const { db, log } = this.#options;
     try {
       const [place] = await db.query<ChainHead>('SELECT entries, head FROM chains WHERE chain = $1', [person]);
       if (!place) return;
-      const text = key.checkpoint(rfc3339(clock.now()), place);
-      await db.query('INSERT INTO checkpoints (kid, statement, signature) VALUES ($1, $2, $3)', [key.fingerprint, json({ chain: person, ...place }), text]);
+      await this.#checkpoint(db, person, place);
     } catch (cause) {
       log.warn('recorder.not-signed', { cause });
     }
+  }
+
+  async #checkpoint(on: Queryable, chain: string, place: ChainHead): Promise<void> {
+    const { clock, key } = this.#options;
+    await on.query('INSERT INTO checkpoints (kid, statement, signature) VALUES ($1, $2, $3)', [
+      key.fingerprint,
+      json({ chain, entries: place.entries, head: place.head }),
+      key.checkpoint(rfc3339(clock.now()), place),
+    ]);
   }
 }
 
@@ -243,6 +257,11 @@ class StoreChain implements SessionChain {
 function reasonOf(body: string): string {
   const { type, reason } = JSON.parse(body) as { type?: string; reason?: string };
   return type === 'session.close' ? (reason ?? '') : '';
+}
+
+/** The chain of someone's sessions; what else is noted of them has one of its own. */
+function recordOf(person: string): string {
+  return `record:${person}`;
 }
 
 /** Where the session's file lies in an export, and what the audit calls it. */

@@ -2,6 +2,7 @@
 import type { EntryBody } from '../../contract/recording.ts';
 import { canonical } from '../../proxy/recording/canonical.ts';
 import { GENESIS } from '../../proxy/recording/chainFile.ts';
+import { tell } from '../store/bus.ts';
 import type { Queryable } from '../store/database.ts';
 import { appendAudit } from './auditStore.ts';
 import { type ChainLine, chainLine, rfc3339 } from './chainLine.ts';
@@ -60,6 +61,7 @@ async function closeOne(tx: Queryable, { id, chain, opened_at }: OpenSession, no
       ...(found.gap && { problem: 'lines were missing in the store' }),
     },
   ]);
+  await tell(tx, 'session', id);
   await tx.query('UPDATE sessions SET closed_at = $2::bigint, close_reason = $3, entries = $4, head = $5, recovered = true WHERE id = $1', [
     id,
     now,

@@ -39,6 +39,8 @@ export interface Stage {
   readonly addresses: readonly string[];
   readonly storeUrl: string | undefined;
   readonly folder: string;
+  /** What the gateways were started with. */
+  readonly env: Readonly<Record<string, string>>;
   /** Signs in as an editor does, through the provider. */
   signIn(user: string): Promise<Client>;
   /** The same in a browser. @returns it, with the gateway's cookie */
@@ -117,6 +119,7 @@ export async function stage(options: StageOptions = {}): Promise<Stage> {
     addresses,
     storeUrl,
     folder,
+    env,
     client,
     signIn: async (user) => {
       const tokens = await editorSignIn(url, idp, user);

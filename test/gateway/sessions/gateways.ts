@@ -4,6 +4,9 @@ import { createServer } from 'node:http';
 import type { Person } from '../../../contract/actor.ts';
 import { Problem } from '../../../contract/problem.ts';
 import { Secret } from '../../../contract/secret.ts';
+import { type SessionOwner, StoreRecorder } from '../../../gateway/recording/recorder.ts';
+import { type RecordKey, recordKey } from '../../../gateway/recording/recordKey.ts';
+import { closeSessionsOf } from '../../../gateway/recording/recovery.ts';
 import { DataPath } from '../../../gateway/sessions/dataPath.ts';
 import type { Database } from '../../../gateway/store/database.ts';
 import { migrate } from '../../../gateway/store/migrate.ts';
@@ -11,7 +14,10 @@ import { openPostgres } from '../../../gateway/store/postgres.ts';
 import { Replica } from '../../../gateway/store/replica.ts';
 import type { TunnelPrincipal } from '../../../gateway/tunnel/principal.ts';
 import { type ApprovalQueue, createApprovals } from '../../../proxy/approval/queue.ts';
-import { newId } from '../../../proxy/daemon/installation.ts';
+import { digestWith, newId } from '../../../proxy/daemon/installation.ts';
+import { LiveSessions } from '../../../proxy/daemon/sessions.ts';
+import { createSessionMasking } from '../../../proxy/masking/sessionMasking.ts';
+import { Conversation } from '../../../proxy/pipeline/conversation.ts';
 import { loadPolicy } from '../../../proxy/policy/load.ts';
 import type { Policy } from '../../../proxy/policy/policy.ts';
 import { mcpRelay } from '../../../proxy/protocols/mcp/mcp.ts';
@@ -22,6 +28,8 @@ const clock = { now: (): number => Date.now() };
 
 export interface TestGateway {
   readonly path: DataPath;
+  readonly recordKey: RecordKey;
+  readonly sessions: LiveSessions;
   readonly replica: Replica;
   readonly db: Database;
   readonly approvals: ApprovalQueue;
@@ -57,19 +65,50 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, 
   const tokens = new Map<string, TunnelPrincipal>();
   const approvals = createApprovals({ clock, newId: (prefix) => newId(prefix), onChange: () => {} });
   approvals.setAudience(1);
+  const derive = (use: string): Buffer => createHash('sha256').update(seed).update(use).digest();
+  const key = recordKey(derive('record signing'));
+  const sessions = new LiveSessions(
+    log,
+    () => {},
+    (session) => approvals.sessionEnded(session),
+  );
   const replica: Replica = new Replica(db, {
     version: '1',
     log,
     ...(leaseMs !== undefined && { leaseMs, renewMs: leaseMs / 5 }),
-    onFenced: () => path.fenced(),
-    onDead: (tx, dead) => path.closeSessionsOf(tx, dead),
+    onFenced: () => void sessions.end('the gateway lost touch with its store'),
+    onDead: async (tx, dead) => {
+      for (const chain of await closeSessionsOf(tx, dead, clock.now())) recorder.signSoon(chain);
+    },
+  });
+  const conversations = new Map<string, Conversation>();
+  const owners = new Map<string, SessionOwner>();
+  const recorder: StoreRecorder = new StoreRecorder({
+    db,
+    key,
+    clock,
+    log,
+    replica,
+    ownerOf: ({ actor, conversation }) => owners.get(conversation) ?? { person: `per_${actor.person.subject}`, basis: `log_${actor.person.subject}` },
+    onHalt: (sentence) => {
+      if (sentence !== undefined) void sessions.end(sentence);
+    },
+    onFenced: (session) => void sessions.end('another gateway has taken over', [session]),
+    ...(patienceMs !== undefined && { patienceMs }),
   });
   const path: DataPath = new DataPath({
-    db,
-    derive: (use) => createHash('sha256').update(seed).update(use).digest(),
-    replica,
-    policy: () => policy,
-    approvals,
+    engine: {
+      policy: () => policy,
+      approvals,
+      recorder,
+      masking: (connection, vault) => createSessionMasking({ plan: policy.maskPlan(connection), hashKey: derive('masks'), vault, connection }),
+      digest: digestWith(new Secret(derive('digests').toString('hex'))),
+      newId,
+      clock,
+      log,
+      sessions,
+    },
+    sessions,
     protocols: [postgres, mcpRelay()],
     secret: ({ name }) => {
       const value = secrets.get(name);
@@ -80,9 +119,12 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, 
       if (!known) throw new Problem('bad-token', 'This sign-in is not valid any more. Sign in again.');
       return known;
     },
-    clock,
-    log,
-    ...(patienceMs !== undefined && { patienceMs }),
+    identity: ({ basis, id, person }, { agent, conversation: name, readOnly, reason, surface }) => {
+      const conversation = conversations.get(`${id} ${name}`) ?? new Conversation(newId('con'));
+      conversations.set(`${id} ${name}`, conversation);
+      owners.set(conversation.id, { person: id, basis });
+      return { actor: { person, agent }, surface, conversation, ...(readOnly !== undefined && { readOnly }), ...(reason !== undefined && { reason }) };
+    },
   });
   await replica.start();
   path.policyChanged();
@@ -94,6 +136,8 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, 
   const port = await listen(http);
   return {
     path,
+    recordKey: key,
+    sessions,
     replica,
     db,
     approvals,
@@ -119,6 +163,7 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, 
     stop: async () => {
       approvals.shutdown();
       await path.stop('The test is over.', 0);
+      await recorder.stop('The test is over.', 1_000);
       const closed = new Promise((resolve) => http.close(resolve));
       http.closeAllConnections();
       await closed;
@@ -129,7 +174,7 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, 
 }
 
 function parse(text: string): Policy {
-  const loaded = loadPolicy([{ layer: 'organisation', file: 'organisation.yaml', text }]);
+  const loaded = loadPolicy([{ layer: 'organisation', file: 'organisation.yaml', text }], { gateway: true });
   if (!loaded.ok) throw new Error(`the test's policy is broken: ${loaded.problems.map((p) => `${p.line}: ${p.message}`).join('; ')}`);
   return loaded.policy;
 }

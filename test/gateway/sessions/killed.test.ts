@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client as DatabaseClient } from 'pg';
 import { METHODS, SurfaceAccess } from '../../../contract/control.ts';
-import { verifyStore } from '../../../gateway/recording/exportRecord.ts';
+import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import { recordKey } from '../../../gateway/recording/recordKey.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
@@ -99,7 +99,7 @@ connections: { shop: { protocol: postgres, via: gateway, upstream: 'postgres://$
     }
     await sleep(1_500);
     const key = recordKey(createHash('sha256').update('seed').update('record signing').digest());
-    const { problems } = await verifyStore(db, key);
+    const { problems } = await verifyRecords(db, key);
     assert.deepEqual(problems, []);
     window.close();
     await home.remove();

@@ -8,7 +8,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { Client as DatabaseClient } from 'pg';
 import { NARROWEST } from '../../../contract/approval.ts';
 import { METHODS, SurfaceAccess } from '../../../contract/control.ts';
-import { verifyStore } from '../../../gateway/recording/exportRecord.ts';
+import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import type { ControlClient } from '../../../proxy/control/client.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
 import { RUDE_SERVER } from '../../proxy/protocols/mcp/servers.ts';
@@ -136,7 +136,7 @@ describe('a shared connection', () => {
     const sessions = await gateway.db.query<{ person: string; connection: string; login: string }>('SELECT person, connection, login FROM sessions');
     assert.deepEqual([...sessions], [{ person: 'per_ada', connection: 'shop', login: 'log_ada' }]);
     await sleep(700);
-    const report = await verifyStore(gateway.db, gateway.path.recordKey);
+    const report = await verifyRecords(gateway.db, gateway.recordKey);
     assert.deepEqual(report.problems, []);
     assert.doesNotMatch(laptop(), /UPDATE orders/);
   });
