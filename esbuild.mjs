@@ -12,6 +12,7 @@ const watch = process.argv.includes('--watch');
 process.chdir(root);
 rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist/webview', { recursive: true });
+mkdirSync('dist/console', { recursive: true });
 
 // Names stay as they are instead of being kept by `keepNames`, which makes a call out of every function that is created:
 // in the proxy's data path that is several for every statement and value.
@@ -70,6 +71,17 @@ const bundles = [
     outdir: 'dist/webview',
     conditions: ['production', 'browser'],
   },
+  // The gateway's page: for any browser of the last two years, and not in the editor's package.
+  {
+    ...common,
+    minify: true,
+    platform: 'browser',
+    format: 'esm',
+    target: ['chrome123', 'firefox120', 'safari17.5'],
+    entryPoints: { console: 'webview/console/main.ts' },
+    outdir: 'dist/console',
+    conditions: ['production', 'browser'],
+  },
 ];
 
 if (watch) {
@@ -78,7 +90,10 @@ if (watch) {
   await Promise.all(bundles.map((options) => build(options)));
 }
 copyFileSync(require.resolve('libpg-query/wasm/libpg-query.wasm'), 'dist/libpg-query.wasm');
-for (const file of ['codicon.css', 'codicon.ttf']) copyFileSync(require.resolve(`@vscode/codicons/dist/${file}`), join('dist/webview', file));
+for (const file of ['codicon.css', 'codicon.ttf'])
+  for (const folder of ['dist/webview', 'dist/console']) copyFileSync(require.resolve(`@vscode/codicons/dist/${file}`), join(folder, file));
 
 const kilobytes = (file) => `${file} ${Math.round(statSync(file).size / 1024)} KB`;
-console.log(['dist/extension.cjs', 'dist/proxy.cjs', 'dist/webview/approvals.js', 'dist/webview/operation.js'].map(kilobytes).join(', '));
+console.log(
+  ['dist/extension.cjs', 'dist/proxy.cjs', 'dist/webview/approvals.js', 'dist/webview/operation.js', 'dist/console/console.js'].map(kilobytes).join(', '),
+);

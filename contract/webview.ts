@@ -31,6 +31,8 @@ export const ToApprovals = z.discriminatedUnion('type', [
     /** Absent until the proxy has said who the person is. */
     me: Person.optional(),
     pending: z.array(PendingApproval).max(500),
+    /** Ids of those that the person may answer, where somebody else has worked it out; absent: as their verdicts say. */
+    mine: z.array(id).max(500).optional(),
     decided: z.array(DecidedApproval).max(50),
     grants: z.array(GrantView).max(200),
     /** Set when nothing can be forwarded: what and what to do. */

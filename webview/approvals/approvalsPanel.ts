@@ -232,8 +232,8 @@ export class ApprovalsPanel extends LitElement {
   }
 
   #isMine({ ask }: Entry): boolean {
-    const me = this.snapshot?.me;
-    return me === undefined || waitsForMe(ask, me);
+    const { me, mine } = this.snapshot ?? {};
+    return mine ? mine.includes(ask.id) : me === undefined || waitsForMe(ask, me);
   }
 
   #wish(entry: Entry, wish: CardWish): void {

@@ -1,0 +1,52 @@
+/** Whether the gateway can work, and whether its record holds. */
+import { html, nothing, type TemplateResult } from 'lit';
+import { z } from 'zod';
+import { GatewayInfo } from '../../../contract/gateway/api.ts';
+import type { AuditReport } from '../../../contract/gateway/sessions.ts';
+import { icon } from '../../parts/icon.ts';
+import { safeText } from '../../parts/safeText.ts';
+import { ConsolePage } from '../page.ts';
+
+const Ready = z.object({ ok: z.boolean(), sentence: z.string().max(2000).optional() });
+
+export class HealthPage extends ConsolePage {
+  static override properties = { ...ConsolePage.properties, ready: { state: true }, info: { state: true }, report: { state: true } };
+  declare ready: z.infer<typeof Ready> | undefined;
+  declare info: GatewayInfo | undefined;
+  declare report: AuditReport | undefined;
+  readonly follows: readonly string[] = [];
+
+  protected async load(): Promise<void> {
+    const ask = async (path: string): Promise<unknown> => (await fetch(path, { headers: { Accept: 'application/json' } })).json();
+    this.ready = Ready.safeParse(await ask('/readyz').catch(() => ({ ok: false, sentence: 'The gateway does not answer.' }))).data;
+    this.info = GatewayInfo.safeParse(await ask('/.well-known/countersign-gateway').catch(() => undefined)).data;
+  }
+
+  protected content(): TemplateResult {
+    const { ready, info, report } = this;
+    return html`<h1>Health</h1>
+      <p class="lead ${ready?.ok ? 'good' : 'bad'}">${icon(ready?.ok ? 'check' : 'error')} ${ready?.ok ? 'This gateway takes new work.' : safeText(ready?.sentence ?? 'This gateway does not say how it is.')}</p>
+      ${info === undefined ? nothing : html`<p class="quiet">Version ${safeText(info.version)} at ${safeText(info.issuer)}; people sign in with ${info.providers.map(({ title }) => title).join(', ') || 'nobody yet'}.</p>`}
+      ${
+        this.roles.includes('auditor')
+          ? html`<h2>The record</h2>
+              <p class="lead quiet">Every session is a chain of hashes, and every person’s sessions are chained. Reading all of it again can take a while.</p>
+              <vscode-button secondary ?disabled=${this.busy} @click=${() => void this.#verify()}>Verify everything</vscode-button>
+              ${
+                report === undefined
+                  ? nothing
+                  : html`<p class=${report.ok ? 'good' : 'bad'} role="status">${icon(report.ok ? 'verified' : 'broken')} ${report.ok ? `It holds: ${report.entries.toLocaleString()} entries of ${report.sessions.toLocaleString()} sessions in ${report.chains.toLocaleString()} chains.` : 'It does not hold.'}</p>
+                      ${report.problems.length === 0 ? nothing : html`<ul>${report.problems.map((problem) => html`<li class="bad">${safeText(problem)}</li>`)}</ul>`}`
+              }`
+          : nothing
+      }`;
+  }
+
+  #verify(): Promise<void> {
+    return this.act(async () => {
+      this.report = await this.api.call('verifyAudit');
+      return undefined;
+    });
+  }
+}
+customElements.define('cs-health-page', HealthPage);

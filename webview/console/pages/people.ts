@@ -1,0 +1,117 @@
+/** People and service accounts: who may sign in, what each may do, and their logins. */
+import { html, nothing, type TemplateResult } from 'lit';
+import type { PersonView, ServiceAccountView } from '../../../contract/gateway/identity.ts';
+import { personName } from '../../parts/names.ts';
+import { safeText } from '../../parts/safeText.ts';
+import { ConsolePage, when } from '../page.ts';
+
+export class PeoplePage extends ConsolePage {
+  static override properties = {
+    ...ConsolePage.properties,
+    people: { state: true },
+    accounts: { state: true },
+    secret: { state: true },
+    adding: { state: true },
+  };
+  declare people: readonly PersonView[];
+  declare accounts: readonly ServiceAccountView[];
+  /** Of the account that was made last: shown once. */
+  declare secret: { readonly name: string; readonly secret: string } | undefined;
+  declare adding: boolean;
+  readonly follows: readonly string[] = [];
+
+  constructor(...context: ConstructorParameters<typeof ConsolePage>) {
+    super(...context);
+    this.people = [];
+    this.accounts = [];
+    this.adding = false;
+  }
+
+  get #mayChange(): boolean {
+    return this.roles.includes('admin');
+  }
+
+  protected async load(): Promise<void> {
+    const [{ people }, { accounts }] = await Promise.all([this.api.call('people'), this.api.call('serviceAccounts')]);
+    this.people = people;
+    this.accounts = accounts;
+  }
+
+  protected content(): TemplateResult {
+    return html`<h1>People</h1>
+      <p class="lead quiet">Whoever has signed in. Roles come from the identity provider’s groups, as the gateway’s configuration maps them.</p>
+      <table class="table">
+        <thead><tr><th scope="col">Person</th><th scope="col">Groups</th><th scope="col">Roles</th><th scope="col">Seen</th><th scope="col">Logins</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
+        <tbody>${this.people.map((person) => this.#person(person))}</tbody>
+      </table>
+      <h2>Service accounts</h2>
+      <p class="lead quiet">For agents that run unattended. They ask; they approve nothing.</p>
+      ${this.secret ? html`<p class="banner good"><span>The secret of ${safeText(this.secret.name)}, shown here and never again: <code class="code">${this.secret.secret}</code></span></p>` : nothing}
+      <table class="table" ?hidden=${this.accounts.length === 0}>
+        <thead><tr><th scope="col">Account</th><th scope="col">Connections</th><th scope="col">Proves itself by</th><th scope="col">Made</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
+        <tbody>${this.accounts.map((account) => this.#account(account))}</tbody>
+      </table>
+      ${this.#mayChange ? (this.adding ? this.#form() : html`<p><vscode-button secondary @click=${() => (this.adding = true)}>New service account</vscode-button></p>`) : nothing}`;
+  }
+
+  #person({ id, person, email, roles, seenAt, disabledAt, logins }: PersonView): TemplateResult {
+    const me = person.issuer === this.me.person.issuer && person.subject === this.me.person.subject;
+    return html`<tr>
+      <td data-name="Person"><strong>${safeText(personName(person))}</strong>${me ? ' (you)' : ''} <span class="quiet">${safeText(email ?? person.subject)}</span>${disabledAt === undefined ? nothing : html` <span class="chip danger">locked out</span>`}</td>
+      <td data-name="Groups">${person.groups.map((group) => html`<span class="chip">${safeText(group)}</span>`)}</td>
+      <td data-name="Roles">${roles.join(', ')}</td>
+      <td class="num" data-name="Seen">${when(seenAt)}</td>
+      <td class="num" data-name="Logins">${logins}</td>
+      <td>${
+        this.#mayChange && !me
+          ? html`${logins > 0 ? html`<button class="link" ?disabled=${this.busy} @click=${() => void this.#do('signOutPerson', id, `${personName(person)} was signed out everywhere.`)}>Sign out</button> ` : nothing}
+              ${disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#do('disablePerson', id, `${personName(person)} is locked out, and what was open has ended.`)}>Lock out</button>` : html`<button class="link" ?disabled=${this.busy} @click=${() => void this.#do('enablePerson', id, `${personName(person)} may sign in again.`)}>Let in again</button>`}`
+          : nothing
+      }</td>
+    </tr>`;
+  }
+
+  #account({ id, name, connections, proof, workload, createdAt, disabledAt }: ServiceAccountView): TemplateResult {
+    return html`<tr>
+      <td data-name="Account"><strong>${safeText(name)}</strong>${disabledAt === undefined ? nothing : html` <span class="chip danger">switched off</span>`}</td>
+      <td data-name="Connections">${connections.map((connection) => html`<span class="chip">${safeText(connection)}</span>`)}</td>
+      <td data-name="Proof">${proof === 'secret' ? 'a secret' : html`a token of ${safeText(workload?.issuer ?? '')}`}</td>
+      <td class="num" data-name="Made">${when(createdAt)}</td>
+      <td>${this.#mayChange && disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#do('disableServiceAccount', id, `${name} is switched off.`)}>Switch off</button>` : nothing}</td>
+    </tr>`;
+  }
+
+  #form(): TemplateResult {
+    return html`<form @submit=${(e: SubmitEvent) => this.#make(e)}>
+      <label>Name <input name="name" required pattern="[a-z][a-z0-9\\-]{0,63}" title="Lower-case letters, digits and -" autocomplete="off" /></label>
+      <label>Connections that it may use, separated by blanks <input name="connections" required autocomplete="off" /></label>
+      <div class="tools">
+        <vscode-button ?disabled=${this.busy} @click=${(e: Event) => (e.currentTarget as HTMLElement).closest('form')?.requestSubmit()}>Make it</vscode-button>
+        <vscode-button secondary @click=${() => (this.adding = false)}>Cancel</vscode-button>
+      </div>
+    </form>`;
+  }
+
+  #make(event: SubmitEvent): void {
+    event.preventDefault();
+    const form = new FormData(event.target as HTMLFormElement);
+    const [name, connections] = ['name', 'connections'].map((field) => {
+      const value = form.get(field);
+      return typeof value === 'string' ? value.trim() : '';
+    });
+    void this.act(async () => {
+      const { account, secret } = await this.api.call('newServiceAccount', { body: { name: name ?? '', connections: (connections ?? '').split(/[\s,]+/) } });
+      this.adding = false;
+      this.secret = secret === undefined ? undefined : { name: account.name, secret };
+      return `${account.name} was made.`;
+    });
+  }
+
+  #do(endpoint: 'disablePerson' | 'enablePerson' | 'signOutPerson' | 'disableServiceAccount', id: string, sentence: string): Promise<void> {
+    return this.act(async () => {
+      await this.api.call(endpoint, { id, body: {} });
+      return sentence;
+    });
+  }
+}
+customElements.define('cs-people-page', PeoplePage);
