@@ -14,6 +14,7 @@ import { Answers } from './approval/answers.ts';
 import { Notices } from './approval/notices.ts';
 import { withdrawQuestionsOf } from './approval/storeApprovals.ts';
 import { type Env, type GatewayConfig, readSecret } from './config/load.ts';
+import { consoleRouter } from './console/console.ts';
 import { CredentialStore } from './credential/credentialStore.ts';
 import { keysFor, vaultOf } from './credential/keys.ts';
 import { VaultLeases } from './credential/vaultLeases.ts';
@@ -235,6 +236,7 @@ export class Gateway {
     };
     app.get('/.well-known/countersign-gateway', (_request, response) => void response.json(info));
     app.use(identity.routes());
+    app.use(consoleRouter(this.log));
     const { people, accounts, keys, limits, login, tokens } = identity;
     const sessions = new Sessions(db);
     app.use(

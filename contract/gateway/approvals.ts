@@ -51,7 +51,7 @@ export const GatewayApproval = z.object({
   escalated: z.boolean(),
   answers: z.array(GivenAnswer).max(50),
   /** What the one who asks for this may do with it. */
-  mine: z.object({ requested: z.boolean(), mayAnswer: z.boolean(), answered: z.boolean(), needsFreshLogin: z.boolean() }),
+  mine: z.object({ requested: z.boolean(), mayAnswer: z.boolean(), mayApprove: z.boolean(), answered: z.boolean(), needsFreshLogin: z.boolean() }),
   decidedAt: z.number().optional(),
 });
 export type GatewayApproval = z.infer<typeof GatewayApproval>;

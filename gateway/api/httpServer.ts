@@ -215,6 +215,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'store-down': 503,
   draining: 503,
   'provider-down': 502,
+  'no-console': 503,
 };
 
 function describe(cause: unknown): { status: number; error: string; sentence: string } {

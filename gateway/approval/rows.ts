@@ -103,7 +103,10 @@ export function viewOf(row: ApprovalRow, answers: readonly AnswerRow[], viewer: 
   const terms = termsOf(row);
   const requested = row.requester === viewer.id;
   const answered = answers.some((answer) => answer.person === viewer.id);
-  const mayAnswer = row.state === 'pending' && !answered && (requested || mayApprove(terms, open.requester, viewer.person));
+  const waits = row.state === 'pending' && !answered;
+  const approves = waits && mayApprove(terms, open.requester, viewer.person);
+  // Whoever asks may always take it back.
+  const mayAnswer = approves || (waits && requested);
   return {
     id: row.id,
     kind: row.kind,
@@ -127,7 +130,7 @@ export function viewOf(row: ApprovalRow, answers: readonly AnswerRow[], viewer: 
       ...(answer.note !== null && { note: answer.note }),
       at: answer.at,
     })),
-    mine: { requested, mayAnswer, answered, needsFreshLogin: mayAnswer && row.fresh_login && !fresh.has(row.id) },
+    mine: { requested, mayAnswer, mayApprove: approves, answered, needsFreshLogin: mayAnswer && row.fresh_login && !fresh.has(row.id) },
     ...(row.decided_at !== null && { decidedAt: row.decided_at }),
   };
 }

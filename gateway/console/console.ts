@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Response, Router } from 'express';
 import { Problem } from '../../contract/problem.ts';
+import type { Log } from '../../proxy/pipeline/engine.ts';
 
 /** Each file that the page loads, and what it is. */
 const FILES = {
@@ -44,17 +45,19 @@ function folder(): string {
   return [join(here, 'console'), join(here, '..', '..', 'dist', 'console')].find((path) => existsSync(join(path, 'console.js'))) ?? join(here, 'console');
 }
 
-/** @throws `Problem` `no-console` where it was not built */
-export function consoleRouter(from: string = folder()): Router {
-  const files = new Map<string, Buffer>();
-  for (const name of Object.keys(FILES)) {
-    try {
-      files.set(name, readFileSync(join(from, name)));
-    } catch (cause) {
-      throw new Problem('no-console', `The console’s file ${name} is missing at ${from}. Build it with \`npm run build\`.`, { cause });
-    }
-  }
+/** Where the page was not built, the rest of the gateway works, and its address says so. */
+export function consoleRouter(log: Log, from: string = folder()): Router {
   const router = Router({ caseSensitive: true, strict: true });
+  const files = new Map<string, Buffer>();
+  try {
+    for (const name of Object.keys(FILES)) files.set(name, readFileSync(join(from, name)));
+  } catch (cause) {
+    log.error('console.missing', { folder: from, cause });
+    router.get('/', () => {
+      throw new Problem('no-console', 'This gateway was built without its console.');
+    });
+    return router;
+  }
   router.get('/', (_request, response) => {
     response.setHeader('Content-Security-Policy', POLICY);
     response.type('html').send(PAGE);

@@ -41,7 +41,8 @@ export class Api {
   async call<Id extends EndpointId>(name: Id, { id, query, body }: Call<Id> = {}): Promise<Out<Field<Id, 'answer'>>> {
     const endpoint: Endpoint = ENDPOINTS[name];
     const url = new URL(endpoint.path.replace(':id', encodeURIComponent(id ?? '')), location.origin);
-    for (const [key, value] of Object.entries(query ?? {})) if (value !== undefined) url.searchParams.set(key, String(value));
+    for (const [key, value] of Object.entries<unknown>(query ?? {}))
+      if (typeof value === 'string' || typeof value === 'number') url.searchParams.set(key, String(value));
     let response: Response;
     try {
       response = await fetch(url, {

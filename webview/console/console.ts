@@ -237,7 +237,7 @@ export class Console extends LitElement {
     if (!this.#places.some(({ path }) => path === 'approvals')) return;
     try {
       const { pending } = await this.#api.call('approvals');
-      this.waiting = pending.filter(({ mine }) => mine.mayAnswer && !mine.answered).length;
+      this.waiting = pending.filter(({ mine }) => mine.mayApprove).length;
       document.title = `${this.waiting > 0 ? `(${this.waiting}) ` : ''}Countersign`;
     } catch (cause) {
       if (cause instanceof ApiFailure && cause.code === 'not-signed-in') {

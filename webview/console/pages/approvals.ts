@@ -145,7 +145,7 @@ export class ApprovalsPage extends ConsolePage {
       link: { state: 'on' },
       me: this.me.person,
       pending: questions.flatMap(({ question }) => question ?? []),
-      mine: questions.filter(({ mine }) => mine.mayAnswer && !mine.answered).map(({ id }) => id),
+      mine: questions.filter(({ mine }) => mine.mayApprove).map(({ id }) => id),
       decided: decided.flatMap((approval) => decidedOf(approval) ?? []),
       grants: this.#grants.filter(({ endedAt }) => endedAt === undefined).map((grant) => grantOf(grant)),
       policyProblems: 0,
@@ -164,12 +164,12 @@ export class ApprovalsPage extends ConsolePage {
         ${actor === undefined ? nothing : html`by way of ${safeText(agentName(actor.agent))} · `}until ${when(deadline)}${quorum > 1 ? html` · ${answers.filter((given) => given.answer === 'approve').length} of ${quorum} approvals` : nothing}
       </p>
       ${
-        mine.mayAnswer && !mine.answered
+        mine.mayApprove
           ? html`<div class="buttons">
               <vscode-button ?disabled=${this.busy} @click=${() => answer({ answer: 'approve', id, digest, scope: { what: 'exact', howLong: 'once' } })}>Grant ${access.minutes} minutes</vscode-button>
               <vscode-button secondary ?disabled=${this.busy} @click=${() => answer({ answer: 'deny', id, digest })}>Deny</vscode-button>
             </div>`
-          : html`<p class="quiet">${mine.requested ? 'You asked for this.' : mine.answered ? 'You have answered.' : 'Waits for someone else.'}</p>`
+          : html`<p class="quiet">${mine.requested ? 'You asked for this.' : mine.answered ? 'You have answered.' : 'Waits for someone else.'} ${mine.mayAnswer ? html`<button class="link" ?disabled=${this.busy} @click=${() => answer({ answer: 'deny', id, digest })}>Take it back</button>` : nothing}</p>`
       }
     </section>`;
   }

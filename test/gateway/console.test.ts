@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { type BrowserContext, type Browser as Chromium, chromium, type Page } from 'playwright-core';
+import { CHROMIUM } from '../webview/support/panelPage.ts';
+import { type Agent, connect } from './agent.ts';
+import { soon } from './soon.ts';
+import { type Client, type Stage, stage } from './stage.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const POLICY = `version: 1
+defaults: { read: allow, write: ask, unknown: deny }
+connections:
+  orders: { protocol: postgres, upstream: postgres://127.0.0.1:1/orders, via: gateway, password: "secret:orders", sensitive: { customers.email: partial } }
+rules:
+  - { id: writes, match: { effect: write }, verdict: ask, approvers: group:dba }
+`;
+/** What a page that set text as markup would run. */
+const SCRIPT = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
+
+describe('the console', () => {
+  let on: Stage;
+  let browser: Chromium;
+  let ada: Client;
+  let agent: Agent;
+  const contexts: BrowserContext[] = [];
+  const trouble: string[] = [];
+
+  before(async () => {
+    if (!existsSync(join(ROOT, 'dist/console/console.js'))) {
+      const built = spawnSync(process.execPath, ['esbuild.mjs'], { cwd: ROOT, encoding: 'utf8' });
+      assert.equal(built.status, 0, built.stderr);
+    }
+    on = await stage({ store: 'embedded' });
+    const root = await on.signIn('root');
+    assert.equal((await root.call('PUT', '/v1/policy', { text: POLICY, comment: `begin ${SCRIPT}`, over: 0 })).status, 200);
+    ada = await on.signIn('ada');
+    agent = await connect(on.gateways[0]!, ada.token);
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] });
+  });
+  after(async () => {
+    for (const context of contexts) await context.close();
+    await browser?.close();
+    await agent?.session.close('the test is over');
+    await on?.stop();
+  });
+
+  /** A page of the console, signed in through the provider as a person is. */
+  async function visit(user: string | undefined, path: string, width = 1200): Promise<Page> {
+    const context = await browser.newContext({ viewport: { width, height: 900 } });
+    contexts.push(context);
+    const page = await context.newPage();
+    page.on('pageerror', (error) => trouble.push(String(error)));
+    page.on('console', (message) => {
+      // The first question of a page is who is signed in: that nobody is, is an answer. So is that something is not theirs to see.
+      if (message.type() === 'error' && !/status of 40[14]/.test(message.text())) trouble.push(message.text());
+    });
+    if (user !== undefined) {
+      on.idp.user = user;
+      await page.goto(`${on.url}/login?return=/`);
+    }
+    await page.goto(`${on.url}/#/${path}`);
+    return page;
+  }
+
+  it('asks whoever is not signed in to sign in, and shows nothing else', async () => {
+    const page = await visit(undefined, 'sessions');
+    await page.getByRole('link', { name: 'Sign in' }).waitFor();
+    assert.equal(await page.getByRole('navigation').count(), 0);
+  });
+
+  it('lets an approver answer, shows what is asked as text, and says so everywhere', async () => {
+    const running = agent.do({ effect: 'write', payload: `UPDATE orders SET note = '${SCRIPT}'` });
+    const page = await visit('dana', 'approvals', 390);
+    await page.getByText('onerror').first().waitFor();
+    await soon(async () => assert.match(await page.title(), /^\(1\)/));
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), true, 'nothing scrolls sideways on a phone');
+    const approve = page.locator('cs-armed-button.approve');
+    await soon(async () => {
+      await approve.click({ timeout: 2_000 });
+      await page
+        .getByText(/Approved/)
+        .first()
+        .waitFor({ timeout: 1_500 });
+    });
+    const result = await running;
+    assert.equal(result.forwarded, true);
+    assert.equal(agent.forwarded.length, 1);
+    await soon(async () => assert.doesNotMatch(await page.title(), /^\(/));
+    assert.notEqual(await page.title(), 'owned');
+  });
+
+  it('does not offer an answer to whoever asked, where somebody else must give it', async () => {
+    const controller = new AbortController();
+    const running = agent.do({ effect: 'write', payload: 'UPDATE orders SET paid = true' }, controller.signal);
+    const page = await visit('ada', 'approvals');
+    await page.getByText('Waiting for someone else').waitFor();
+    assert.equal(await page.locator('cs-armed-button.approve').count(), 0);
+    controller.abort();
+    assert.equal((await running).forwarded, false);
+  });
+
+  it('shows a session with its operations and who approved, and checks its chain in the browser', async () => {
+    const page = await visit('ada', `sessions/${agent.session.id}`);
+    await page.getByRole('navigation', { name: 'Operations' }).getByText('approved by Dana').waitFor();
+    await page.getByText(/entries, chain checked in this browser/).waitFor();
+    // Nobody else's: an approver is not an auditor.
+    const other = await visit('bob', `sessions/${agent.session.id}`);
+    await other.getByText('it is not yours to see').waitFor();
+  });
+
+  it('shows an admin the history of the policy as text, and refuses a draft that is broken', async () => {
+    const page = await visit('root', 'policy');
+    await page.getByText('begin <img src=x').waitFor();
+    await page.getByLabel('Policy text').fill('version: 1\nrules: [{ id: x, verdict: perhaps }]\n');
+    await page.getByRole('list', { name: 'Problems' }).waitFor();
+    assert.equal(await page.locator('vscode-button:has-text("Put in force")').getAttribute('disabled'), '');
+  });
+
+  it('ends the login with Sign out', async () => {
+    const page = await visit('root', 'health');
+    await page.getByText('This gateway takes new work.').waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).first().click();
+    await page.getByRole('link', { name: 'Sign in' }).waitFor();
+  });
+
+  it('runs without a word in the browser’s own console: no violation, no error', () => {
+    assert.deepEqual(trouble, []);
+  });
+
+  it('cannot be framed, and lets no script of another place in', async () => {
+    const response = await fetch(`${on.url}/`);
+    const policy = response.headers.get('content-security-policy') ?? '';
+    assert.match(policy, /frame-ancestors 'none'/);
+    assert.match(policy, /default-src 'none'/);
+    assert.doesNotMatch(policy, /unsafe/);
+    assert.equal(response.headers.get('x-frame-options'), 'DENY');
+  });
+});
