@@ -88,7 +88,7 @@ export class CatalogKeeper {
   async #load(query: ReturnType<typeof ownQueries>): Promise<Catalog> {
     for (let left = READ_TRIES - 1; ; left--) {
       try {
-        return await loadCatalog(query, this.#options.reading?.());
+        return await loadCatalog(query, this.#options.reading?.(), this.#catalog);
       } catch (cause) {
         if (left <= 0 || !(cause instanceof StatementRefused) || this.#abort.signal.aborted) throw cause;
       }

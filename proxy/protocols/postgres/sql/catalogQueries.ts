@@ -46,6 +46,33 @@ const OPERATOR_NAMES = 'select distinct oprname from pg_operator';
 const TYPES = `select n.nspname = 'pg_catalog', t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typrelid = 0 or n.nspname <> 'pg_catalog'`;
 
+/** Everything that the queries above read, and everything whose name a definition can hold. */
+const READ_FROM = [
+  'namespace',
+  'class',
+  'attribute',
+  'attrdef',
+  'rewrite',
+  'trigger',
+  'proc',
+  'aggregate',
+  'type',
+  'language',
+  'operator',
+  'inherits',
+  'collation',
+  'ts_config',
+  'ts_dict',
+];
+
+/** What a restart, or another server behind the same address, holds is never taken for the same. */
+const WHO = `select session_user, current_setting('server_version_num'), pg_postmaster_start_time(), d.oid from pg_database d where d.datname = current_database()`;
+
+/** Changes with every row that is written: a new version of a row has another transaction or another place. */
+const FINGERPRINT = READ_FROM.map(
+  (name) => `select '${name}' as relation, count(*), sum(hashtextextended(t.xmin::text || t.ctid::text, 0)) from pg_${name} t`,
+).join(' union all ');
+
 const RELATION_KINDS: Readonly<Record<string, RelationKind>> = {
   r: 'table',
   p: 'table',
@@ -60,19 +87,24 @@ const VOLATILITIES: Readonly<Record<string, Routine['volatility']>> = { i: 'immu
 const ROUTINE_KINDS: Readonly<Record<string, Routine['kind']>> = { f: 'function', p: 'procedure', a: 'aggregate', w: 'window' };
 const RULE_EVENTS: Readonly<Record<string, 'insert' | 'update' | 'delete'>> = { '2': 'update', '3': 'insert', '4': 'delete' };
 
-export async function readCatalog(query: Query): Promise<CatalogRows> {
+/** @param known the fingerprint of what is known already; @returns undefined where that is still what there is */
+export async function readCatalog(query: Query, known?: string): Promise<{ readonly rows: CatalogRows; readonly fingerprint: string } | undefined> {
   await query('begin isolation level repeatable read read only');
   try {
     // pg_get_viewdef leaves out the schema of what is visible: with only pg_catalog visible, every other name is qualified.
     await query('set local search_path = pg_catalog');
-    const [who] = await query(`select session_user, current_setting('server_version_num')`);
+    const [who] = await query(WHO);
+    const prints = await query(`${FINGERPRINT} order by relation`);
+    const fingerprint = JSON.stringify([who, prints]);
+    // An answer without rows proves nothing.
+    if (prints.length === READ_FROM.length && fingerprint === known) return undefined;
     const version = Number(who?.[1] ?? 0);
     const attributes = Map.groupBy(await query(ATTRIBUTES), (row) => Number(row[0]));
     const rules = Map.groupBy(await query(RULES), (row) => Number(row[0]));
     const relations = (await query(RELATIONS)).map((row) => toRelation(row, attributes.get(Number(row[0])) ?? [], rules.get(Number(row[0])) ?? []));
     const routines = (await query(ROUTINES(version))).map(toRoutine);
     const types = await query(TYPES);
-    return {
+    const rows = {
       user: who?.[0] ?? '',
       serverVersion: version,
       relations,
@@ -84,6 +116,7 @@ export async function readCatalog(query: Query): Promise<CatalogRows> {
       builtinTypes: new Set(types.filter((row) => row[0] === 't').map((row) => row[1] ?? '')),
       schemas: new Set((await query('select nspname from pg_namespace')).map((row) => row[0] ?? '')),
     };
+    return { rows, fingerprint };
   } finally {
     await query('rollback');
   }

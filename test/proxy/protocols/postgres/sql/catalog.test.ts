@@ -74,6 +74,45 @@ describe('the catalog', () => {
     assert.deepEqual(info?.facts.sensitive, ['Mixed Case.E-Mail']);
   });
 
+  it('is what was known already where nothing has changed, and another after any change', async () => {
+    await client.query(
+      "create table kept (a text, b text); create view of_kept as select a from kept; create function kept_text() returns text language sql as 'select 1'",
+    );
+    let known = await server.catalog();
+    // Data is no catalog; nor is what was taken back.
+    for (const sql of ["insert into kept values ('a', 'b')", 'begin; alter table kept add column z int; rollback', 'analyze kept']) {
+      await client.query(sql);
+      assert.equal(await server.catalog(known), known, sql);
+    }
+    for (const sql of [
+      'alter table kept rename column b to c',
+      'create or replace view of_kept as select c as a from kept',
+      'create or replace view of_kept as select a from kept',
+      "create or replace function kept_text() returns text language sql as 'select a from kept'",
+      'alter function kept_text() stable',
+      'alter table kept add column g text generated always as (c) stored',
+      'create rule kept_rule as on delete to kept do instead nothing',
+      'create trigger kept_trigger after update on kept for each row execute function note_change()',
+      'create table kept_child () inherits (kept)',
+      'alter table kept_child no inherit kept',
+      'create schema kept_schema',
+      'alter view of_kept set schema kept_schema',
+      "create type kept_type as enum ('x')",
+      'alter type kept_type rename to kept_types',
+      'alter operator @+@ (int, int) set schema kept_schema',
+      'drop view kept_schema.of_kept',
+      'vacuum full pg_proc',
+      'begin; drop table kept_child; create table kept_child (a text); commit',
+    ]) {
+      await client.query(sql);
+      const fresh = await server.catalog(known);
+      assert.notEqual(fresh, known, sql);
+      assert.equal(await server.catalog(fresh), fresh, sql);
+      known = fresh;
+    }
+    await client.query('alter operator kept_schema.@+@ (int, int) set schema public; drop schema kept_schema; drop table kept_child; drop table kept cascade');
+  });
+
   it('reads through columns that were dropped', async () => {
     await client.query('create table holes (a text, b text, c text); alter table holes drop column a; create view over_holes as select * from holes');
     const fresh = await server.catalog();

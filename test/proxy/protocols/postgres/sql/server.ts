@@ -11,7 +11,7 @@ import type { SqlSettings } from '../../../../../proxy/protocols/postgres/sql/cl
 
 export interface TestServer {
   connect(): Promise<Client>;
-  catalog(): Promise<Catalog>;
+  catalog(known?: Catalog): Promise<Catalog>;
   stop(): Promise<void>;
 }
 
@@ -54,10 +54,12 @@ export async function startTestServer(): Promise<TestServer> {
   await admin.query(readFileSync(SCHEMA, 'utf8'));
   return {
     connect,
-    catalog: () =>
+    catalog: (known) =>
       loadCatalog(
         async (sql) =>
           (await admin.query<(string | null)[]>({ text: sql, rowMode: 'array', types: { getTypeParser: () => (text: string | null) => text } as never })).rows,
+        undefined,
+        known,
       ),
     stop: async () => {
       await admin.end();
