@@ -2,9 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, request } from 'node:http';
 
+export type Tool = 'rows' | 'enter';
+
 export interface McpClient {
-  /** Calls the tool; resolves to its text. */
-  call(page: number): Promise<string>;
+  /** Calls the tool, the one that reads if none is named; resolves to its text. */
+  call(page: number, tool?: Tool): Promise<string>;
   close(): void;
 }
 
@@ -15,7 +17,7 @@ interface Answer {
 }
 
 const INITIALIZE = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'bench', version: '1' } };
-const params = (page: number) => ({ name: 'rows', arguments: { page } });
+const params = (page: number, name: Tool = 'rows') => ({ name, arguments: { page } });
 
 function textOf(answer: Answer): string {
   if (answer.error) throw new Error(answer.error.message);
@@ -60,7 +62,7 @@ export async function httpClient(url: string, headers: Readonly<Record<string, s
   if (opened.error) throw new Error(opened.error.message);
   await post({ method: 'notifications/initialized' });
   return {
-    call: async (page) => textOf(await post({ id: ++ids, method: 'tools/call', params: params(page) })),
+    call: async (page, tool) => textOf(await post({ id: ++ids, method: 'tools/call', params: params(page, tool) })),
     close: () => agent.destroy(),
   };
 }
@@ -91,7 +93,7 @@ export async function stdioClient(command: readonly string[], env: Readonly<Reco
   if (opened.error) throw new Error(opened.error.message);
   child.stdin?.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n');
   return {
-    call: async (page) => textOf(await ask('tools/call', params(page))),
+    call: async (page, tool) => textOf(await ask('tools/call', params(page, tool))),
     close: () => void child.kill(),
   };
 }

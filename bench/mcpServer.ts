@@ -1,4 +1,4 @@
-/** The server that is measured: the official SDK's, with one tool whose answer is 10 KB and holds a few sensitive values. */
+/** The server that is measured: the official SDK's, with two tools whose answer is 10 KB and holds a few sensitive values; one says that it only reads. */
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { NodeStreamableHTTPServerTransport } from '@modelcontextprotocol/node';
@@ -27,9 +27,10 @@ const TEXT = rows();
 
 function server(): McpServer {
   const mcp = new McpServer({ name: 'orders', version: '1.0.0' });
-  mcp.registerTool('rows', { description: 'Orders', inputSchema: z.object({ page: z.number() }), annotations: { readOnlyHint: true } }, () => ({
-    content: [{ type: 'text', text: TEXT }],
-  }));
+  const inputSchema = z.object({ page: z.number() });
+  const answer = (): { content: { type: 'text'; text: string }[] } => ({ content: [{ type: 'text', text: TEXT }] });
+  mcp.registerTool('rows', { description: 'Orders', inputSchema, annotations: { readOnlyHint: true } }, answer);
+  mcp.registerTool('enter', { description: 'Enters what has come in, and says what is there then', inputSchema }, answer);
   return mcp;
 }
 

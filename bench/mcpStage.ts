@@ -14,18 +14,24 @@ const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? '').split(' ').filter((flag)
 const SERVER = [process.execPath, '--disable-warning=ExperimentalWarning', resolve(import.meta.dirname, 'mcpServer.ts')];
 const PEER = resolve(import.meta.dirname, '../node_modules/mcp-proxy/dist/bin/mcp-proxy.mjs');
 
+/**
+ * The servers' hints are believed: `rows` says that it reads, and is a read. `enter` says nothing of itself and is `execute`, what a
+ * tool call is where policy says nothing of its server: on disk before it is handed on.
+ */
 const policy = (port: number): string => `
 version: 1
 defaults: { read: allow, write: ask, unknown: ask }
 connections:
-  remote: { protocol: mcp, upstream: { url: 'http://127.0.0.1:${port}/mcp' } }
-  local: { protocol: mcp, upstream: { command: ${JSON.stringify([...SERVER, 'stdio'])} } }
+  remote: { protocol: mcp, hints: believe, upstream: { url: 'http://127.0.0.1:${port}/mcp' } }
+  local: { protocol: mcp, hints: believe, upstream: { command: ${JSON.stringify([...SERVER, 'stdio'])} } }
 rules:
   - { id: no-deleting, match: { mcp: { tool: ['delete*', 'drop*'] } }, verdict: deny }
   - { id: sending-is-reviewed, match: { mcp: { tool: ['send*', 'post*'] } }, verdict: ask }
   - { id: large-pages, when: 'mcp.tool == "rows" && has(mcp.args.page) && mcp.args.page < 0', verdict: deny }
   - { id: after-reading-people, when: 'op.effect == "send" && conversation.read.exists(t, t.sensitive)', verdict: ask }
-  - { id: rows, match: { mcp: { tool: rows } }, verdict: allow }
+  # What is read here is sensitive, so that without a word on it each call after the first would wait for a person.
+  - { id: after-sensitive-read-calls-ask, match: { mcp: { outward: true, tool: ['send*', 'post*'] } }, when: 'conversation.read.exists(t, t.sensitive)', verdict: ask }
+  - { id: rows, match: { mcp: { tool: [rows, enter] } }, verdict: allow }
 `;
 
 export interface Way {

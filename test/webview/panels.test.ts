@@ -9,7 +9,7 @@ import type { Locator } from 'playwright-core';
 import type { ApprovalsSnapshot, FromApprovals } from '../../contract/webview.ts';
 import { FromApprovals as FromApprovalsMessage, FromOperation as FromOperationMessage, ToApprovals, ToOperation } from '../../contract/webview.ts';
 import { ARMING_MS } from '../../webview/approvals/arming.ts';
-import { ADA, BEN, customers, decided, detail, facts, grant, pending, snapshot, toolAsk, verdict } from './support/fixtures.ts';
+import { ADA, BEN, carryingAsk, customers, decided, detail, facts, grant, pending, snapshot, toolAsk, verdict } from './support/fixtures.ts';
 import { CHROMIUM, type PanelHost, type PanelPage, startPanelHost } from './support/panelPage.ts';
 
 const skip = existsSync(CHROMIUM) ? false : `no Chromium at ${CHROMIUM}; set CHROMIUM to one`;
@@ -534,6 +534,36 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
       },
       { width: 600 },
     );
+  });
+
+  it('shows both ends of what could be carried out, as text and to a screen reader, latest first', async () => {
+    await withPanel('approvals', async (p) => {
+      const ask = carryingAsk();
+      const read = { connection: 'crm', target: '<img src=x onerror="window.hacked=1">\u202elatot', what: ['card'], masked: 1, at: ask.askedAt };
+      const reads = [read, ...(ask.conversationSummary.reads ?? []), read, read, read];
+      await p.send(shown({ pending: [carryingAsk({ conversationSummary: { ...ask.conversationSummary, reads } })] }));
+      const ends = p.page.getByRole('region', { name: 'This could carry out what was read' });
+      await ends.waitFor();
+      const lines = (await ends.locator('dd').allInnerTexts()).map((line) => line.replaceAll(/\s+/g, ' ').trim());
+      assert.equal(lines.length, 7);
+      assert.match(lines[0] ?? '', /^crm <img src=x onerror="window\.hacked=1">RLOlatot card · 1 value masked · \d/);
+      assert.match(lines[1] ?? '', /^orders customers customers\.email, customers\.ssn · 428 values masked · \d/);
+      assert.match(lines[3] ?? '', /^files \/srv\/exports\/.*csv iban · \d/);
+      assert.equal(lines[5], 'and 2 more');
+      assert.equal(lines[6], 'github create_issue');
+      assert.equal(await p.page.locator('img').count(), 0);
+      await namesOnControls(p);
+      // Nothing is wider than the panel, however long a name is.
+      assert.ok(await p.page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+    });
+  });
+
+  it('says nothing of two ends where nothing sensitive was read', async () => {
+    await withPanel('approvals', async (p) => {
+      await p.send(shown({ pending: [toolAsk(1), carryingAsk({ id: 'app-none', conversationSummary: { operations: 2, sensitive: [], reads: [] } })] }));
+      await p.page.getByRole('article').first().waitFor();
+      assert.equal(await p.page.locator('.ends').count(), 0);
+    });
   });
 
   it('says why an operation could not be had, and keeps what it showed', async () => {

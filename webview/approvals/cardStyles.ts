@@ -68,20 +68,22 @@ export const cardStyles = [
       font-size: inherit;
       font-weight: 600;
     }
+    /* One below the other: beside its label a path would have half of a narrow view. */
     .ends dl {
       margin: 0;
-      display: grid;
-      grid-template-columns: max-content minmax(0, 1fr);
-      gap: 2px 8px;
     }
     .ends dt {
-      grid-column: 1;
       color: var(--quiet);
     }
+    .ends dd + dt {
+      margin-top: 4px;
+    }
     .ends dd {
-      grid-column: 2;
-      margin: 0;
+      margin: 0 0 2px;
       overflow-wrap: anywhere;
+    }
+    .ends dd .quiet {
+      display: block;
     }
     .facts {
       padding: 6px 10px;

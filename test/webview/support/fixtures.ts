@@ -110,6 +110,23 @@ export function toolAsk(n: number, over: Partial<PendingApproval> = {}): Pending
   });
 }
 
+/** An ask of a call that could carry out what the conversation has read: from a database and from another server. */
+export function carryingAsk(over: Partial<PendingApproval> = {}): PendingApproval {
+  return toolAsk(1, {
+    verdict: verdict({ rule: { id: 'after-sensitive-read-calls-ask', layer: 'builtin' }, because: 'this conversation has read sensitive data' }),
+    conversationSummary: {
+      operations: 31,
+      sensitive: ['orders/customers', 'crm/get_contact'],
+      reads: [
+        { connection: 'orders', target: 'customers', what: ['customers.email', 'customers.ssn'], masked: 428, at: NOW - 90_000 },
+        { connection: 'crm', target: 'get_contact', what: ['card'], masked: 1, at: NOW - 240_000 },
+        { connection: 'files', target: '/srv/exports/2026/quarter-three/customers-with-cards-and-addresses.csv', what: ['iban'], masked: 0, at: NOW - 300_000 },
+      ],
+    },
+    ...over,
+  });
+}
+
 export function decided(over: Partial<DecidedApproval> = {}): DecidedApproval {
   return {
     id: 'app-0',
