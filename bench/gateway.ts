@@ -11,6 +11,7 @@ import { SUPERUSER, startPostgres } from '../demo/postgres.ts';
 import { Home } from '../test/proxy/daemon/daemonProcess.ts';
 import { freePort } from '../test/proxy/daemon/freePort.ts';
 import { type Figure, median, quantile } from './figures.ts';
+import { benchApprovals } from './gatewayApprovals.ts';
 import { cpuMs, residentMb } from './processes.ts';
 import type { Way } from './stage.ts';
 import { WireClient } from './wire.ts';
@@ -33,13 +34,16 @@ interface Stage {
 }
 
 export async function benchGateway(): Promise<Figure[]> {
+  const figures: Figure[] = [];
   const stage = await setStage();
   try {
     // Sessions first: memory that large results have left behind would hide what a session takes.
-    return [...(await sessions(stage)), ...(await lookups(stage)), ...(await rows(stage))];
+    figures.push(...(await sessions(stage)), ...(await lookups(stage)), ...(await rows(stage)));
   } finally {
     await stage.stop();
   }
+  figures.push(...(await benchApprovals()));
+  return figures;
 }
 
 async function lookups({ direct, gateway, local }: Stage): Promise<Figure[]> {
