@@ -30,20 +30,28 @@ interface Stage {
   readonly local: Way;
   readonly gateway: Way;
   readonly gatewayProcess: ChildProcess;
+  /** An empty database, for the store of other gateways. */
+  readonly approvals: string;
   stop(): Promise<void>;
 }
 
 export async function benchGateway(): Promise<Figure[]> {
+  const only = process.argv[3];
   const figures: Figure[] = [];
   const stage = await setStage();
   try {
     // Sessions first: memory that large results have left behind would hide what a session takes.
-    figures.push(...(await sessions(stage)), ...(await lookups(stage)), ...(await rows(stage)));
+    const parts: Readonly<Record<string, (stage: Stage) => Promise<Figure[]>>> = {
+      sessions,
+      lookups,
+      rows,
+      approvals: ({ approvals }) => benchApprovals(approvals),
+    };
+    for (const [name, part] of Object.entries(parts)) if (only === undefined || only === name) figures.push(...(await part(stage)));
+    return figures;
   } finally {
     await stage.stop();
   }
-  figures.push(...(await benchApprovals()));
-  return figures;
 }
 
 async function lookups({ direct, gateway, local }: Stage): Promise<Figure[]> {
@@ -198,7 +206,14 @@ async function setStage(): Promise<Stage> {
       const url = new URL(environment[`COUNTERSIGN_DSN_${name}`] ?? '');
       return { name: 'proxy', port: Number(url.port), user: url.username, password: url.password, database: url.pathname.slice(1), pid: proxy.at.pid };
     };
-    return { direct, local: way('NEAR'), gateway: way('SHARED'), gatewayProcess: child, stop };
+    return {
+      direct,
+      local: way('NEAR'),
+      gateway: way('SHARED'),
+      gatewayProcess: child,
+      approvals: `postgres://${SUPERUSER}:${password}@127.0.0.1:${server.port}/approvals`,
+      stop,
+    };
   } catch (cause) {
     await stop();
     throw cause;
@@ -211,6 +226,7 @@ async function fill(port: number, password: string): Promise<void> {
   await admin.connect();
   await admin.query('CREATE DATABASE bench');
   await admin.query('CREATE DATABASE store');
+  await admin.query('CREATE DATABASE approvals');
   await admin.end();
   const client = new Client({ ...login, database: 'bench' });
   await client.connect();

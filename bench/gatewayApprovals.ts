@@ -14,8 +14,9 @@ rules:
   - { id: writes, match: { effect: write }, verdict: ask, approvers: group:dba }
 `;
 
-export async function benchApprovals(): Promise<Figure[]> {
-  const on = await stage({ replicas: 2 });
+/** @param store address of an empty database */
+export async function benchApprovals(store: string): Promise<Figure[]> {
+  const on = await stage({ store: 'embedded', replicas: 2, env: { DATABASE_URL: store } });
   try {
     const [ada, dana, root] = [await on.signIn('ada'), await on.signIn('dana'), await on.signIn('root')];
     const put = await root.call('PUT', '/v1/policy', { text: POLICY, comment: 'bench', over: 0 });
@@ -26,7 +27,7 @@ export async function benchApprovals(): Promise<Figure[]> {
     const viewer = { id: approver.id, person: approver.person, auditor: false };
     const until = performance.now() + SECONDS * 1000;
     const took: number[] = [];
-    let stopped = false;
+    const over = new AbortController();
     const asking = Array.from({ length: AGENTS }, async (_, n) => {
       const agent = await connect(n % 2 === 0 ? one : other, ada.token);
       while (performance.now() < until) {
@@ -38,7 +39,7 @@ export async function benchApprovals(): Promise<Figure[]> {
     });
     // One who answers whatever waits, at either replica in turn: past the limit on how fast a person may click.
     const answering = (async () => {
-      for (let turn = 0; !stopped; turn++) {
+      for (let turn = 0; !over.signal.aborted; turn++) {
         const { answers } = turn % 2 === 0 ? one : other;
         const { pending } = await answers.list(viewer);
         await Promise.all(pending.map(({ digest, id }) => answers.answer({ answer: 'approve', id, digest, scope: NARROWEST }, viewer)));
@@ -46,7 +47,7 @@ export async function benchApprovals(): Promise<Figure[]> {
       }
     })();
     await Promise.all(asking);
-    stopped = true;
+    over.abort();
     await answering;
     return [
       { name: 'approvals over PostgreSQL, two replicas: asked, answered and used', value: took.length / SECONDS, unit: '/s' },
