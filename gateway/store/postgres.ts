@@ -55,6 +55,11 @@ export function openPostgres({ url, log, maxConnections, patient = false }: Post
     async transaction(work) {
       const client = await pool.connect();
       let broken: Error | undefined;
+      // Between two statements nobody else hears that the connection is gone: unheard, it would end the process.
+      const lost = (cause: Error): void => {
+        broken = cause;
+      };
+      client.on('error', lost);
       try {
         await client.query('BEGIN');
         const result = await work(queryable(client));
@@ -66,6 +71,7 @@ export function openPostgres({ url, log, maxConnections, patient = false }: Post
         });
         throw cause;
       } finally {
+        client.off('error', lost);
         client.release(broken);
       }
     },

@@ -3,8 +3,8 @@ const LIMIT_MS = 10_000;
 const STEP_MS = 15;
 
 /** Resolves when an assertion holds; what it throws last is thrown where it never does. */
-export async function soon<T>(assertion: () => T | Promise<T>): Promise<T> {
-  for (const until = Date.now() + LIMIT_MS; ; ) {
+export async function soon<T>(assertion: () => T | Promise<T>, limitMs: number = LIMIT_MS): Promise<T> {
+  for (const until = Date.now() + limitMs; ; ) {
     try {
       return await assertion();
     } catch (cause) {
