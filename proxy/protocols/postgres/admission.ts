@@ -12,6 +12,7 @@ import { type Batch, classify } from './classify.ts';
 import type { DryRunSession } from './dryRun.ts';
 import { Flight, type Reading } from './flight.ts';
 import type { Ground } from './ground.ts';
+import { meaning } from './meaning.ts';
 import { type OwnError, SQLSTATE } from './messages.ts';
 import { type Bound, type OperationGround, operationOf } from './operations.ts';
 import { recordRefused, refusalError } from './refusals.ts';
@@ -134,6 +135,8 @@ export class Admission {
       return flight.outcome;
     };
     const afterWait = async (permit: Permit): Promise<Outcome> => {
+      // Others may have changed the schema past us meanwhile. What is allowed by itself has hardly waited.
+      if (permit.basis.startsWith('approval:')) ground.catalogs.stale();
       const still = await this.#still(candidate);
       if (!still) return CHANGED;
       permit.use(operation.digest);
@@ -244,7 +247,7 @@ export class Admission {
     // Where its values may go was decided by the columns as they were.
     if (candidate.revealed) return undefined;
     const batch = this.#classify(candidate.sql, reading);
-    return meaning(batch) === meaning(candidate.batch) ? { batch, reading } : undefined;
+    return meaning(batch, reading) === meaning(candidate.batch, candidate.reading) ? { batch, reading } : undefined;
   }
 }
 
@@ -259,10 +262,6 @@ function writingMask(batch: Batch): Batch {
   const [first, ...rest] = batch.parts;
   const marked = (facts: Facts): Facts => (facts.sql ? { ...facts, sql: { ...facts.sql, masks: true } } : facts);
   return { ...batch, parts: [marked(first), ...rest.map(marked)] };
-}
-
-function meaning(batch: Batch): string {
-  return JSON.stringify([batch.parts, batch.statements.map((s) => [s.outputs, s.copy])]);
 }
 
 /** What the client sent, for errors that quote it back. */

@@ -111,6 +111,7 @@ export interface Catalog {
   hasSchema(name: string): boolean;
   readonly inheritance: readonly (readonly [number, number])[];
   relations(): Iterable<Relation>;
+  routines(): Iterable<Routine>;
   /** Sensitivity reaches views, partitions, inheritance children and generated columns. Undefined: not sensitive. */
   maskFor(tableOid: number, attnum: number, plan: MaskPlan): ColumnMask | undefined;
   /** Everything that follows from one plan; kept as long as the plan is. */
@@ -199,6 +200,10 @@ class CatalogSnapshot implements Catalog {
 
   relations(): Iterable<Relation> {
     return this.#byOid.values();
+  }
+
+  routines(): Iterable<Routine> {
+    return this.#rows.routines;
   }
 
   findRelation(schema: string | undefined, name: string, searchPath: readonly string[]): Relation | undefined {
