@@ -18,6 +18,7 @@ rules:
   - { id: no-mass-change, match: { effect: [delete], bulk: true, connection: none }, verdict: deny }
   - { id: sensitive-conditions-ask, match: { connection: none }, verdict: ask }
   - { id: statistics-ask, match: { connection: none }, verdict: ask }
+  - { id: after-sensitive-read-sends-ask, match: { connection: none }, verdict: ask }
 `;
 
 export interface Proxied {
