@@ -12,6 +12,8 @@ export const COMMANDS = {
   forgetSecret: 'countersign.connections.forgetSecret',
   signIn: 'countersign.connections.signIn',
   signOut: 'countersign.connections.signOut',
+  gatewaySignIn: 'countersign.gateway.signIn',
+  gatewaySignOut: 'countersign.gateway.signOut',
   importSecrets: 'countersign.secrets.importFile',
   protectServer: 'countersign.mcp.protect',
   protectAll: 'countersign.mcp.protectAll',
@@ -40,6 +42,8 @@ export const VIEWS = { approvals: 'countersign.approvals', sessions: 'countersig
 export const OPERATION_PANEL = 'countersign.operation';
 export const STATUS_ITEM = 'countersign.status';
 export const MCP_PROVIDER = 'countersign';
+/** Id of the account's kind in the Accounts menu. */
+export const GATEWAY_PROVIDER = 'countersign';
 export const WALKTHROUGH = 'countersign.start';
 export const DOCTOR_SCHEME = 'countersign-doctor';
 /** What a server said of something it offers, before and now. */
@@ -55,6 +59,8 @@ export const CONTEXT = {
   recorded: 'countersign.hasOperations',
   decided: 'countersign.hasDecided',
   toolApproval: 'countersign.canReviewToolApproval',
+  gatewaySignedOut: 'countersign.gatewaySignedOut',
+  gatewaySignedIn: 'countersign.gatewaySignedIn',
 } as const;
 
 export const SETTINGS = {
@@ -62,6 +68,8 @@ export const SETTINGS = {
   notify: 'countersign.approvals.notify',
   terminal: 'countersign.terminal.environment',
   mcp: 'countersign.mcp.register',
+  gatewayUrl: 'countersign.gateway.url',
+  gatewayCa: 'countersign.gateway.ca',
 } as const;
 
 /** `contextValue` of tree items. */
@@ -81,4 +89,4 @@ export const ITEM = {
 } as const;
 
 /** Keys in the editor's secret storage. */
-export const SECRET_KEYS = { start: 'countersign.start', power: 'countersign.power', stored: 'countersign.secret.' } as const;
+export const SECRET_KEYS = { start: 'countersign.start', power: 'countersign.power', gateway: 'countersign.gateway', stored: 'countersign.secret.' } as const;

@@ -1,12 +1,17 @@
 /** What this window knows: how the link stands and the last snapshot. One source for every surface. */
 import * as vscode from 'vscode';
 import type { Person } from '../contract/actor.ts';
-import type { PendingApproval } from '../contract/approval.ts';
+import type { DecidedApproval, PendingApproval } from '../contract/approval.ts';
 import type { Snapshot } from '../contract/control.ts';
 import { mine } from './approvals/attention.ts';
+import { NO_QUESTIONS, type TeamQuestions } from './gateway/team.ts';
 import { CONTEXT } from './ids.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
 import type { LinkState } from './proxyLink/linkState.ts';
+
+/** As many as a panel takes. */
+const MAX_PENDING = 500;
+const MAX_DECIDED = 50;
 
 export class Model implements vscode.Disposable {
   readonly #link: ProxyLink;
@@ -14,6 +19,7 @@ export class Model implements vscode.Disposable {
   readonly #subscriptions: vscode.Disposable[];
   readonly #context = new Map<string, boolean>();
   #snapshot: Snapshot | undefined;
+  #team: TeamQuestions = NO_QUESTIONS;
 
   readonly onDidChange = this.#changed.event;
 
@@ -44,8 +50,26 @@ export class Model implements vscode.Disposable {
     return this.#snapshot?.person;
   }
 
+  /** All that waits: the proxy's questions and the gateway's. */
+  get pending(): PendingApproval[] {
+    return this.#snapshot ? [...this.#snapshot.pending, ...this.#team.pending].sort((a, b) => a.askedAt - b.askedAt).slice(0, MAX_PENDING) : [];
+  }
+
+  /** What of it this person may answer: the proxy goes by its own user, the gateway has said of whom it asks. */
   get waiting(): PendingApproval[] {
-    return mine(this.#snapshot?.pending ?? [], this.me);
+    const local = new Set(mine(this.#snapshot?.pending ?? [], this.me).map(({ id }) => id));
+    return this.pending.filter(({ id }) => local.has(id) || this.#team.mine.includes(id));
+  }
+
+  get decided(): DecidedApproval[] {
+    return [...this.#team.decided, ...(this.#snapshot?.decided ?? [])].sort((a, b) => b.decidedAt - a.decidedAt).slice(0, MAX_DECIDED);
+  }
+
+  /** What the gateway asks, as far as it concerns this person. */
+  setTeam(team: TeamQuestions): void {
+    if (JSON.stringify(team) === JSON.stringify(this.#team)) return;
+    this.#team = team;
+    this.#publish();
   }
 
   dispose(): void {
@@ -59,7 +83,7 @@ export class Model implements vscode.Disposable {
     this.#setContext(CONTEXT.mayTakeOver, this.link.kind === 'failed' && this.link.takeOver);
     this.#setContext(CONTEXT.connected, (this.#snapshot?.connections.length ?? 0) > 0);
     if ((this.#snapshot?.recordRevision ?? 0) > 0) this.#setContext(CONTEXT.recorded, true);
-    if (this.#snapshot?.decided.some((d) => d.why === 'person')) this.#setContext(CONTEXT.decided, true);
+    if (this.decided.some((d) => d.why === 'person')) this.#setContext(CONTEXT.decided, true);
     this.#changed.fire();
   }
 

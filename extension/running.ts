@@ -10,6 +10,7 @@ import { ApprovalsView } from './approvals/view.ts';
 import { ConnectionsTree } from './connections/tree.ts';
 import { Disposables } from './disposables.ts';
 import { type DoctorDeps, DoctorPage } from './doctor/doctor.ts';
+import { GatewayLink } from './gateway/gatewayLink.ts';
 import { VIEWS } from './ids.ts';
 import { Offers } from './mcpServers/offers.ts';
 import { McpServers } from './mcpServers/servers.ts';
@@ -37,6 +38,7 @@ export interface Running extends Base {
   readonly sessions: SessionsTree;
   readonly operations: OperationPanels;
   readonly secrets: SecretStore;
+  readonly gateway: GatewayLink;
   readonly access: Access;
   readonly servers: McpServers;
   readonly definitions: Definitions;
@@ -47,7 +49,8 @@ export interface Running extends Base {
 export async function startRunning(base: Base, owner: Disposables): Promise<Running> {
   const { context, log, link, model } = base;
   const secrets = owner.add(new SecretStore(context, link, log));
-  const approvals = owner.add(new ApprovalsView(context.extensionUri, link, model, log));
+  const gateway = owner.add(new GatewayLink(context, link, model, log));
+  const approvals = owner.add(new ApprovalsView(context.extensionUri, link, model, gateway.team, log));
   owner.add(vscode.window.registerWebviewViewProvider(VIEWS.approvals, approvals));
   owner.add(new Notices(model, approvals));
   const sessions = owner.add(new SessionsTree(link, model, log));
@@ -70,8 +73,9 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   const doctor: DoctorDeps = { link, model, access, terminal, secrets, servers, version: base.version, activationMs: base.activationMs };
 
   await importFromEnvironment(secrets, log);
+  await gateway.start();
   await link.open();
   await servers.start();
   await watchToolApproval();
-  return { ...base, approvals, sessions, operations, secrets, access, servers, definitions, doctorPage, doctor };
+  return { ...base, approvals, sessions, operations, secrets, gateway, access, servers, definitions, doctorPage, doctor };
 }

@@ -1,10 +1,11 @@
-/** The Approvals view. The one place of the extension where an answer leaves for the proxy: a person's act in the view. */
+/** The Approvals view. The one place of the extension where an answer leaves, for the proxy or the gateway: a person's act in the view. */
 import * as vscode from 'vscode';
 import { z } from 'zod';
 import { ANSWER_RESULTS, type AnswerResult } from '../../contract/approval.ts';
 import { METHODS } from '../../contract/control.ts';
-import { assertNever } from '../../contract/problem.ts';
+import { assertNever, Problem } from '../../contract/problem.ts';
 import { FromApprovals, type ToApprovals } from '../../contract/webview.ts';
+import type { TeamApprovals } from '../gateway/team.ts';
 import { VIEWS } from '../ids.ts';
 import type { Model } from '../model.ts';
 import { runPanelAction } from '../panelActions.ts';
@@ -23,6 +24,7 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
   readonly #log: vscode.LogOutputChannel;
   readonly #subscription: vscode.Disposable;
   readonly #visibility = new vscode.EventEmitter<void>();
+  readonly #team: TeamApprovals;
   #view: vscode.WebviewView | undefined;
   /** The page listens. Before that a message would be lost. */
   #ready = false;
@@ -30,8 +32,9 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
 
   readonly onDidChangeVisibility = this.#visibility.event;
 
-  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
+  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, team: TeamApprovals, log: vscode.LogOutputChannel) {
     this.#extensionUri = extensionUri;
+    this.#team = team;
     this.#link = link;
     this.#model = model;
     this.#log = log;
@@ -94,8 +97,9 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
       type: 'snapshot',
       link: linkView(this.#model.link, vscode.l10n.t),
       ...(snapshot && { me: snapshot.person }),
-      pending: snapshot?.pending ?? [],
-      decided: snapshot?.decided ?? [],
+      pending: this.#model.pending,
+      mine: this.#model.waiting.map(({ id }) => id),
+      decided: this.#model.decided,
       grants: snapshot?.grants ?? [],
       ...(snapshot?.halted !== undefined && { halted: snapshot.halted }),
       policyProblems: snapshot?.policy.problems.length ?? 0,
@@ -140,17 +144,40 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
 
   async #answer(answer: Extract<FromApprovals, { type: 'answer' }>['answer']): Promise<void> {
     try {
+      if (this.#team.has(answer.id)) return await this.#answerTeam(answer);
       const { result } = await this.#link.request(METHODS.answer, answer, AnswerReply);
       const sentence = this.#explain(result);
       this.#post({ type: 'answered', id: answer.id, result, ...(sentence !== undefined && { sentence }) });
     } catch (error) {
       this.#log.error(error instanceof Error ? error : String(error));
+      const said = error instanceof Problem && this.#team.has(answer.id) ? error.message : undefined;
       this.#post({
         type: 'answered',
         id: answer.id,
         result: 'failed',
-        sentence: vscode.l10n.t('Your answer did not reach the proxy. If the request is still here, answer again; without an answer it is denied.'),
+        sentence: said ?? vscode.l10n.t('Your answer did not reach the proxy. If the request is still here, answer again; without an answer it is denied.'),
       });
+    }
+  }
+
+  /** To the gateway, with the digest that was on the screen; it says by itself what came of it. */
+  async #answerTeam(answer: Extract<FromApprovals, { type: 'answer' }>['answer']): Promise<void> {
+    const { result, sentence } = await this.#team.answer(answer);
+    switch (result) {
+      case 'needs-fresh-login':
+        await vscode.env.openExternal(vscode.Uri.parse((await this.#team.freshLogin(answer.id)).href, true));
+        this.#post({
+          type: 'answered',
+          id: answer.id,
+          result: 'failed',
+          sentence: vscode.l10n.t('The policy wants you to sign in again for this request. Do that in the browser, then answer here again.'),
+        });
+        return;
+      case 'answered-before':
+        this.#post({ type: 'answered', id: answer.id, result: 'already-decided', ...(sentence !== undefined && { sentence }) });
+        return;
+      default:
+        this.#post({ type: 'answered', id: answer.id, result, ...(sentence !== undefined && { sentence }) });
     }
   }
 

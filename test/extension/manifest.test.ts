@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { METHODS } from '../../contract/control.ts';
-import { COMMANDS, CONTAINER, CONTEXT, ITEM, MCP_PROVIDER, SETTINGS, VIEWS, WALKTHROUGH } from '../../extension/ids.ts';
+import { COMMANDS, CONTAINER, CONTEXT, GATEWAY_PROVIDER, ITEM, MCP_PROVIDER, SETTINGS, VIEWS, WALKTHROUGH } from '../../extension/ids.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const text = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -22,6 +22,7 @@ interface Manifest {
     viewsContainers: { activitybar: { id: string; icon: string }[] };
     viewsWelcome: { view: string; contents: string; when: string }[];
     configuration: { properties: Record<string, { scope: string; default: unknown; markdownDescription: string }> };
+    authentication: { id: string }[];
     mcpServerDefinitionProviders: { id: string }[];
     walkthroughs: { id: string; steps: { id: string; completionEvents: string[]; media: Record<string, string> }[] }[];
   };
@@ -51,10 +52,15 @@ describe('the manifest and the code', () => {
   it('name the same settings, and the ones that would loosen protection cannot be set by a workspace', () => {
     const { properties } = contributes.configuration;
     assert.deepEqual(sorted(Object.keys(properties)), sorted(Object.values(SETTINGS)));
-    for (const setting of [SETTINGS.terminal, SETTINGS.mcp]) assert.equal(properties[setting]?.scope, 'machine', setting);
+    for (const setting of [SETTINGS.terminal, SETTINGS.mcp, SETTINGS.gatewayUrl, SETTINGS.gatewayCa])
+      assert.equal(properties[setting]?.scope, 'machine', setting);
   });
 
-  it('name the same MCP provider and walkthrough', () => {
+  it('name the same MCP provider, kind of account and walkthrough', () => {
+    assert.deepEqual(
+      contributes.authentication.map((p) => p.id),
+      [GATEWAY_PROVIDER],
+    );
     assert.deepEqual(
       contributes.mcpServerDefinitionProviders.map((p) => p.id),
       [MCP_PROVIDER],
@@ -132,17 +138,23 @@ describe('the manifest and the code', () => {
 
 describe('a decision', () => {
   it('leaves the extension in one place, and that place is not a command', () => {
-    const users = [...sources].filter(([, code]) => /METHODS\.answer\b|approval\.answer/.test(code)).map(([file]) => file);
+    const users = [...sources].filter(([, code]) => /METHODS\.answer\b|approval\.answer\b|\bteam\.answer\(/.test(code)).map(([file]) => file);
     assert.deepEqual(users, ['extension/approvals/view.ts']);
     const calls = [...(sources.get('extension/approvals/view.ts') ?? '').matchAll(/this\.#answer\(/g)];
     assert.equal(calls.length, 1, 'only the handler of the panel’s own messages answers');
+    const toGateway = [...sources].filter(([, code]) => /call\('answer'/.test(code)).map(([file]) => file);
+    assert.deepEqual(toGateway, ['extension/gateway/team.ts']);
     assert.equal(METHODS.answer, 'countersign/approval.answer');
   });
 
   it('cannot be reached by a link, a task, a chat tool or a terminal', () => {
-    const forbidden =
-      /registerUriHandler|registerTaskProvider|lm\.registerTool|registerTerminalLinkProvider|registerTerminalProfileProvider|createChatParticipant/;
+    const forbidden = /registerTaskProvider|lm\.registerTool|registerTerminalLinkProvider|registerTerminalProfileProvider|createChatParticipant/;
     for (const [file, code] of sources) assert.doesNotMatch(code, forbidden, file);
+    // A link may end a sign-in that was begun here, and has nothing at hand to do more with.
+    const handlers = [...sources].filter(([, code]) => /registerUriHandler|UriHandler\b/.test(code)).map(([file]) => file);
+    assert.deepEqual(sorted(handlers), ['extension/gateway/gatewayLink.ts', 'extension/gateway/signIn.ts']);
+    const imports = [...(sources.get('extension/gateway/signIn.ts') ?? '').matchAll(/from '([^']+)'/g)].map((match) => match[1]);
+    assert.deepEqual(imports, ['vscode', '../../contract/problem.ts', './loopback.ts', './oauth.ts']);
     for (const point of ['languageModelTools', 'chatParticipants', 'taskDefinitions', 'terminal', 'keybindings']) assert.ok(!(point in contributes), point);
   });
 
