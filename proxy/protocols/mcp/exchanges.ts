@@ -17,6 +17,8 @@ export interface Caller {
   readonly notify: (method: string, params: JsonObject) => void;
   /** The server answers with a stream: so should the client be. */
   readonly stream?: () => void;
+  /** Of a call that outlives a try of its client's: the try that waits for it now. */
+  readonly now?: () => Caller | undefined;
 }
 
 interface Pending {
@@ -83,7 +85,8 @@ export class Exchanges {
   /** Who asked what a message of the server's is about: as its transport tells, else whoever asked last. */
   callerOf(about: Id | undefined): Caller | undefined {
     const pending = typeof about === 'number' ? this.#pending.get(about) : undefined;
-    return (pending ?? [...this.#pending.values()].at(-1))?.caller;
+    const caller = (pending ?? [...this.#pending.values()].at(-1))?.caller;
+    return caller?.now?.() ?? caller;
   }
 
   settleAll(sentence: string): void {

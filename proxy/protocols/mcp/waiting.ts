@@ -138,6 +138,8 @@ class Call<R> implements Held {
   readonly caller: Caller = {
     signal: this.#abort.signal,
     notify: (method, params) => this.#attempt?.caller.notify(method, params),
+    stream: () => this.#attempt?.caller.stream?.(),
+    now: () => this.#attempt?.caller,
   };
 
   get params(): JsonObject | undefined {

@@ -85,7 +85,8 @@ async function compare(subject: Subject): Promise<string[]> {
         const { heard, text } = await ways[way].ask(method, JSON.parse(at(folders[way], JSON.stringify(params))));
         return { text: steady(text.replaceAll(folders[way], '{folder}')), heard: heard.filter((notification) => notification === 'notifications/progress') };
       };
-      const one = await play('one');
+      const direct = await play('one');
+      const one = method === 'initialize' ? { ...direct, text: promising(direct.text) } : direct;
       assert.deepEqual(await play('other'), one, `${name}: ${method} ${JSON.stringify(params)}`);
       said.push(one.text);
       if (method === 'initialize') await Promise.all([ways.one.tell('notifications/initialized'), ways.other.tell('notifications/initialized')]);
@@ -95,6 +96,13 @@ async function compare(subject: Subject): Promise<string[]> {
     await served.stop('the test is over');
   }
   return said;
+}
+
+/** The one thing that is said otherwise: lists change with policy, whether or not the server itself would ever change them. */
+function promising(introduction: string): string {
+  const said = JSON.parse(introduction) as { capabilities: Record<string, object> };
+  for (const name of ['tools', 'prompts']) if (said.capabilities[name]) said.capabilities[name] = { ...said.capabilities[name], listChanged: true };
+  return JSON.stringify(said);
 }
 
 const LISTS: readonly Step[] = [

@@ -164,6 +164,60 @@ describe('a server over HTTP', () => {
     assert.deepEqual((await call(client)).content, [{ type: 'text', text: 'the rest' }]);
   });
 
+  it('that asks during the first of two calls asks on that call’s stream, and is answered there', async () => {
+    const streams = new Map<unknown, ServerResponse>();
+    const answered = Promise.withResolvers<unknown>();
+    let first: unknown;
+    scripted.answer = sessions((seen, response) => {
+      const { body } = seen;
+      if (body.method === undefined && body.id === 'q1') {
+        answered.resolve(body);
+        return false;
+      }
+      if (body.method !== 'tools/call') return false;
+      if ((body.params?.['arguments'] as { n: number }).n === 1) first = body.id;
+      streams.set(body.id, response);
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
+      const question = {
+        jsonrpc: '2.0',
+        id: 'q1',
+        method: 'elicitation/create',
+        params: { message: 'Sure?', requestedSchema: { type: 'object', properties: {} } },
+      };
+      if (streams.size === 2) streams.get(first)?.write(`data: ${JSON.stringify(question)}\n\n`);
+      return true;
+    });
+    await connect();
+    let session: Record<string, string> = {};
+    const post = async (message: object): Promise<Response> => {
+      const headers = { ...stage.headers(), ...session, 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' };
+      const answer = await fetch(stage.url('mcp/far'), { method: 'POST', headers, body: JSON.stringify({ jsonrpc: '2.0', ...message }) });
+      const id = answer.headers.get('mcp-session-id');
+      if (id !== null) session = { 'Mcp-Session-Id': id, 'MCP-Protocol-Version': '2025-11-25' };
+      return answer;
+    };
+    const clientInfo = { name: 'raw', version: '1' };
+    await (await post({ id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: { elicitation: {} }, clientInfo } })).text();
+    await (await post({ method: 'notifications/initialized' })).text();
+    const tool = (n: number): object => ({ id: n, method: 'tools/call', params: { name: 'look', arguments: { n } } });
+    // The headers of each come with its server's, so that the second is under way when the question comes.
+    const one = await post(tool(1));
+    const two = await post(tool(2));
+    assert.match(one.headers.get('content-type') ?? '', /^text\/event-stream/);
+    let said = '';
+    for await (const chunk of one.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      said += chunk;
+      const asked = /data: (\{.*"elicitation\/create".*\})\n/.exec(said)?.[1];
+      if (asked === undefined) continue;
+      await post({ id: (JSON.parse(asked) as { id: string }).id, result: { action: 'decline' } });
+      break;
+    }
+    assert.deepEqual(((await answered.promise) as { result: unknown }).result, { action: 'decline' });
+    for (const [id, response] of streams) response.end(`data: ${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } })}\n\n`);
+    const other = await two.text();
+    assert.ok(!other.includes('elicitation/create') && other.includes('"id":2'), other);
+  });
+
   it('that hangs up in the middle is said to, and that the call may have been carried out', async () => {
     scripted.answer = sessions((seen, response) => {
       if (seen.body.method !== 'tools/call') return false;
