@@ -71,26 +71,42 @@ export class TokenNumbers {
     let v1 = k1 ^ 0xee;
     let v2 = 0x6c796765 ^ k0;
     let v3 = 0x74656462 ^ k1;
-    const length = end - start;
-    const whole = end - (length & 3);
-    // Message words, then finalisation; one loop, so that the round is written once.
-    let at = start;
-    let word = 0;
-    let left = ((length >> 2) + 1) * 2 + 8;
-    const finalFrom = 8;
-    while (left > 0) {
-      const first = left > finalFrom && (left & 1) === 0;
-      if (first) {
-        if (at < whole) {
-          word = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
-          at += 4;
-        } else {
-          word = length << 24;
-          for (let i = whole; i < end; i++) word |= (bytes[i] as number) << ((i - whole) * 8);
-        }
-        v3 ^= word;
-      } else if (left === 8) v2 ^= 0xee;
-      else if (left === 4) {
+    const whole = end - ((end - start) & 3);
+    // The two rounds of a word are written out: a loop around them costs as much as they do.
+    for (let at = start; at <= whole; at += 4) {
+      let word = 0;
+      if (at < whole) word = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
+      else {
+        word = (end - start) << 24;
+        for (let i = whole; i < end; i++) word |= (bytes[i] as number) << ((i - whole) * 8);
+      }
+      v3 ^= word;
+      v0 = (v0 + v1) | 0;
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+      v0 = (v0 << 16) | (v0 >>> 16);
+      v2 = (v2 + v3) | 0;
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+      v0 = (v0 + v3) | 0;
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+      v2 = (v2 + v1) | 0;
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+      v2 = (v2 << 16) | (v2 >>> 16);
+
+      v0 = (v0 + v1) | 0;
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+      v0 = (v0 << 16) | (v0 >>> 16);
+      v2 = (v2 + v3) | 0;
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+      v0 = (v0 + v3) | 0;
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+      v2 = (v2 + v1) | 0;
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+      v2 = (v2 << 16) | (v2 >>> 16);
+      v0 ^= word;
+    }
+    v2 ^= 0xee;
+    for (let round = 0; round < 8; round++) {
+      if (round === 4) {
         this.#low = v1 ^ v3;
         v1 ^= 0xdd;
       }
@@ -104,8 +120,6 @@ export class TokenNumbers {
       v2 = (v2 + v1) | 0;
       v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
       v2 = (v2 << 16) | (v2 >>> 16);
-      if (left > finalFrom && (left & 1) === 1) v0 ^= word;
-      left--;
     }
     this.#high = v1 ^ v3;
   }

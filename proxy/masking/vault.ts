@@ -7,6 +7,7 @@
  * ours. Full vaults number nothing new: what they do not know is redacted.
  */
 import { createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
+import { KnownValues } from './knownValues.ts';
 import { TokenNumbers } from './tokenNumbers.ts';
 import { checkOf, packedCheck, type TokenLike, tokensLikeIn } from './tokenText.ts';
 
@@ -24,6 +25,9 @@ const MAX_ORIGINS = 31;
 const BLOCK = 256 * 1024;
 /** 32-bit checks that one SHA-256 gives. */
 const CHECKS_A_DIGEST = 8;
+
+/** Lies in no block where it is the first value. */
+const EMPTY = Buffer.alloc(0);
 
 /** Stands before UTF-16, for what is no valid text: no UTF-8 begins with this byte. */
 const NOT_UTF8 = 0xff;
@@ -110,6 +114,7 @@ export class TokenVault {
     const [like] = tokensLikeIn(canonical);
     const place = like && this.#names.get(name)?.place(like.number);
     if (!place) return undefined;
+    if (place.length === 0) return '';
     const block = this.#blocks[Math.floor(place.at / BLOCK)] as Buffer;
     const at = place.at % BLOCK;
     return block[at] === NOT_UTF8 ? block.toString('utf16le', at + 1, at + place.length) : block.toString('utf8', at, at + place.length);
@@ -142,6 +147,7 @@ export class TokenVault {
   #number(values: Values, bit: number, bytes: Uint8Array, start: number, end: number): number {
     const length = end - start;
     const more = this.#count < MAX_VALUES && this.#bytes + length <= MAX_BYTES && length <= MAX_VALUE;
+    if (!more && !this.#knownOf(values).may(bytes, start, end)) return 0;
     const before = values.numbers.count;
     const number = values.numbers.of(bytes, start, end, more);
     if (number === 0) return 0;
@@ -152,7 +158,21 @@ export class TokenVault {
     this.#count++;
     this.#bytes += length;
     values.add(number, bit, this.#store(bytes, start, end), length);
+    values.known?.add(bytes, start, end);
     return number;
+  }
+
+  /** Made once nothing more is taken, of what was. */
+  #knownOf(values: Values): KnownValues {
+    if (values.known) return values.known;
+    const known = new KnownValues(values.numbers.count);
+    for (let number = 1; number <= values.numbers.count; number++) {
+      const place = values.place(number) as Place;
+      const at = place.at % BLOCK;
+      known.add(this.#blocks[Math.floor(place.at / BLOCK)] ?? EMPTY, at, at + place.length);
+    }
+    values.known = known;
+    return known;
   }
 
   #store(bytes: Uint8Array, start: number, end: number): number {
@@ -180,6 +200,11 @@ export class TokenVault {
   }
 }
 
+interface Place {
+  readonly at: number;
+  readonly length: number;
+}
+
 /** Of one name: where each number's value lies, its origins, its check. */
 class Values {
   readonly numbers = new TokenNumbers();
@@ -189,6 +214,8 @@ class Values {
   checks = new Int32Array(64);
   /** Checks are known of the numbers below. */
   checked = 0;
+  /** Set once the vault was full. */
+  known: KnownValues | undefined;
 
   /** 0 where there are too many. */
   bitOf(origin: string): number {
@@ -218,7 +245,7 @@ class Values {
     this.#places[place] = (this.#places[place] as number) | bit;
   }
 
-  place(number: number): { readonly at: number; readonly length: number } | undefined {
+  place(number: number): Place | undefined {
     if (number < 1 || number > this.numbers.count) return undefined;
     return { at: this.#places[number * 3] as number, length: this.#places[number * 3 + 1] as number };
   }

@@ -2,6 +2,7 @@
  * What goes to one side in one turn: ranges of the chunks that came in, joined where they touch, and bytes of our own.
  * Sent with one write where it is one range or small, as one vector otherwise.
  */
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /** Up to so many bytes, copying pieces together costs less than a vector of them. */
@@ -13,9 +14,22 @@ export class Outbox {
   #buffer: Buffer | undefined;
   #start = 0;
   #end = 0;
+  #lent = false;
 
   get empty(): boolean {
     return this.#buffer === undefined && this.#pieces.length === 0;
+  }
+
+  /** Nothing that was put in is referred to any more, here or by the other side's stream. */
+  get free(): boolean {
+    return !this.#lent && this.empty;
+  }
+
+  /** Whether nothing is left of what was put in, so that the buffers it lay in may be used again. */
+  letGo(to: Duplex): boolean {
+    // Of other streams it is not known whether they hold what they were given: a stream of the tunnel does.
+    if (this.empty && to.writableLength === 0 && to instanceof Socket) this.#lent = false;
+    return !this.#lent && this.empty;
   }
 
   range(buffer: Buffer, start: number, end: number): void {
@@ -57,6 +71,7 @@ export class Outbox {
     const pieces = this.#pieces;
     if (pieces.length === 0) return !to.writableNeedDrain;
     this.#pieces = [];
+    this.#lent = true;
     if (to.destroyed || to.writableEnded) return true;
     const first = pieces[0];
     if (pieces.length === 1 && first) return to.write(first);

@@ -9,6 +9,8 @@ import { isTextLike } from './types.ts';
 
 /** How one column is treated; undefined where it passes as it is. */
 type Treatment =
+  /** The same whatever the value: a field with its length before it. */
+  | { readonly kind: 'fixed'; readonly field: DataView }
   | { readonly kind: 'bytes'; readonly mask: ByteMask }
   /** Looked through first, treated as an action only where it may hold something. */
   | { readonly kind: 'glance'; readonly action: Action }
@@ -20,13 +22,26 @@ function treatmentOf(action: Action | undefined, masking: SessionMasking): Treat
   if (!plain) return { kind: 'action', action };
   if (action.kind === 'scan') return { kind: 'glance', action };
   if (action.format !== 0 && !isTextLike(action.typeOid)) return { kind: 'action', action };
-  return { kind: 'bytes', mask: masking.byteMask(action.mask, action.label) };
+  const mask = masking.byteMask(action.mask, action.label);
+  return action.mask === 'redact' ? { kind: 'fixed', field: fieldOf(mask) } : { kind: 'bytes', mask };
+}
+
+function fieldOf(mask: ByteMask): DataView {
+  const field = Buffer.alloc(4 + MASK_ROOM);
+  const end = mask(EMPTY, 0, 0, field, 4);
+  field.writeInt32BE(end - 4);
+  return new DataView(field.buffer, field.byteOffset, end);
 }
 
 export class RowWriter {
   readonly #masking: SessionMasking;
   readonly #treatments: readonly (Treatment | undefined)[];
-  #target: Buffer = EMPTY;
+  #view: DataView = NOTHING;
+  #source: DataView = NOTHING;
+  /** What was written last: `target[from, to)`. */
+  target: Buffer = EMPTY;
+  from = 0;
+  to = 0;
   /** Values replaced so far. */
   masked = 0;
 
@@ -36,88 +51,131 @@ export class RowWriter {
     this.#treatments = actions.slice(0, last).map((action) => treatmentOf(action, masking));
   }
 
-  /** @returns the whole frames in `start…end` with their values masked; undefined where they are as they should be. */
-  rewrite(buffer: Buffer, start: number, end: number): Buffer | undefined {
+  /**
+   * Writes the whole frames in `start…end` with their values masked, right after what it wrote before.
+   * @param free nothing refers to what was written before any more: its place may be used again
+   * @returns false where the frames are as they should be, and nothing was written
+   */
+  rewrite(buffer: Buffer, start: number, end: number, free = false): boolean {
     const treatments = this.#treatments;
     const masking = this.#masking;
     const room = treatments.length * MASK_ROOM;
-    let target = this.#target;
+    if (this.#source.buffer !== buffer.buffer) this.#source = new DataView(buffer.buffer);
+    const source = this.#source;
+    /** Of the buffer in what `source` shows. */
+    const base = buffer.byteOffset;
+    this.from = free ? 0 : this.to;
+    this.to = this.from;
+    let target = this.target;
+    let view = this.#view;
+    let at = this.from;
     /** Everything before it has been written or is about to be copied. */
     let kept = start;
-    let at = 0;
+    let masked = 0;
     for (let row = start; row < end; ) {
-      const next = row + 1 + buffer.readInt32BE(row + 1);
+      const next = row + 1 + source.getInt32(base + row + 1);
       // Masks are never longer than this; what is longer makes room for itself.
-      if (at + (next - kept) + room > target.length) target = larger(target, at, at + (end - kept) + ((end - kept) >> 1) + room);
-      const count = Math.min(buffer.readUInt16BE(row + 5), treatments.length);
-      let rowAt = -1;
+      if (at + (next - kept) + room > target.length) {
+        at = this.#enlarge(at, at + (end - kept) + ((end - kept) >> 1) + room);
+        target = this.target;
+        view = this.#view;
+      }
+      const count = Math.min(source.getUint16(base + row + 5), treatments.length);
+      let lengthAt = -1;
       let field = row + 7;
       for (let i = 0; i < count; i++) {
         if (field + 4 > next) throw violation('a row shorter than its columns');
-        const length = buffer.readInt32BE(field);
+        const length = source.getInt32(base + field);
         if (length < -1 || field + 4 + length > next) throw violation('a column longer than its row');
         const from = field + 4;
         const to = length > 0 ? from + length : from;
         const treatment = length > 0 ? treatments[i] : undefined;
         field = to;
         if (!treatment) continue;
-        if (treatment.kind === 'bytes') {
-          if (rowAt < 0) rowAt = at + (row - kept);
-          at = copyBytes(buffer, kept, from - 4, target, at);
-          const ended = treatment.mask(buffer, from, to, target, at + 4);
-          putInt32(target, at, ended - at - 4);
-          at = ended;
-          this.masked++;
+        if (treatment.kind === 'fixed' || treatment.kind === 'bytes') {
+          if (lengthAt < 0) lengthAt = at + (row - kept) + 1;
+          if (from - 4 > kept) at = copyWords(source, base + kept, base + from - 4, view, at);
+          if (treatment.kind === 'fixed') at = copyWords(treatment.field, 0, treatment.field.byteLength, view, at);
+          else {
+            const ended = treatment.mask(buffer, from, to, target, at + 4);
+            view.setInt32(at, ended - at - 4);
+            at = ended;
+          }
+          masked++;
           kept = to;
           continue;
         }
         if (treatment.kind === 'glance' && !masking.mayHold(buffer, from, to)) continue;
         const replaced = replace(treatment.action, buffer, from, to, masking, false);
         if (!replaced) continue;
-        if (rowAt < 0) rowAt = at + (row - kept);
-        at = copyBytes(buffer, kept, from - 4, target, at);
+        if (lengthAt < 0) lengthAt = at + (row - kept) + 1;
+        at = copyWords(source, base + kept, base + from - 4, view, at);
         const value = replaced.value === null ? undefined : Buffer.from(replaced.value);
         const prefix = value && replaced.prefix !== undefined ? 1 : 0;
         const bytes = value ? value.length + prefix : 0;
-        if (at + 4 + bytes + (next - to) + room > target.length) target = larger(target, at, at + 4 + bytes + (end - to) + room);
-        putInt32(target, at, value ? bytes : -1);
+        if (at + 4 + bytes + (next - to) + room > target.length) {
+          const before = this.from;
+          at = this.#enlarge(at, at + 4 + bytes + (end - to) + room);
+          lengthAt += this.from - before;
+          target = this.target;
+          view = this.#view;
+        }
+        view.setInt32(at, value ? bytes : -1);
         at += 4;
         if (prefix === 1) target[at++] = replaced.prefix ?? 0;
         if (value) at = copyBytes(value, 0, value.length, target, at);
-        this.masked += replaced.findings.length;
+        masked += replaced.findings.length;
         kept = to;
       }
-      if (rowAt >= 0) {
-        at = copyBytes(buffer, kept, next, target, at);
+      if (lengthAt >= 0) {
+        if (next > kept) at = copyWords(source, base + kept, base + next, view, at);
         kept = next;
-        putInt32(target, rowAt + 1, at - rowAt - 1);
+        view.setInt32(lengthAt, at - lengthAt);
       }
       row = next;
     }
-    if (kept === start) {
-      this.#target = target;
-      return undefined;
-    }
-    if (at + (end - kept) > target.length) target = larger(target, at, at + (end - kept));
-    at = copyBytes(buffer, kept, end, target, at);
-    const done = target.subarray(0, at);
-    // What is left serves the next chunk; the socket may still hold the part that is used.
-    this.#target = target.length - at > at ? target.subarray(at) : EMPTY;
-    return done;
+    if (kept === start) return false;
+    if (at + (end - kept) > target.length) at = this.#enlarge(at, at + (end - kept));
+    this.to = copyWords(source, base + kept, base + end, this.#view, at);
+    this.masked += masked;
+    return true;
+  }
+
+  /** What is being written moves to a larger buffer. @returns where it goes on */
+  #enlarge(at: number, needed: number): number {
+    const used = at - this.from;
+    const made = Buffer.allocUnsafeSlow(Math.max(LEAST_BYTES, Math.ceil((needed - this.from) * 1.5)));
+    this.target.copy(made, 0, this.from, at);
+    this.target = made;
+    this.#view = new DataView(made.buffer);
+    this.from = 0;
+    this.to = 0;
+    return used;
   }
 }
 
 const EMPTY = Buffer.alloc(0);
+const NOTHING = new DataView(new ArrayBuffer(0));
+/** Smallest buffer that is written to: several of the chunks that a server sends. */
+const LEAST_BYTES = 32_768;
+/** From so many bytes on, a call out of JavaScript copies faster than a loop of words. */
+const LONG = 256;
 
-function larger(buffer: Buffer, used: number, needed: number): Buffer {
-  const made = Buffer.allocUnsafeSlow(needed + (needed >> 3));
-  buffer.copy(made, 0, 0, used);
-  return made;
-}
-
-function putInt32(buffer: Buffer, at: number, value: number): void {
-  buffer[at] = value >> 24;
-  buffer[at + 1] = value >> 16;
-  buffer[at + 2] = value >> 8;
-  buffer[at + 3] = value;
+/** @returns where the copy ends. */
+function copyWords(source: DataView, start: number, end: number, target: DataView, at: number): number {
+  const length = end - start;
+  const ended = at + length;
+  if (length >= LONG) {
+    new Uint8Array(target.buffer, target.byteOffset).set(new Uint8Array(source.buffer, source.byteOffset + start, length), at);
+    return ended;
+  }
+  if (length < 4) {
+    for (let i = 0; i < length; i++) target.setUint8(at + i, source.getUint8(start + i));
+    return ended;
+  }
+  const last = length - 4;
+  for (let i = 0; i < last; i += 4) target.setInt32(at + i, source.getInt32(start + i, true), true);
+  // The last word may lie over the one before it.
+  target.setInt32(at + last, source.getInt32(end - 4, true), true);
+  return ended;
 }

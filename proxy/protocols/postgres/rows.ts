@@ -59,11 +59,11 @@ export class Rows {
   /** Rows with something to replace are written anew; what lies between them goes on as it came. */
   #rewrite(buffer: Buffer, start: number, end: number, out: Outbox): void {
     this.#writer ??= new RowWriter(this.#plan.actions, this.#masking);
-    const before = this.#writer.masked;
-    const rewritten = this.#writer.rewrite(buffer, start, end);
-    this.masked += this.#writer.masked - before;
-    if (rewritten) out.bytes(rewritten);
+    const writer = this.#writer;
+    const before = writer.masked;
+    if (writer.rewrite(buffer, start, end, out.free)) out.range(writer.target, writer.from, writer.to);
     else out.range(buffer, start, end);
+    this.masked += writer.masked - before;
   }
 
   /** One row, kept for a person on its way. */

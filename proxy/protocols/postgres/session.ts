@@ -254,7 +254,7 @@ export class ClientSession {
     this.#pump();
     // What is sent ahead of an ask is kept, not left in the socket: a client that goes must be noticed.
     if (this.#inboxBytes > (this.#busy ? MAX_AHEAD_BYTES : 0)) this.#client.pause();
-    return !this.#busy && this.#inbox.length === 0 && this.#reader.pending === 0 && !this.#frontend.holds && sent(this.#toServer, this.#server);
+    return !this.#busy && this.#inbox.length === 0 && this.#reader.pending === 0 && !this.#frontend.holds && this.#toServer.letGo(this.#server);
   }
 
   /** @returns whether nothing refers to the chunk any more. */
@@ -274,7 +274,7 @@ export class ClientSession {
       this.#pump();
     }
     this.#flow();
-    return sent(this.#toClient, this.#client);
+    return this.#toClient.letGo(this.#client);
   }
 
   /** Writes what is ready for the client; reads the server only as fast as the client takes it. */
@@ -445,11 +445,6 @@ function passesUnsettled(type: number): boolean {
   return (
     type === FRONT.copyData || type === FRONT.copyDone || type === FRONT.copyFail || type === FRONT.sync || type === FRONT.flush || type === FRONT.terminate
   );
-}
-
-/** Whether all that was put into it has left the process: then nothing refers to the buffers that it came from. */
-function sent(outbox: Outbox, to: Duplex): boolean {
-  return outbox.empty && to.writableLength === 0;
 }
 
 /** Resolves after a time, or when it is given up. */

@@ -127,6 +127,13 @@ describe('a vault of tokens', () => {
     assert.equal(off.tokens.reveal(one.token, EMAIL).ok, false);
   });
 
+  it('gives back an empty value that came before all others', () => {
+    const vault = new TokenVault();
+    const [like] = vault.find(session(vault).mask('', 'token', 'customers.note'));
+    assert.equal(like?.state, 'ours');
+    assert.equal(vault.value(like.token), '');
+  });
+
   it('redacts what it has no room for, and knows nothing once it has ended', () => {
     const vault = new TokenVault();
     const masking = session(vault);

@@ -74,13 +74,17 @@ describe('rows written anew', () => {
             fc.tuple(
               fc.array(action, { minLength: columns, maxLength: columns }),
               fc.array(fc.array(fc.array(value, { minLength: columns, maxLength: columns }), { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 4 }),
+              fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }),
             ),
           ),
-        ([actions, chunks]) => {
+        ([actions, chunks, free]) => {
           const writer = new RowWriter(actions, masking());
-          const sent = chunks.map((rows) => {
+          const sent = chunks.map((rows, i) => {
             const source = Buffer.concat([Buffer.from('x'), ...rows.map(frame)]);
-            return writer.rewrite(source, 1, source.length) ?? source.subarray(1);
+            if (!writer.rewrite(source, 1, source.length, free[i])) return source.subarray(1);
+            const written = writer.target.subarray(writer.from, writer.to);
+            // Once its place is free, what lay there has been sent.
+            return free.includes(true, i + 1) ? Buffer.from(written) : written;
           });
           const wanted = expected(chunks.flat(), actions);
           // Compared at the end: a later chunk must not have written over an earlier one.
