@@ -4,7 +4,7 @@ import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { HAS_PSQL, midResult, Stage, settled, socketOf } from './stage.ts';
 
-const OPTIONS = { timeout: 60_000 };
+const OPTIONS = { timeout: 240_000 };
 /** Every way a client has of losing a connection, and no sentence of ours: the proxy had no time for one. */
 const LOST = /terminated|closed|reset|ECONNRESET|EPIPE|socket|fetch failed|SSE|aborted|does not answer|EOF/i;
 

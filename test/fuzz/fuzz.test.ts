@@ -55,6 +55,7 @@ const INPUTS: Readonly<Record<TargetName, fc.Arbitrary<Buffer>>> = {
   classifier: text,
   rows: fc.oneof(bytes, text),
   copy: fc.oneof(bytes, text),
+  answers: fc.oneof(bytes, text, pipeline),
   session: fc.oneof({ weight: 9, arbitrary: pipeline }, { weight: 1, arbitrary: bytes }),
 };
 

@@ -69,6 +69,8 @@ function seeds(target: TargetName): Buffer[] {
   const texts = statements(ROOT);
   if (target === 'startup') return [...found, startupPacket({ user: 'a', database: 'b', options: '-c x=y' }), Buffer.from('0000000804d2162f', 'hex')];
   if (target === 'lexer' || target === 'classifier' || target === 'copy' || target === 'rows') return [...found, ...texts.map((text) => Buffer.from(text))];
+  // Each is cut at every byte: few to begin with.
+  if (target === 'answers') return [...found, ...texts.slice(0, 30).map((text) => Buffer.from(text))];
   const pipelines = texts
     .slice(0, 60)
     .map((sql) => Buffer.concat([front.parse('a', sql), front.bind('', 'a', ['1']), front.describe('P', ''), front.execute(), front.sync(), front.query(sql)]));

@@ -18,10 +18,11 @@ import { type Catalog, loadCatalog } from '../../proxy/protocols/postgres/sql/ca
 import { normalise, SqlClassifier } from '../../proxy/protocols/postgres/sql/classifier.ts';
 import { loadParser } from '../../proxy/protocols/postgres/sql/parser.ts';
 import { greet } from '../../proxy/protocols/postgres/startup.ts';
+import { answersTarget } from './answers.ts';
 import { sessionTarget } from './session.ts';
 
 export type Target = (data: Buffer) => void | Promise<void>;
-export const TARGETS = ['frames', 'messages', 'startup', 'lexer', 'classifier', 'rows', 'copy', 'session'] as const;
+export const TARGETS = ['frames', 'messages', 'startup', 'lexer', 'classifier', 'rows', 'copy', 'answers', 'session'] as const;
 export type TargetName = (typeof TARGETS)[number];
 
 const PLAN: MaskPlan = { columns: new Map([['public.customers.email', 'redact']]), detectors: new Map(), otherwise: 'redact' };
@@ -168,6 +169,8 @@ export async function targetOf(name: TargetName): Promise<Target> {
       return rows;
     case 'copy':
       return copy;
+    case 'answers':
+      return answersTarget(masking, await emptyCatalog(), PLAN);
     case 'session':
       return sessionTarget(await SqlClassifier.load(), await emptyCatalog());
   }

@@ -1,6 +1,10 @@
 /**
  * What the server says, on its way to the client: framed, matched with what it answers, masked. Reads headers inside the
  * chunks and passes ranges on as they came; only what must be rewritten is held until it is whole.
+ *
+ * Longer than most files: cutting chunks into messages and matching messages with what they answer move the same few fields
+ * (what is held, what is skipped, what is waited for) on the way of every row, and would be one object more on it if apart.
+ * What does not is apart: what is expected, columns' masks, rows, COPY, and what is said aside.
  */
 import type { SessionMasking } from '../../masking/masking.ts';
 import { Asides } from './asides.ts';
