@@ -160,7 +160,7 @@ for (const count of [2, 3]) {
       for (let i = 0; i < count; i++) await launch();
 
       // People who answer whatever they see, at once and sometimes twice, each at their own replica.
-      let answering = true;
+      const people = { answer: true };
       const accepted = new Map<string, number>();
       const viewer = (name: string): Parameters<Answers['answer']>[1] => ({
         id: `per_${name}`,
@@ -168,7 +168,7 @@ for (const count of [2, 3]) {
         auditor: false,
       });
       const approver = async (name: string): Promise<void> => {
-        while (answering) {
+        while (people.answer) {
           try {
             for (const { id, digest } of (await judge.answers.list(viewer(name))).pending) {
               const answer =
@@ -213,8 +213,8 @@ for (const count of [2, 3]) {
       const before = recorded.size;
       // It goes on by itself.
       await soon(() => assert.ok(recorded.size > before), START_MS);
-      for (const one of [...running]) await kill(one, false);
-      answering = false;
+      for (const one of running.slice()) await kill(one, false);
+      people.answer = false;
       await Promise.all(approvers);
 
       const { db } = judge;

@@ -223,12 +223,12 @@ describe('what a relayed server sends', () => {
     talkative.setNotificationHandler('notifications/message', (n) => void seen.push(n.params.data as string));
     const before = process.memoryUsage().rss;
     const count = 8_000;
-    let said = false;
+    const flooding = { over: false };
     const flood = talkative.callTool({ name: 'many', arguments: { count } }).then(() => {
-      said = true;
+      flooding.over = true;
     });
     let answered = 0;
-    while (!said) {
+    while (!flooding.over) {
       await other.callTool({ name: 'anything', arguments: {} });
       answered++;
     }
