@@ -149,13 +149,13 @@ function partialOfAscii(source: Buffer, start: number, end: number, target: Buff
 }
 
 function dots(target: Buffer, from: number, count: number): number {
-  let at = from;
-  for (let i = 0; i < count; i++) {
-    target[at++] = 0xe2;
-    target[at++] = 0x80;
-    target[at++] = 0xa2;
+  const end = from + count * 3;
+  for (let at = from; at < end; at += 3) {
+    target[at] = 0xe2;
+    target[at + 1] = 0x80;
+    target[at + 2] = 0xa2;
   }
-  return at;
+  return end;
 }
 
 function lastDigits(source: Buffer, end: number, count: number, target: Buffer, at: number): number {

@@ -220,7 +220,8 @@ export class Scanner {
     const second = this.#second;
     let inWord = false;
     let digits = 0;
-    let escape = start;
+    // No escape has been seen: inside a word, another begins only after one.
+    let escape = start - MAX_ESCAPE - 1;
     for (let i = start; i < end; i++) {
       const code = bytes[i] as number;
       const act = code < 128 ? (action[code] as number) : 0;

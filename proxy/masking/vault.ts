@@ -242,7 +242,8 @@ class Values {
 
   seen(number: number, bit: number): void {
     const place = number * 3 + 2;
-    this.#places[place] = (this.#places[place] as number) | bit;
+    const bits = this.#places[place] as number;
+    if ((bits & bit) === 0) this.#places[place] = bits | bit;
   }
 
   place(number: number): Place | undefined {

@@ -7,23 +7,31 @@ import { type Action, replace } from './columnMask.ts';
 import { violation } from './frames.ts';
 import { isTextLike } from './types.ts';
 
-/** How one column is treated; undefined where it passes as it is. */
-type Treatment =
-  /** The same whatever the value: a field with its length before it. */
-  | { readonly kind: 'fixed'; readonly field: DataView }
-  | { readonly kind: 'bytes'; readonly mask: ByteMask }
-  /** Looked through first, treated as an action only where it may hold something. */
-  | { readonly kind: 'glance'; readonly action: Action }
-  | { readonly kind: 'action'; readonly action: Action };
+/** How one column is treated. All are of one shape, which the loop below is faster with. */
+interface Treatment {
+  readonly kind: number;
+  /** What stands in place of any value: a field with its length before it. */
+  readonly field: DataView;
+  readonly mask: ByteMask | undefined;
+  readonly action: Action | undefined;
+}
 
-function treatmentOf(action: Action | undefined, masking: SessionMasking): Treatment | undefined {
-  if (!action) return undefined;
+const PASS = 0;
+const FIXED = 1;
+const BYTES = 2;
+/** Looked through first, treated as an action only where it may hold something. */
+const GLANCE = 3;
+const ACTION = 4;
+
+function treatmentOf(action: Action | undefined, masking: SessionMasking): Treatment {
+  const passed: Treatment = { kind: PASS, field: NOTHING, mask: undefined, action };
+  if (!action) return passed;
   const plain = action.form === 'text' || (action.form === 'other' && action.format === 0);
-  if (!plain) return { kind: 'action', action };
-  if (action.kind === 'scan') return { kind: 'glance', action };
-  if (action.format !== 0 && !isTextLike(action.typeOid)) return { kind: 'action', action };
+  if (!plain) return { ...passed, kind: ACTION };
+  if (action.kind === 'scan') return { ...passed, kind: GLANCE };
+  if (action.format !== 0 && !isTextLike(action.typeOid)) return { ...passed, kind: ACTION };
   const mask = masking.byteMask(action.mask, action.label);
-  return action.mask === 'redact' ? { kind: 'fixed', field: fieldOf(mask) } : { kind: 'bytes', mask };
+  return action.mask === 'redact' ? { ...passed, kind: FIXED, field: fieldOf(mask) } : { ...passed, kind: BYTES, mask };
 }
 
 function fieldOf(mask: ByteMask): DataView {
@@ -35,7 +43,7 @@ function fieldOf(mask: ByteMask): DataView {
 
 export class RowWriter {
   readonly #masking: SessionMasking;
-  readonly #treatments: readonly (Treatment | undefined)[];
+  readonly #treatments: readonly Treatment[];
   #view: DataView = NOTHING;
   #source: DataView = NOTHING;
   /** What was written last: `target[from, to)`. */
@@ -89,15 +97,16 @@ export class RowWriter {
         if (length < -1 || field + 4 + length > next) throw violation('a column longer than its row');
         const from = field + 4;
         const to = length > 0 ? from + length : from;
-        const treatment = length > 0 ? treatments[i] : undefined;
+        const treatment = treatments[i] as Treatment;
+        const { action, kind, mask } = treatment;
         field = to;
-        if (!treatment) continue;
-        if (treatment.kind === 'fixed' || treatment.kind === 'bytes') {
+        if (kind === PASS || length <= 0) continue;
+        if (kind <= BYTES) {
           if (lengthAt < 0) lengthAt = at + (row - kept) + 1;
           if (from - 4 > kept) at = copyWords(source, base + kept, base + from - 4, view, at);
-          if (treatment.kind === 'fixed') at = copyWords(treatment.field, 0, treatment.field.byteLength, view, at);
+          if (!mask) at = copyWords(treatment.field, 0, treatment.field.byteLength, view, at);
           else {
-            const ended = treatment.mask(buffer, from, to, target, at + 4);
+            const ended = mask(buffer, from, to, target, at + 4);
             view.setInt32(at, ended - at - 4);
             at = ended;
           }
@@ -105,8 +114,8 @@ export class RowWriter {
           kept = to;
           continue;
         }
-        if (treatment.kind === 'glance' && !masking.mayHold(buffer, from, to)) continue;
-        const replaced = replace(treatment.action, buffer, from, to, masking, false);
+        if (!action || (kind === GLANCE && !masking.mayHold(buffer, from, to))) continue;
+        const replaced = replace(action, buffer, from, to, masking, false);
         if (!replaced) continue;
         if (lengthAt < 0) lengthAt = at + (row - kept) + 1;
         at = copyWords(source, base + kept, base + from - 4, view, at);
