@@ -1,0 +1,120 @@
+/** A gateway's questions as the editor shows them, against a real gateway: who may answer, who waits, and what an answer does. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { NARROWEST } from '../../../contract/approval.ts';
+import { TeamApprovals } from '../../../extension/gateway/team.ts';
+import { connect } from '../../gateway/agent.ts';
+import { Browser } from '../../gateway/browser.ts';
+import { soon } from '../../gateway/soon.ts';
+import { type Client, type Stage, stage } from '../../gateway/stage.ts';
+
+const POLICY = `version: 1
+defaults: { read: allow, write: ask, delete: ask, schema: ask, unknown: deny }
+connections:
+  orders: { protocol: postgres, upstream: postgres://127.0.0.1:1/orders, via: gateway, password: "secret:orders" }
+rules:
+  - { id: writes, match: { effect: write }, verdict: ask, approvers: group:dba }
+  - { id: schema, match: { effect: schema }, verdict: ask, approvers: group:dba, fresh-login: true }
+`;
+
+describe('the gateway’s questions in the editor', () => {
+  let on: Stage;
+  let ada: Client;
+  let dana: Client;
+  const open: TeamApprovals[] = [];
+
+  const editorOf = (client: Client): TeamApprovals & { refusals: number } => {
+    const account = {
+      state: { kind: 'signed-in', url: new URL(on.url) },
+      token: { value: client.token },
+      refused: () => {
+        team.refusals++;
+        return Promise.resolve();
+      },
+    };
+    const team = Object.assign(new TeamApprovals({ account, log: () => undefined, changed: () => undefined }), { refusals: 0 });
+    open.push(team);
+    team.accountChanged();
+    return team;
+  };
+
+  before(async () => {
+    on = await stage();
+    [ada, dana] = [await on.signIn('ada'), await on.signIn('dana')];
+    const put = await (await on.signIn('root')).call('PUT', '/v1/policy', { text: POLICY, comment: 'begin', over: 0 });
+    assert.equal(put.status, 200, JSON.stringify(put.body));
+  });
+  after(async () => {
+    for (const team of open) team.dispose();
+    await on.stop();
+  });
+
+  it('are the approver’s to answer and the requester’s to see, come by themselves, and say afterwards who decided', async () => {
+    const [here, there] = [editorOf(ada), editorOf(dana)];
+    const agent = await connect(on.gateways[0]!, ada.token);
+    const done = agent.do({ effect: 'write', payload: 'UPDATE orders SET a = 1' });
+    const [shown] = await soon(() => {
+      assert.equal(there.questions.pending.length, 1);
+      assert.equal(here.questions.pending.length, 1);
+      return there.questions.pending;
+    });
+    assert.ok(shown);
+    assert.equal(shown.payload, 'UPDATE orders SET a = 1');
+    assert.equal(shown.actor.person.name, 'Ada');
+    assert.deepEqual(there.questions.mine, [shown.id]);
+    assert.deepEqual(here.questions.mine, [], 'who asks does not answer');
+    assert.deepEqual(here.questions.pending[0]?.verdict.approvers, ['group:dba']);
+
+    const approve = { answer: 'approve', id: shown.id, digest: shown.digest, scope: NARROWEST } as const;
+    assert.equal((await here.answer(approve)).result, 'not-allowed');
+    assert.equal((await there.answer({ ...approve, digest: 'another' })).result, 'stale');
+    assert.equal(agent.forwarded.length, 0);
+    assert.equal((await there.answer(approve)).result, 'accepted');
+    assert.equal((await done).forwarded, true);
+    assert.equal(agent.forwarded.length, 1);
+    const decided = await soon(() => {
+      assert.equal(here.questions.pending.length, 0);
+      assert.ok(here.questions.decided[0]);
+      return here.questions.decided[0];
+    });
+    assert.equal(decided.answer, 'approved');
+    assert.equal(decided.by?.name, 'Dana');
+    assert.match((await there.answer(approve)).result, /^(already-decided|answered-before)$/);
+  });
+
+  it('wait for a fresh login where policy wants one', async () => {
+    const there = editorOf(dana);
+    const agent = await connect(on.gateways[0]!, ada.token);
+    const done = agent.do({ effect: 'schema', payload: 'DROP TABLE orders' });
+    const shown = await soon(() => {
+      const one = there.questions.pending.find(({ payload }) => payload === 'DROP TABLE orders');
+      assert.ok(one);
+      return one;
+    });
+    const approve = { answer: 'approve', id: shown.id, digest: shown.digest, scope: NARROWEST } as const;
+    assert.equal((await there.answer(approve)).result, 'needs-fresh-login');
+    const page = await there.freshLogin(shown.id);
+    assert.equal(page.origin, on.url);
+    on.idp.user = 'dana';
+    assert.match((await new Browser().open(page.href)).text, /signed in again/);
+    assert.equal((await there.answer(approve)).result, 'accepted');
+    assert.equal((await done).forwarded, true);
+  });
+
+  it('are gone from the screen when the login ends, and the account is asked to look', async () => {
+    const bob = await on.signIn('drew');
+    const there = editorOf(bob);
+    const agent = await connect(on.gateways[0]!, ada.token);
+    const stop = new AbortController();
+    const done = agent.do({ effect: 'write' }, stop.signal);
+    await soon(() => assert.equal(there.questions.pending.length, 1));
+    await bob.call('POST', '/v1/me/sign-out', {});
+    await soon(() => {
+      assert.ok(there.refusals > 0);
+      assert.equal(there.questions.pending.length, 0);
+    });
+    assert.match(there.problem ?? '', /[Ss]ign in/);
+    stop.abort();
+    await done;
+  });
+});
