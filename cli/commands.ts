@@ -3,6 +3,7 @@ import type { Command } from './command.ts';
 import { connect } from './connect.ts';
 import { gateway, gatewayCheck } from './gateway.ts';
 import { gatewaySecretList, gatewaySecretRemove, gatewaySecretRotate, gatewaySecretSet } from './gatewaySecret.ts';
+import { login, logout } from './login.ts';
 import { policyBuiltin } from './policy/builtin.ts';
 import { policyCheck } from './policy/check.ts';
 import { policyExplain } from './policy/explain.ts';
@@ -20,6 +21,8 @@ export const COMMANDS: readonly Command[] = [
   sessions,
   verify,
   connect,
+  login,
+  logout,
   gatewaySecretSet,
   gatewaySecretList,
   gatewaySecretRemove,
