@@ -4,7 +4,7 @@ import type { Person } from '../contract/actor.ts';
 import type { DecidedApproval, PendingApproval } from '../contract/approval.ts';
 import type { Snapshot } from '../contract/control.ts';
 import { mine } from './approvals/attention.ts';
-import { NO_QUESTIONS, type TeamQuestions } from './gateway/team.ts';
+import { NO_QUESTIONS, type TeamQuestions } from './gateway/questions.ts';
 import { CONTEXT } from './ids.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
 import type { LinkState } from './proxyLink/linkState.ts';

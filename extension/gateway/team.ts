@@ -7,21 +7,13 @@ import type { ApprovalAnswer, DecidedApproval, PendingApproval } from '../../con
 import type { GatewayAnswerResult, GatewayApproval } from '../../contract/gateway/approvals.ts';
 import { Problem } from '../../contract/problem.ts';
 import { call, follow } from './api.ts';
+import { NO_QUESTIONS, type TeamQuestions } from './questions.ts';
 
 /** Waits between tries while the gateway is out of reach, in milliseconds. */
 const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 15_000;
 /** Questions that are remembered for what became of them. */
 const SEEN_KEPT = 200;
-
-export interface TeamQuestions {
-  readonly pending: readonly PendingApproval[];
-  /** Ids of those that this person may approve. */
-  readonly mine: readonly string[];
-  readonly decided: readonly DecidedApproval[];
-}
-
-export const NO_QUESTIONS: TeamQuestions = { pending: [], mine: [], decided: [] };
 
 /** As much of the account as this needs. */
 export interface TeamAccount {

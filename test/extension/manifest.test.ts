@@ -136,6 +136,30 @@ describe('the manifest and the code', () => {
   });
 });
 
+describe('activation', () => {
+  it('loads nothing but our own small files: what is heavy comes after it has returned', () => {
+    const seen = new Set<string>();
+    const visit = (file: string): void => {
+      if (seen.has(file)) return;
+      seen.add(file);
+      const code = text(file);
+      for (const [, names = '', from = ''] of code.matchAll(/^(?:import|export) ((?!type\b)[^;]*?) from '([^']+)';/gm)) {
+        const onlyTypes =
+          /^\{[\s\S]*\}$/.test(names) &&
+          names
+            .slice(1, -1)
+            .split(',')
+            .every((name) => name.trim() === '' || name.trim().startsWith('type '));
+        if (onlyTypes || from === 'vscode' || from.startsWith('node:')) continue;
+        assert.ok(from.startsWith('.'), `${[...seen].join(' → ')} loads ${from}`);
+        visit(join(file, '..', from).replaceAll('\\', '/'));
+      }
+    };
+    visit('extension/main.ts');
+    assert.ok(seen.has('extension/model.ts') && seen.has('extension/gateway/questions.ts'), [...seen].join(' '));
+  });
+});
+
 describe('a decision', () => {
   it('leaves the extension in one place, and that place is not a command', () => {
     const users = [...sources].filter(([, code]) => /METHODS\.answer\b|approval\.answer\b|\bteam\.answer\(/.test(code)).map(([file]) => file);

@@ -1,0 +1,11 @@
+/** What of the gateway's questions a window shows. Apart, so that activation loads nothing of what fetches them. */
+import type { DecidedApproval, PendingApproval } from '../../contract/approval.ts';
+
+export interface TeamQuestions {
+  readonly pending: readonly PendingApproval[];
+  /** Ids of those that this person may approve. */
+  readonly mine: readonly string[];
+  readonly decided: readonly DecidedApproval[];
+}
+
+export const NO_QUESTIONS: TeamQuestions = { pending: [], mine: [], decided: [] };
