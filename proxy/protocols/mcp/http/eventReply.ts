@@ -32,17 +32,22 @@ export class EventReply {
 
   open(): void {
     if (this.#streaming || this.#ended) return;
+    this.#begin();
+    this.#response.flushHeaders();
+  }
+
+  /** Headers of a stream; they leave with what is written next. */
+  #begin(): void {
     this.#streaming = true;
     clearTimeout(this.#timer);
     this.#response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' });
-    this.#response.flushHeaders();
     this.#timer = setInterval(() => this.#write(': waiting\n\n'), KEEP_ALIVE_MS);
     this.#timer.unref();
   }
 
   /** Makes it a stream and sends an event on it. @param fields lines before the data, whole */
   event(data: string, fields = ''): void {
-    this.open();
+    if (!this.#streaming && !this.#ended) this.#begin();
     this.#write(`event: message\n${fields}data: ${data}\n\n`);
   }
 

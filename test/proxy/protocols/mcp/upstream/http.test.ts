@@ -175,7 +175,7 @@ describe('a server over HTTP', () => {
         return false;
       }
       if (body.method !== 'tools/call') return false;
-      if ((body.params?.['arguments'] as { n: number }).n === 1) first = body.id;
+      if ((body.params?.['arguments'] as { n: number } | undefined)?.n === 1) first = body.id;
       streams.set(body.id, response);
       response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
       const question = {
