@@ -70,7 +70,7 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   owner.add(new PolicyFiles(link, model));
   owner.add(new WorkspaceFolders(link, log));
   const doctorPage = owner.add(new DoctorPage());
-  const doctor: DoctorDeps = { link, model, access, terminal, secrets, servers, version: base.version, activationMs: base.activationMs };
+  const doctor: DoctorDeps = { link, model, access, terminal, secrets, servers, gateway, version: base.version, activationMs: base.activationMs };
 
   await importFromEnvironment(secrets, log);
   await gateway.start();

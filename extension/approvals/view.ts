@@ -163,22 +163,14 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
   /** To the gateway, with the digest that was on the screen; it says by itself what came of it. */
   async #answerTeam(answer: Extract<FromApprovals, { type: 'answer' }>['answer']): Promise<void> {
     const { result, sentence } = await this.#team.answer(answer);
-    switch (result) {
-      case 'needs-fresh-login':
-        await vscode.env.openExternal(vscode.Uri.parse((await this.#team.freshLogin(answer.id)).href, true));
-        this.#post({
-          type: 'answered',
-          id: answer.id,
-          result: 'failed',
-          sentence: vscode.l10n.t('The policy wants you to sign in again for this request. Do that in the browser, then answer here again.'),
-        });
-        return;
-      case 'answered-before':
-        this.#post({ type: 'answered', id: answer.id, result: 'already-decided', ...(sentence !== undefined && { sentence }) });
-        return;
-      default:
-        this.#post({ type: 'answered', id: answer.id, result, ...(sentence !== undefined && { sentence }) });
+    if (result === 'needs-fresh-login') {
+      await vscode.env.openExternal(vscode.Uri.parse((await this.#team.freshLogin(answer.id)).href, true));
+      const again = vscode.l10n.t('The policy wants you to sign in again for this request. Do that in the browser, then answer here again.');
+      this.#post({ type: 'answered', id: answer.id, result: 'failed', sentence: again });
+      return;
     }
+    const shown = result === 'answered-before' ? 'already-decided' : result;
+    this.#post({ type: 'answered', id: answer.id, result: shown, ...(sentence !== undefined && { sentence }) });
   }
 
   #explain(result: AnswerResult): string | undefined {

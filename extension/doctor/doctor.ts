@@ -6,6 +6,7 @@ import { DoctorCheck, METHODS } from '../../contract/control.ts';
 import type { Access } from '../agents/access.ts';
 import { cursorMcp } from '../agents/cursorMcp.ts';
 import type { TerminalEnvironment } from '../agents/terminal.ts';
+import { type GatewayLink, gatewayStanding } from '../gateway/gatewayLink.ts';
 import { DOCTOR_SCHEME, SETTINGS } from '../ids.ts';
 import { shortPath } from '../mcpServers/commands.ts';
 import type { McpServers } from '../mcpServers/servers.ts';
@@ -25,6 +26,7 @@ export interface DoctorDeps {
   readonly terminal: TerminalEnvironment;
   readonly secrets: SecretStore;
   readonly servers: McpServers;
+  readonly gateway: GatewayLink;
   readonly version: string;
   readonly activationMs: number;
 }
@@ -75,8 +77,15 @@ async function examine(deps: DoctorDeps): Promise<DoctorCheck[]> {
     serversCheck(deps),
     await secretsCheck(deps),
     activationCheck(deps),
+    ...gatewayCheck(deps),
   ];
   return [...own, ...(await proxyChecks(deps.link))];
+}
+
+/** Nothing where no gateway is set. */
+function gatewayCheck({ gateway }: DoctorDeps): DoctorCheck[] {
+  const { well, line } = gatewayStanding(gateway);
+  return line === undefined ? [] : [check('editor.gateway', vscode.l10n.t('Gateway of the team'), well ? 'ok' : 'warning', line)];
 }
 
 function proxyCheck({ link, version }: DoctorDeps): DoctorCheck {

@@ -172,9 +172,11 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
   }
 }
 
-/** For the log and Doctor. */
-export function gatewayLine({ account, team }: GatewayLink): string | undefined {
-  return team.problem ?? accountLine(account.state, vscode.l10n.t);
+/** For Doctor: how it stands, in one line; none where no gateway is set. */
+export function gatewayStanding({ account, team }: GatewayLink): { readonly well: boolean; readonly line: string | undefined } {
+  const { state } = account;
+  const well = state.kind === 'signed-in' && state.problem === undefined && team.problem === undefined;
+  return { well, line: team.problem ?? accountLine(state, vscode.l10n.t) };
 }
 
 /** A workspace cannot set these: their scope is the machine. */
