@@ -9,7 +9,7 @@ import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { HAS_PSQL, policyFor, SENSITIVE, Stage, settled, socketOf } from './stage.ts';
 
-const OPTIONS = { timeout: 120_000 };
+const OPTIONS = { timeout: 600_000 };
 
 /** Three people whose every sensitive value is found nowhere else. A policy that names the column is the only thing that knows `secret_word`. */
 const PEOPLE = [1, 2, 3].map((n) => ({
@@ -20,7 +20,11 @@ const PEOPLE = [1, 2, 3].map((n) => ({
   word: `xylograph-vermilion-${n}`,
 }));
 const VALUES = PEOPLE.flatMap(({ email, ssn, card, word }) => [email, ssn, card, card.replaceAll('-', ''), ssn.replaceAll('-', ''), word]);
-const canaries = new Canaries(VALUES);
+/** A mask shows an address's first letter and its domain; of all else not even a piece may be seen. */
+const canaries = new Canaries(
+  PEOPLE.map(({ email }) => email),
+  [...VALUES.filter((value) => !value.includes('@')), ...PEOPLE.map(({ email }) => email.slice(0, email.indexOf('@')))],
+);
 const SETUP = `
   alter table customers add column word text;
   ${PEOPLE.map(({ id, email, ssn, card, word }) => `update customers set email = '${email}', ssn = '${ssn}', card = '${card}', word = '${word}' where id = ${id};`).join('\n')}
@@ -31,6 +35,16 @@ const SETUP = `
   analyze customers;
 `;
 const SOME = 'where id <= 3';
+
+/** Lines of the corpus that read what is sensitive here: its schema is another, but for the columns that both have, and this shop is large. */
+const CORPUS = readFileSync(new URL('../corpus/sql.jsonl', import.meta.url), 'utf8')
+  .split('\n')
+  .filter((line) => line !== '')
+  .map((line) => JSON.parse(line) as { readonly sql?: string; readonly expect?: { readonly statements: readonly { readonly effect: string }[] } })
+  .filter(({ expect, sql }) => expect?.statements.every(({ effect }) => effect === 'read') || sql?.includes('current_query'))
+  .flatMap(({ sql }) =>
+    sql !== undefined && /customers|current_query/.test(sql) && /email|ssn|card|\*|current_query/.test(sql) && !/recursive|sleep/.test(sql) ? [sql] : [],
+  );
 
 /** What an agent might send, plain and crafty. */
 const STATEMENTS: readonly string[] = [
@@ -113,7 +127,7 @@ const STATEMENTS: readonly string[] = [
   `select query_to_xml('select email, word from customers where id <= 3', true, true, '')`,
   `select table_to_xml('customers', true, true, '')`,
   `select * from json_populate_recordset(null::customers, (select json_agg(c) from customers c ${SOME}))`,
-  `select ts_headline(word, to_tsquery('vermilion')), to_tsvector(email) from customers ${SOME}`,
+  `select ts_headline(word, to_tsquery('vermil')), to_tsvector(email) from customers ${SOME}`,
   `select lo_from_bytea(0, word::bytea) from customers where id = 1`,
   `select '${PEOPLE[2]?.email}' as mine, '${PEOPLE[2]?.card}' as pasted`,
 ];
@@ -195,6 +209,20 @@ describe('values that nobody behind the proxy may see', OPTIONS, () => {
       assert.ok(ran >= 30, `only ${ran} statements ran (${mode})`);
     }
     assert.ok(received.length > STATEMENTS.length);
+  });
+
+  it('do not reach a client, or an agent by MCP, by any line of the corpus that reads them', async () => {
+    const client = listen(await stage.terminal(), 'corpus');
+    const agent = await stage.mcp();
+    let ran = 0;
+    for (const sql of CORPUS) {
+      const from = received.length;
+      if ((await settled(client.query(sql))) === 'done') ran++;
+      assert.deepEqual(leaks(received.slice(from)), [], sql);
+      await settled(client.query('rollback'));
+      assert.deepEqual(canaries.in(await call(agent, 'query', sql)), [], `MCP: ${sql}`);
+    }
+    assert.ok(ran >= 20, `only ${ran} of ${CORPUS.length} lines ran`);
   });
 
   it('do not reach an agent by MCP', async () => {

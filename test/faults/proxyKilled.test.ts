@@ -76,7 +76,10 @@ describe('a proxy that is killed in the middle of an ask', OPTIONS, () => {
     assert.equal(lost.length, asks);
     assert.ok(lost.every(({ approvedBy }) => approvedBy === undefined));
     assert.deepEqual((await stage.person.until(() => true)).pending, []);
-    assert.deepEqual(await stage.environment(), environment);
+    // New terminals may be given a new login meanwhile, as they are every hour; the old one goes on working.
+    const places = ['PGHOST', 'PGPORT', 'PGDATABASE', 'COUNTERSIGN_MCP_URL'];
+    const restarted = await stage.environment();
+    for (const name of places) assert.equal(restarted[name], environment[name], name);
     const again = await stage.terminal(environment);
     assert.deepEqual((await again.query('SELECT 1 AS one')).rows, [{ one: 1 }]);
     assert.equal(await shop.attempts(), before);
