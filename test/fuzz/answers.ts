@@ -110,7 +110,8 @@ export function answersTarget(masking: SessionMasking, catalog: Catalog, plan: M
     assert.ok(!whole.bytes.includes(SECRET), 'a masked value came through');
     if (wellFormed) {
       assert.ok(!whole.refused && whole.outstanding === 0, 'a good answer was not read to its end');
-      assert.ok(data.length === 0 || whole.bytes.includes(data), 'what is not masked was changed');
+      // What a detector finds in a column that nobody named is masked, too.
+      assert.ok(data.length === 0 || masking.suspicious(data) || whole.bytes.includes(data), 'what is not masked was changed');
     }
     const step = Math.max(1, Math.ceil(bytes.length / MAX_CUTS));
     for (let at = 1; at < bytes.length; at += step) {

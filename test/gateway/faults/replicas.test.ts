@@ -90,6 +90,11 @@ for (const count of [2, 3]) {
       const start = (): ReturnType<typeof startPostgres> =>
         startPostgres({ folder, port, password: PASSWORD, settings: ['max_connections=300', 'shared_buffers=32MB'] });
       let server = await start();
+      // Whatever fails: what was started ends, in the order in which it leans on each other.
+      const ends: (() => unknown)[] = [() => rm(folder, { recursive: true, force: true }), () => server.stop('immediate')];
+      context.after(async () => {
+        for (const end of ends.reverse()) await end();
+      });
       const url = (at: number, database: string): string => `postgres://${SUPERUSER}:${PASSWORD}@127.0.0.1:${at}/${database}`;
       const admin = new Client(url(port, 'postgres'));
       await admin.connect();
@@ -114,6 +119,7 @@ for (const count of [2, 3]) {
       const loaded = loadConfig(file, env);
       assert.ok(loaded.ok);
       const judge = await Gateway.start({ config: loaded.config, env, version: 'test', log: quiet, leaseMs: LEASE_MS });
+      ends.push(() => judge.stop('the test is over'));
       await judge.policy.put({ text: POLICY, comment: 'begin', over: 0 }, { issuer: 'test', subject: 'test', groups: [] });
 
       const recorded = new Set<string>();
@@ -157,10 +163,17 @@ for (const count of [2, 3]) {
         one.wire.stop();
         if (again) await launch();
       };
+      const killAll = async (): Promise<void> => {
+        for (const one of running.slice()) await kill(one, false);
+      };
+      ends.push(killAll);
       for (let i = 0; i < count; i++) await launch();
 
       // People who answer whatever they see, at once and sometimes twice, each at their own replica.
       const people = { answer: true };
+      ends.push(() => {
+        people.answer = false;
+      });
       const accepted = new Map<string, number>();
       const viewer = (name: string): Parameters<Answers['answer']>[1] => ({
         id: `per_${name}`,
@@ -213,7 +226,7 @@ for (const count of [2, 3]) {
       const before = recorded.size;
       // It goes on by itself.
       await soon(() => assert.ok(recorded.size > before), START_MS);
-      for (const one of running.slice()) await kill(one, false);
+      await killAll();
       people.answer = false;
       await Promise.all(approvers);
 
@@ -257,9 +270,6 @@ for (const count of [2, 3]) {
       context.diagnostic(
         `${count} replicas: ${JSON.stringify(faults)}; ${world.length} operations done, ${used.size} of them approved, ${recorded.size} heard to be recorded, ${report.sessions} sessions, ${report.entries} entries`,
       );
-      await judge.stop('the test is over');
-      await server.stop('immediate');
-      await rm(folder, { recursive: true, force: true });
     });
   });
 }
