@@ -142,9 +142,13 @@ for (const count of [2, 3]) {
         });
         const one: Running = { child, wire, up: false };
         running.push(one);
+        let said = '';
         child.stderr.on('data', (chunk: Buffer) => {
+          said += chunk.toString();
+        });
+        child.stderr.once('close', () => {
           // One that starts while the store is away says so and ends; whatever runs it starts it again. Nothing else may end one.
-          if (!chunk.includes('store-down') && !chunk.includes('out of reach')) problems.push(chunk.toString().slice(0, 1_000));
+          if (said !== '' && !said.includes('store-down') && !said.includes('out of reach')) problems.push(said.slice(0, 1_000));
         });
         child.once('exit', () => {
           if (running.includes(one)) void kill(one, true);
