@@ -69,15 +69,23 @@ function unpackServer() {
   });
 }
 
+/** Where this system's own packages come from, security updates aside. */
+function mirrorOfSystem() {
+  const places = run('apt-get', ['indextargets', '--format', '$(REPO_URI)']).stdout ?? '';
+  return places.split('\n').find((place) => place !== '' && !/security/.test(place));
+}
+
 /** The source package as its authors made it; apt-get checks its signature. The system's own list of sources stays as it is. */
 function fetchPsycopg() {
   const own = codename();
+  const mirror = mirrorOfSystem();
   return [...new Set([own, OTHER_RELEASE])].some(
     (release) =>
       release !== undefined &&
+      mirror !== undefined &&
       inFolder((folder) => {
         mkdirSync(join(folder, 'lists', 'partial'), { recursive: true });
-        writeFileSync(join(folder, 'sources.list'), `deb-src [signed-by=${KEYRING}] http://deb.debian.org/debian ${release} main\n`);
+        writeFileSync(join(folder, 'sources.list'), `deb-src [signed-by=${KEYRING}] ${mirror} ${release} main\n`);
         const options = { sourcelist: join(folder, 'sources.list'), sourceparts: '-' };
         const flags = [
           ...Object.entries(options).flatMap(([key, value]) => ['-o', `Dir::Etc::${key}=${value}`]),
