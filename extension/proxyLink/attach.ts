@@ -13,6 +13,8 @@ import type { Started } from './spawn.ts';
 const START_TIMEOUT_MS = 20_000;
 /** How long after our child ended another window's proxy may still turn up, in milliseconds. */
 const RIVAL_MS = 3_000;
+/** How long a proxy that closed the door on us gets to turn out to be leaving, in milliseconds. */
+const LEAVING_MS = 3_000;
 /** How long an older proxy gets to leave after it was asked to, in milliseconds. */
 const REPLACE_MS = 10_000;
 const POLL_MS = 100;
@@ -98,6 +100,8 @@ async function unreachable(deps: AttachDeps, file: ProxyFile, connected: Extract
 }
 
 async function evict(deps: AttachDeps, file: ProxyFile, why: string): Promise<void> {
+  // One that is leaving closes the door just as one that does not know us.
+  if (await waitGone(file.pid, LEAVING_MS)) return;
   if (!deps.mayEvict) {
     throw new Problem(
       'taken',

@@ -5,9 +5,11 @@ import { createMessageConnection, StreamMessageReader, StreamMessageWriter } fro
 import { CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn, State } from 'vscode-languageclient/node';
 import type { z } from 'zod';
 import { CONTROL_VERSION, type Hello, KeepSecret, METHODS, type Snapshot, Snapshot as SnapshotSchema } from '../../contract/control.ts';
+import { Problem } from '../../contract/problem.ts';
 
 /** Longest wait for a proxy to take the request to leave, in milliseconds. */
 const ASK_TO_LEAVE_MS = 3_000;
+/** Longest wait for the library to say goodbye, in milliseconds; then the socket is closed over its head. */
 const STOP_MS = 1_000;
 
 export interface ClientEvents {
@@ -21,6 +23,8 @@ export interface ClientEvents {
 export class ControlClient implements vscode.Disposable {
   readonly #client: LanguageClient;
   readonly #socket: Socket;
+  /** Rejects when the socket closes. The library leaves a request without an answer waiting when the close comes while it stops. */
+  readonly #lost = Promise.withResolvers<never>();
 
   constructor(socket: Socket, hello: Hello, log: vscode.LogOutputChannel, events: ClientEvents) {
     this.#socket = socket;
@@ -52,7 +56,11 @@ export class ControlClient implements vscode.Disposable {
       const decoded = KeepSecret.safeParse(raw);
       if (decoded.success) events.onKeepSecret(decoded.data);
     });
-    socket.once('close', events.onClosed);
+    this.#lost.promise.catch(() => undefined);
+    socket.once('close', () => {
+      this.#lost.reject(new Problem('not-connected', 'The proxy closed the connection before it answered.'));
+      events.onClosed();
+    });
   }
 
   async start(): Promise<void> {
@@ -65,12 +73,15 @@ export class ControlClient implements vscode.Disposable {
   }
 
   async request<T extends z.ZodType>(method: string, params: unknown, schema: T, token?: vscode.CancellationToken): Promise<z.infer<T>> {
-    const raw: unknown = await this.#client.sendRequest(method, params, token);
+    const raw: unknown = await Promise.race([this.#client.sendRequest(method, params, token), this.#lost.promise]);
     return schema.parse(raw);
   }
 
   async stop(): Promise<void> {
-    if (this.#client.state === State.Running) await this.#client.dispose(STOP_MS).catch(() => undefined);
+    // A closed socket takes no goodbye.
+    if (this.#client.state === State.Running && !this.#socket.destroyed) {
+      await Promise.race([this.#client.dispose(STOP_MS), this.#lost.promise]).catch(() => undefined);
+    }
     this.#socket.destroy();
   }
 

@@ -1,6 +1,6 @@
 /** Runs the mocha suite of `test/editor/host/` inside a real extension host, and reports each of its tests here. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -17,6 +17,13 @@ interface Result {
   readonly title: string;
   readonly state: 'passed' | 'failed' | 'pending';
   readonly error?: string;
+}
+
+/** What the suite wrote before it was cut off: the errors of its tests, one after the other. */
+function failures(report: string): string {
+  if (!existsSync(report)) return 'no test ended';
+  const { results } = JSON.parse(readFileSync(report, 'utf8')) as { results: readonly Result[] };
+  return results.flatMap((result) => (result.state === 'failed' ? [`${result.title}: ${result.error}`] : [])).join('\n');
 }
 
 describe('in a real extension host', () => {
@@ -43,7 +50,7 @@ describe('in a real extension host', () => {
     await page.goto(demo.workbench.url({ payload: JSON.stringify(payload) }));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`the suite did not end in time\n${lines.slice(-40).join('\n')}`)), SUITE_MS);
+      timer = setTimeout(() => reject(new Error(`the suite did not end in time\n${failures(report)}\n${lines.slice(-40).join('\n')}`)), SUITE_MS);
     });
     try {
       await Promise.race([exited, late]);

@@ -18,17 +18,22 @@ export async function run(): Promise<void> {
   await import('./policy.ts');
   await import('./decisions.ts');
   const results: Result[] = [];
+  const report = process.env['COUNTERSIGN_TEST_REPORT'];
+  // Written after each test, so that a suite that is cut off has told what it knew.
+  const write = (failures: number): void => {
+    if (report) writeFileSync(report, JSON.stringify({ failures, results }, null, 2));
+  };
   const failures = await new Promise<number>((done) => {
     const runner = mocha.run(done);
     const note = (title: string, state: Result['state'], error?: unknown): void => {
       results.push({ title, state, ...(error !== undefined && { error: error instanceof Error ? (error.stack ?? error.message) : JSON.stringify(error) }) });
+      write(results.filter((result) => result.state === 'failed').length);
     };
     runner.on('pass', (test) => note(test.fullTitle(), 'passed'));
     runner.on('pending', (test) => note(test.fullTitle(), 'pending'));
     // A hook that fails has no end of a test, only this.
     runner.on('fail', (test, error) => note(test.fullTitle(), 'failed', error));
   });
-  const report = process.env['COUNTERSIGN_TEST_REPORT'];
-  if (report) writeFileSync(report, JSON.stringify({ failures, results }, null, 2));
+  write(failures);
   if (failures > 0) throw new Error(`${failures} tests failed`);
 }

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { ProxyFile } from '../../../contract/daemon.ts';
 import { type AttachDeps, type Attached, attach } from '../../../extension/proxyLink/attach.ts';
@@ -89,6 +90,20 @@ describe('a window and the one proxy', { timeout: 120_000 }, () => {
     assert.ok(await waitGone(file.pid, 5_000));
     const next = await open(secret);
     assert.notEqual(next.file.pid, file.pid);
+  });
+
+  it('waits for one that is leaving and closes its door meanwhile, and never takes it for a stranger', async () => {
+    const secret = newSecret();
+    let last = (await open(secret)).file.pid;
+    for (let round = 0; round < 5; round++) {
+      for (const socket of sockets.splice(0)) socket.destroy();
+      process.kill(last, 'SIGTERM');
+      // Into the middle of its leaving, a little later each time.
+      await sleep(round * 10);
+      const { file } = await open(secret, { mayEvict: false });
+      assert.notEqual(file.pid, last);
+      last = file.pid;
+    }
   });
 
   it('ends one that does not take its secret, and says so, at its first try only', async () => {
