@@ -1,5 +1,5 @@
 /** A client that costs next to nothing: sends statements as bytes and reads to the end of the answer, without looking into it. */
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { Secret } from '../contract/secret.ts';
 import { openBackend } from '../proxy/protocols/postgres/backend.ts';
 import type { Way } from './stage.ts';
@@ -29,6 +29,7 @@ export class WireClient {
       tls: { mode: 'disable' as const },
     };
     const { socket } = await openBackend(connection, new Secret(password), new Map(), AbortSignal.timeout(10_000));
+    if (!(socket instanceof Socket)) throw new Error('no socket');
     return new WireClient(socket);
   }
 

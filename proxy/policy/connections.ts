@@ -70,6 +70,7 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     shape.credential && ('vault' in shape.credential ? ({ lease: 'vault', path: shape.credential.vault } as const) : mintedCredential(shape.credential, error));
   if (credential && 'lease' in credential && shape.via !== 'gateway')
     error(['credential', 'vault'], 'Only a gateway gets logins from Vault. Add `via: gateway`.');
+  if (shape.edge !== undefined) edgeErrors(shape.via, error);
   if (credential && shape.password !== undefined)
     error(['password'], 'With `credential` no session logs in as `user`. Move this to `credential: { admin: … }`, or remove `credential`.');
   if (credential && 'mint' in credential && user === undefined) error(['credential'], 'Say who creates the roles: add `user: NAME` to the connection.');
@@ -77,6 +78,7 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     name,
     protocol: 'postgres',
     via: shape.via ?? 'local',
+    ...(shape.edge !== undefined && { edge: shape.edge }),
     upstream: { host: upstream.host, port: upstream.port, database: upstream.database, ...(user !== undefined && { user }) },
     tls: { mode, ...(tls && 'ca' in tls && tls.ca !== undefined && { ca: tls.ca }) },
     sensitive: new Map<string, MaskKind>(Object.entries(shape.sensitive ?? {})),
@@ -85,6 +87,10 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     ...(credential && { credential }),
     ...(shape.port !== undefined && { port: shape.port }),
   };
+}
+
+function edgeErrors(via: 'local' | 'gateway' | undefined, error: Say): void {
+  if (via !== 'gateway') error(['edge'], 'Edges belong to a gateway. Add `via: gateway`, or remove `edge`.');
 }
 
 const DEFAULT_TTL = '15m';
@@ -175,11 +181,13 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
         return [variable, text];
       }),
     );
-  const { tokens: given, upstream: shape, via = 'local' } = parsed.data;
+  const { edge, tokens: given, upstream: shape, via = 'local' } = parsed.data;
+  if (edge !== undefined) edgeErrors(via, error);
   const tokens = given !== undefined && { tokens: tokenRules(given, name, false) };
   const { pin, hints, arguments: secretArguments } = parsed.data;
   const handling = { ...(pin && { pin }), ...(hints && { hints }), ...(secretArguments && { arguments: secretArguments }) };
   if ('command' in shape) {
+    if (edge !== undefined) error(['edge'], 'An edge opens the way to an address, and runs no program. Give the server a `url`, or remove `edge`.');
     const { command, cwd } = shape;
     const argument = (text: string, i: number): string | SecretRef =>
       i > 0 && text.startsWith('secret:') ? (secretRef(text, (message) => error(['upstream', 'command', i], message)) ?? text) : text;
@@ -198,6 +206,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     name,
     protocol: 'mcp',
     via,
+    ...(edge !== undefined && { edge }),
     sensitive: new Map(),
     ...tokens,
     ...handling,

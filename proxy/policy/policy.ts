@@ -14,6 +14,8 @@ interface ConnectionBase {
   readonly sensitive: ReadonlyMap<string, MaskKind>;
   /** Where values come back that an agent knows by their tokens. Absent: where the rules of the house let them. */
   readonly tokens?: TokenRules;
+  /** The edge of the gateway that opens the way to it; absent: the gateway reaches it itself. */
+  readonly edge?: string;
   /** Loopback port to listen on; absent: one is chosen once and kept. */
   readonly port?: number;
 }

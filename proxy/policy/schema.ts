@@ -14,6 +14,7 @@ const MAX_WORDS = 50;
 export const DETECTOR_IDS = ['private-key', 'jwt', 'api-key', 'card', 'iban', 'us-ssn', 'phone', 'email', 'secret'] as const;
 
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
+const EDGE_NAME = /^[a-z][a-z0-9-]{0,39}$/;
 const RULE_ID = /^[a-z][a-z0-9-]{0,99}$/;
 /** `column` inside `table` or `schema.table`; quoted names may hold anything but a dot. */
 const COLUMN = /^[^.\s*?][^.*?]{0,99}\.[^.*?]{1,100}(\.[^.*?]{1,100})?$/;
@@ -82,6 +83,11 @@ const ArgumentTokens = z
 
 const port = z.number().int().min(1024).max(65_535).optional().describe('Loopback port to listen on. Left out: one is chosen once and kept.');
 const via = z.enum(['local', 'gateway']).optional().describe('Where it is enforced: `local`, in this proxy, or `gateway`, which alone holds its login.');
+const edge = z
+  .string()
+  .regex(EDGE_NAME, 'An edge’s name is lower-case letters, digits and `-`, beginning with a letter.')
+  .optional()
+  .describe('The edge of the gateway that opens the way to it, where the gateway cannot reach it itself. Needs `via: gateway`.');
 const secretRef = z
   .string()
   .regex(SECRET_REF, 'Do not write a secret into this file. Say where it is kept: `secret:NAME` (the editor’s store), `env:NAME` or `file:PATH`.');
@@ -140,6 +146,7 @@ export const PostgresShape = z
     credential: Credential.optional(),
     port,
     via,
+    edge,
     sensitive: Sensitive.optional(),
     tokens: ColumnTokens.optional(),
   })
@@ -190,6 +197,7 @@ export const McpShape = z
     hints: hints.optional(),
     arguments: secretArguments.optional(),
     via,
+    edge,
   })
   .describe('An MCP server.');
 

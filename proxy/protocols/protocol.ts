@@ -41,6 +41,14 @@ export interface LeasedLogin {
   release(): Promise<void>;
 }
 
+/** Opens a connection to an address inside another network. @throws Problem whose sentence says why it cannot be */
+export type Dial = (target: { readonly host: string; readonly port: number }, signal: AbortSignal) => Promise<Dialled>;
+export interface Dialled {
+  readonly stream: Duplex;
+  /** Why it ended, where that was not the doing of whoever is at the other end. */
+  readonly lost: () => string | undefined;
+}
+
 export interface ProtocolHost {
   readonly engine: Engine;
   readonly clients: Clients;
@@ -48,6 +56,8 @@ export interface ProtocolHost {
   readonly secret: (ref: SecretRef) => Secret | undefined;
   /** Gets a login from whoever hands them out; absent: nobody does. @throws Problem */
   readonly lease?: (credential: LeasedCredential, signal: AbortSignal) => Promise<LeasedLogin>;
+  /** How a connection is reached that is not reached from here; absent, or undefined: as everything is. */
+  readonly dial?: (connection: ConnectionConfig) => Dial | undefined;
   /** False where nothing is listened on: in a gateway, whose clients come through its tunnel. */
   readonly loopback?: boolean;
   /** A stable loopback port for a connection: the one configured, or one chosen once and remembered. */

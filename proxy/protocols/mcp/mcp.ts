@@ -126,6 +126,7 @@ class Relay implements Served {
       url: new URL(upstream.url),
       credentials: this.oauth ? signedInHeaders(configured, this.oauth) : configured,
       log: this.#host.engine.log,
+      dial: this.#host.dial?.(connection),
     };
     return new EraServer(on, this.#known, (events) =>
       upstream.transport === 'sse' ? new SseServer({ ...options, ...events }) : new HttpServer({ ...options, ...events }),

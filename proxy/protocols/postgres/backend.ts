@@ -8,6 +8,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { Problem } from '../../../contract/problem.ts';
 import { Secret } from '../../../contract/secret.ts';
 import type { PostgresConnection } from '../../policy/policy.ts';
+import type { Dial, Dialled } from '../protocol.ts';
 import { BACK, CODE, FieldReader, FRONT, FrameReader, FrameWriter, IDLE, violation } from './frames.ts';
 import { type Diagnostic, readDiagnostic, TERMINATE } from './messages.ts';
 import { MECHANISM, ScramClient } from './scram.ts';
@@ -20,13 +21,17 @@ const KEEP_ALIVE_MS = 30_000;
 
 /** A live, logged-in connection to the database; whoever holds it reads and writes the socket. */
 export interface Backend {
-  readonly socket: Socket | TLSSocket;
+  readonly socket: Duplex;
   /** What the server reported: `server_version`, `client_encoding`, … */
   readonly parameters: Map<string, string>;
   /** The body of BackendKeyData: what cancels a statement of this connection. */
   readonly cancelKey: Buffer;
   /** Notices of the login, as they came. */
   readonly notices: readonly Buffer[];
+  /** How it was reached, where that was not straight from here. */
+  readonly dial?: Dial | undefined;
+  /** Why it ended, where that was not the server's doing. */
+  readonly lost?: Dialled['lost'] | undefined;
 }
 
 /** The server's own refusal at login, so that a client gets it as it was. */
@@ -52,22 +57,29 @@ export async function openBackend(
   password: Secret | undefined,
   startup: ReadonlyMap<string, string>,
   signal: AbortSignal,
+  dial?: Dial,
 ): Promise<Backend> {
   const timeout = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
   const either = AbortSignal.any([signal, timeout]);
-  const socket = await reach(connection, either);
+  const { lost, socket } = await reach(connection, either, dial);
   try {
-    return await logIn(socket, connection, password, startup, either);
+    return { ...(await logIn(socket, connection, password, startup, either)), dial, lost };
   } catch (cause) {
     socket.destroy();
+    const why = lost?.();
+    if (why !== undefined) throw new Problem('unreachable', `${connection.name}: ${why}`, { cause });
     if (timeout.aborted && !signal.aborted) throw unreachable(connection, new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`));
     throw cause;
   }
 }
 
 /** Asks the server, on a connection of its own, to cancel what a session is doing. Resolves when it was handed over. */
-export async function cancelBackend(connection: PostgresConnection, cancelKey: Buffer, signal: AbortSignal): Promise<void> {
-  const socket = await reach(connection, AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]));
+export async function cancelBackend(
+  connection: PostgresConnection,
+  { cancelKey, dial }: Pick<Backend, 'cancelKey' | 'dial'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { socket } = await reach(connection, AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]), dial);
   const request = new FrameWriter(16)
     .int32(8 + cancelKey.length)
     .int32(CODE.cancel)
@@ -78,7 +90,8 @@ export async function cancelBackend(connection: PostgresConnection, cancelKey: B
     socket.on('close', () => resolve());
     socket.on('data', () => {});
     socket.end(request);
-    socket.setTimeout(CONNECT_TIMEOUT_MS, () => socket.destroy());
+    const late = setTimeout(() => socket.destroy(), CONNECT_TIMEOUT_MS).unref();
+    socket.once('close', () => clearTimeout(late));
   });
 }
 
@@ -90,8 +103,29 @@ function unreachable(connection: PostgresConnection, cause: unknown): Problem {
   });
 }
 
+interface Reached {
+  readonly socket: Duplex;
+  readonly lost: Dialled['lost'] | undefined;
+}
+
 /** A socket to the database, encrypted where the connection says so, before any message but SSLRequest. */
-async function reach(connection: PostgresConnection, signal: AbortSignal): Promise<Socket | TLSSocket> {
+async function reach(connection: PostgresConnection, signal: AbortSignal, dial: Dial | undefined): Promise<Reached> {
+  const dialled = await dial?.(connection.upstream, signal);
+  const socket = dialled?.stream ?? (await straight(connection, signal));
+  if (connection.tls.mode === 'disable') return { socket, lost: dialled?.lost };
+  try {
+    return { socket: await encrypt(socket, connection, signal), lost: dialled?.lost };
+  } catch (cause) {
+    socket.destroy();
+    if (cause instanceof Problem) throw cause;
+    const why = dialled?.lost() ?? (cause instanceof Error ? cause.message : String(cause));
+    throw new Problem('tls', `${connection.name}: the connection to the database could not be encrypted as sslmode=${connection.tls.mode} demands (${why}).`, {
+      cause,
+    });
+  }
+}
+
+async function straight(connection: PostgresConnection, signal: AbortSignal): Promise<Socket> {
   const { host, port } = connection.upstream;
   // A folder is where a Unix socket lies, as in libpq.
   const socket = host.startsWith('/') ? connectTcp({ path: `${host}/.s.PGSQL.${port}` }) : connectTcp({ host, port });
@@ -105,20 +139,10 @@ async function reach(connection: PostgresConnection, signal: AbortSignal): Promi
     socket.destroy();
     throw unreachable(connection, cause);
   }
-  if (connection.tls.mode === 'disable') return socket;
-  try {
-    return await encrypt(socket, connection, signal);
-  } catch (cause) {
-    socket.destroy();
-    if (cause instanceof Problem) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Problem('tls', `${connection.name}: the connection to the database could not be encrypted as sslmode=${connection.tls.mode} demands (${why}).`, {
-      cause,
-    });
-  }
+  return socket;
 }
 
-async function encrypt(socket: Socket, connection: PostgresConnection, signal: AbortSignal): Promise<TLSSocket> {
+async function encrypt(socket: Duplex, connection: PostgresConnection, signal: AbortSignal): Promise<TLSSocket> {
   const { host } = connection.upstream;
   socket.write(new FrameWriter(8).int32(8).int32(CODE.ssl).take());
   const answer = await firstBytes(socket, signal);
@@ -143,7 +167,7 @@ async function encrypt(socket: Socket, connection: PostgresConnection, signal: A
   return secure;
 }
 
-function firstBytes(socket: Socket, signal: AbortSignal): Promise<Buffer> {
+function firstBytes(socket: Duplex, signal: AbortSignal): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const done = (): void => {
       socket.off('data', onData).off('close', onClose).off('error', reject);
@@ -170,7 +194,7 @@ function firstBytes(socket: Socket, signal: AbortSignal): Promise<Buffer> {
   });
 }
 
-function once(socket: Socket | TLSSocket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
+function once(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = (): void => {
       socket.off(event, onEvent).off('error', onError).off('close', onClose);
@@ -193,7 +217,7 @@ function once(socket: Socket | TLSSocket, event: 'connect' | 'secureConnect', si
 }
 
 async function logIn(
-  socket: Socket | TLSSocket,
+  socket: Duplex,
   connection: PostgresConnection,
   password: Secret | undefined,
   startup: ReadonlyMap<string, string>,
@@ -289,7 +313,7 @@ function isLocal(host: string): boolean {
 }
 
 /** The messages of the login, one at a time; leaves the socket paused and without listeners. */
-async function* messages(reader: FrameReader, socket: Socket | TLSSocket, signal: AbortSignal): AsyncGenerator<{ type: number; body: FieldReader }> {
+async function* messages(reader: FrameReader, socket: Duplex, signal: AbortSignal): AsyncGenerator<{ type: number; body: FieldReader }> {
   for (;;) {
     while (reader.next()) yield { type: reader.type, body: FieldReader.body(reader.buffer, reader.start, reader.end) };
     reader.push(await firstBytes(socket, signal));

@@ -117,7 +117,7 @@ export class DryRunLink {
   async #rolledBack(): Promise<void> {
     try {
       if (this.#running) {
-        await cancelBackend(this.#connection, this.#backend.cancelKey, AbortSignal.timeout(LET_GO_MS)).catch(() => {});
+        await cancelBackend(this.#connection, this.#backend, AbortSignal.timeout(LET_GO_MS)).catch(() => {});
         await this.#over;
       }
       if (!this.#broken) await this.#write(queryMessage('ROLLBACK'), undefined);

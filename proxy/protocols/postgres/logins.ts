@@ -129,7 +129,7 @@ export class Logins {
     const { name, upstream } = this.#connection;
     const { engine } = this.#host;
     return new PostgresRoleBroker({
-      connect: () => connectAdmin(this.#connection, this.own(), this.#abort.signal),
+      connect: () => connectAdmin(this.#connection, this.own(), this.#abort.signal, this.#host.dial?.(this.#connection)),
       catalog: () => catalogs().fresh(),
       plan: () => engine.policy().maskPlan(name),
       grants,

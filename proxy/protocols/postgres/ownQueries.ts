@@ -32,13 +32,16 @@ export function ownQueries(backend: Backend): (sql: string) => Promise<(string |
   const reader = new FrameReader();
   let running: Running | undefined;
   let broken: Error | undefined;
+  let late: NodeJS.Timeout | undefined;
   const fail = (cause: Error): void => {
     broken ??= cause;
+    clearTimeout(late);
     running?.reject(broken);
     running = undefined;
   };
   socket.on('data', (chunk: Buffer) => {
     try {
+      late?.refresh();
       reader.push(chunk);
       while (running && reader.next()) {
         const body = FieldReader.body(reader.buffer, reader.start, reader.end);
@@ -52,7 +55,8 @@ export function ownQueries(backend: Backend): (sql: string) => Promise<(string |
           const { error, resolve, reject, rows } = running;
           running = undefined;
           // Between statements it may rest as long as it likes.
-          socket.setTimeout(0);
+          clearTimeout(late);
+          late = undefined;
           if (error === undefined) resolve(rows);
           else reject(error);
         }
@@ -64,14 +68,13 @@ export function ownQueries(backend: Backend): (sql: string) => Promise<(string |
   });
   socket.on('error', fail);
   socket.on('close', () => fail(new Problem('unreachable', 'the database closed the connection')));
-  socket.on('timeout', () => socket.destroy(new Problem('unreachable', 'the database did not answer in time')));
   socket.resume();
   return (sql) =>
     new Promise((resolve, reject) => {
       if (broken) return reject(broken);
       if (running) return reject(new Error('a statement is running already'));
       running = { rows: [], resolve, reject };
-      socket.setTimeout(STATEMENT_TIMEOUT_MS);
+      late = setTimeout(() => socket.destroy(new Problem('unreachable', 'the database did not answer in time')), STATEMENT_TIMEOUT_MS);
       socket.write(queryMessage(sql));
     });
 }

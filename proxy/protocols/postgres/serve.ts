@@ -6,7 +6,7 @@ import type { Outcome, RunResult } from '../../pipeline/operation.ts';
 import { run } from '../../pipeline/run.ts';
 import { Session } from '../../pipeline/session.ts';
 import type { MaskPlan, Policy, PostgresConnection } from '../../policy/policy.ts';
-import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
+import type { ClientIdentity, Dial, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
 import { type Backend, LoginRefused, openBackend, upstreamUser } from './backend.ts';
 import { ClientGone } from './byteSource.ts';
 import { CancelKeys } from './cancelKeys.ts';
@@ -83,7 +83,7 @@ class ServedPostgres implements Served, Ground {
           ['application_name', CATALOG_APPLICATION],
           ['default_transaction_read_only', 'on'],
         ]);
-        return openBackend(login.connection, login.password, startup, signal);
+        return openBackend(login.connection, login.password, startup, signal, this.#dial);
       },
       now: () => this.engine.clock.now(),
       reading: () => this.#logins.catalogOptions,
@@ -184,6 +184,10 @@ class ServedPostgres implements Served, Ground {
     // What is followed already is no news: a new plan makes everything be understood anew.
     const known = this.#plan;
     for (const flow of flows) if (!known || followed(known, [flow]).columns.size > known.columns.size) this.#flows.push(flow);
+  }
+
+  get #dial(): Dial | undefined {
+    return this.#host.dial?.(this.connection);
   }
 
   // ── state ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -306,7 +310,7 @@ class ServedPostgres implements Served, Ground {
         permit.use(operation.digest);
         try {
           login = await this.#logins.session();
-          backend = await openBackend(login.connection, login.password, startup.upstream, AbortSignal.any([signal, record.signal]));
+          backend = await openBackend(login.connection, login.password, startup.upstream, AbortSignal.any([signal, record.signal]), this.#dial);
           return { outcome: 'done', masked: 0 };
         } catch (cause) {
           failure = cause;
@@ -346,7 +350,7 @@ class ServedPostgres implements Served, Ground {
           : {
               connection: login.connection,
               open: (signal) =>
-                openBackend(login.connection, login.password, new Map([...startup.upstream, ['application_name', DRY_RUN_APPLICATION]]), signal),
+                openBackend(login.connection, login.password, new Map([...startup.upstream, ['application_name', DRY_RUN_APPLICATION]]), signal, this.#dial),
             },
       onClosed: () => {
         key.dispose();

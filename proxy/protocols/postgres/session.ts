@@ -210,7 +210,7 @@ export class ClientSession {
 
   #cancelUpstream(): void {
     const { backend, ground } = this.#parts;
-    cancelBackend(ground.connection, backend.cancelKey, new AbortController().signal).catch((cause: unknown) => {
+    cancelBackend(ground.connection, backend, new AbortController().signal).catch((cause: unknown) => {
       ground.engine.log.warn('postgres.cancel-failed', { connection: ground.connection.name, cause });
     });
   }
@@ -242,8 +242,9 @@ export class ClientSession {
 
   #serverGone(): void {
     if (this.#goodbye) return void this.end({ reason: 'the client said goodbye' });
-    const message = 'The database closed the connection. Connect again.';
-    void this.end({ reason: 'the database closed the connection', error: { code: SQLSTATE.connectionFailure, message } });
+    const lost = this.#parts.backend.lost?.();
+    const message = lost ?? 'The database closed the connection. Connect again.';
+    void this.end({ reason: lost?.slice(0, 400) ?? 'the database closed the connection', error: { code: SQLSTATE.connectionFailure, message } });
   }
 
   /** @returns whether nothing refers to the chunk any more. */

@@ -35,6 +35,11 @@ describe('a PostgreSQL connection', () => {
     );
   });
 
+  it('names the edge that opens the way to it', () => {
+    assert.equal(one(postgres('upstream: "postgres://db/shop", via: gateway, edge: plant-1')).edge, 'plant-1');
+    assert.equal(one('{ protocol: mcp, via: gateway, edge: plant-1, upstream: { url: "https://mcp.example/" } }').edge, 'plant-1');
+  });
+
   it('has a role made for each session where it says so', () => {
     const credential = (rest: string): unknown => {
       const config = one(postgres(`upstream: "postgres://owner@db/shop", credential: { mint: postgres-role, admin: "secret:shop-owner"${rest} }`));
@@ -104,6 +109,8 @@ describe('a PostgreSQL connection', () => {
       [postgres('upstream: "postgres://db/shop", password: "env:A B"'), /letters, digits and `_`/],
       [postgres('upstream: "postgres://db/shop", password: "file:relative"'), /whole path/],
       [postgres('upstream: "postgres://db/shop", port: 80'), /at least 1024/],
+      [postgres('upstream: "postgres://db/shop", edge: plant'), /Edges belong to a gateway.*`via: gateway`/],
+      [postgres('upstream: "postgres://db/shop", via: gateway, edge: "Plant 1"'), /An edge’s name/],
       [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: role, admin: "env:A" }'), /`mint` cannot be `role`/],
       [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role }'), /`admin` is missing/],
       [postgres('upstream: "postgres://db/shop", user: a, credential: { mint: postgres-role, admin: hunter2 }'), /Do not write a secret/],
@@ -169,6 +176,8 @@ describe('an MCP connection', () => {
       [mcp('{ url: "https://mcp.example/", headers: { "A B": x } }'), /HTTP header/],
       [mcp('{ url: "https://mcp.example/", headers: { A: "x\\r\\nB: y" } }'), /line breaks/],
       [mcp('{ command: [a], env: { "A=B": x } }'), /letters, digits/],
+      ['{ protocol: mcp, via: gateway, edge: plant, upstream: { command: [a] } }', /runs no program/],
+      ['{ protocol: mcp, edge: plant, upstream: { url: "https://mcp.example/" } }', /Edges belong to a gateway/],
       ['{ protocol: mcp, upstream: { command: [a] }, sensitive: { a.b: redact } }', /columns of a database/],
     ];
     for (const [connection, expected] of cases) assert.match(wrong(file(connection)).join('\n'), expected, connection);

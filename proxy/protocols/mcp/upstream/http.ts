@@ -6,6 +6,7 @@
 import { Problem } from '../../../../contract/problem.ts';
 import { parseStrict } from '../../../http/strictJson.ts';
 import type { Log } from '../../../pipeline/engine.ts';
+import type { Dial } from '../../protocol.ts';
 import { type Id, isObject, type Json, type JsonObject, MAX_MESSAGE_CHARS, type Message, readMessage } from '../message.ts';
 import type { UpstreamCredentials } from './credentials.ts';
 import { EventStream } from './eventStream.ts';
@@ -29,6 +30,8 @@ export interface HttpOptions extends ChannelEvents {
   readonly url: URL;
   readonly credentials: UpstreamCredentials;
   readonly log: Log;
+  /** How it is reached, where that is not straight from here. */
+  readonly dial?: Dial | undefined;
 }
 
 type Sent = Extract<Outgoing, { readonly method: string }>;
@@ -40,7 +43,7 @@ interface HttpSession {
 
 export class HttpServer implements Channel {
   readonly #options: HttpOptions;
-  readonly #http = new HttpClient();
+  readonly #http: HttpClient;
   readonly #stopped = new AbortController();
   readonly #open = new Map<Id, { readonly abort: AbortController; readonly stateless: boolean }>();
   readonly #bodies = new Set<HttpAnswer['body']>();
@@ -57,6 +60,7 @@ export class HttpServer implements Channel {
 
   constructor(options: HttpOptions) {
     this.#options = options;
+    this.#http = new HttpClient(options.dial);
   }
 
   get running(): boolean {

@@ -1,8 +1,12 @@
 /** One HTTP exchange with a server: where it may lead, what goes with it, and when it is given up. */
 import { type IncomingHttpHeaders, type IncomingMessage, Agent as PlainAgent, request as plainRequest } from 'node:http';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
+import { isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { Problem } from '../../../../contract/problem.ts';
+import type { Dial } from '../../protocol.ts';
 import { guardedLookup } from './addresses.ts';
 
 /** How long a connection may take to come up, in milliseconds. */
@@ -32,6 +36,21 @@ export interface HttpAnswer {
 export class HttpClient {
   readonly #plain = new PlainAgent({ keepAlive: true, maxSockets: MAX_SOCKETS });
   readonly #tls = new TlsAgent({ keepAlive: true, maxSockets: MAX_SOCKETS });
+
+  /** @param dial how its server is reached, where that is not straight from here */
+  constructor(dial?: Dial) {
+    if (!dial) return;
+    for (const agent of [this.#plain, this.#tls]) {
+      Object.assign(agent, {
+        createConnection: (options: Wanted, done: (cause: Error | null, stream?: Duplex) => void): void => {
+          dialled(dial, options, agent === this.#tls).then(
+            (stream) => done(null, stream),
+            (cause: Error) => done(cause),
+          );
+        },
+      });
+    }
+  }
 
   /**
    * A redirect is followed within its origin only: what goes with a request is meant for nobody else.
@@ -86,6 +105,25 @@ export class HttpClient {
       outgoing.end(body);
     });
   }
+}
+
+/** What Node asks an agent for. */
+interface Wanted {
+  readonly host?: string;
+  readonly port?: number | string;
+}
+
+async function dialled(dial: Dial, { host = '', port }: Wanted, secure: boolean): Promise<Duplex> {
+  const signal = AbortSignal.timeout(CONNECT_MS);
+  const { stream } = await dial({ host, port: Number(port) }, signal);
+  if (!secure) return stream;
+  const encrypted = connectTls({ socket: stream, host, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 && { servername: host }) });
+  await new Promise<void>((resolve, reject) => {
+    encrypted.once('secureConnect', resolve).once('error', reject);
+    encrypted.once('close', () => reject(new Problem('unreachable', `The server at ${host} hung up before the connection was encrypted.`)));
+    signal.addEventListener('abort', () => void encrypted.destroy(new Problem('unreachable', `The server at ${host} does not answer.`)), { once: true });
+  });
+  return encrypted;
 }
 
 function locationOf(location: string | undefined, from: URL): URL | undefined {

@@ -12,7 +12,7 @@ const ENDPOINT_MS = 15_000;
 
 export class SseServer implements Channel {
   readonly #options: HttpOptions;
-  readonly #http = new HttpClient();
+  readonly #http: HttpClient;
   readonly #stopped = new AbortController();
   readonly #endpoint: Promise<URL>;
   #named: (url: URL) => void = () => {};
@@ -24,6 +24,7 @@ export class SseServer implements Channel {
   /** Connects. Whether it could is told by `onExit`. */
   constructor(options: HttpOptions) {
     this.#options = options;
+    this.#http = new HttpClient(options.dial);
     this.#endpoint = new Promise((resolve) => {
       this.#named = resolve;
     });
