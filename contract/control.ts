@@ -95,12 +95,27 @@ export const PolicyProblem = z.object({
 });
 export type PolicyProblem = z.infer<typeof PolicyProblem>;
 
+/** The organisation's policy, where a gateway hands one over. */
+export const OrganisationView = z.object({
+  gateway: z.string().max(2000),
+  /** `waiting`, `expired`, `spoilt`: everything is denied, and `problem` says why. */
+  state: z.enum(['none', 'waiting', 'in-force', 'expired', 'spoilt']),
+  version: z.number().int().positive().optional(),
+  /** When that version was put in force, and until when it holds without the gateway; epoch milliseconds. */
+  since: z.number().optional(),
+  expiresAt: z.number().optional(),
+  /** What happened and what to do: what is in force may be an older one than there should be. */
+  problem: z.string().max(1000).optional(),
+});
+export type OrganisationView = z.infer<typeof OrganisationView>;
+
 export const PolicyView = z.object({
   version: z.string().max(128),
   files: z.array(z.string().max(1000)).max(20),
   /** Not empty: the last good policy is in force, and these must be mended. */
   problems: z.array(PolicyProblem).max(100),
   rules: z.number().int().nonnegative(),
+  organisation: OrganisationView.optional(),
 });
 export type PolicyView = z.infer<typeof PolicyView>;
 

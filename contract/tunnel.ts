@@ -52,8 +52,11 @@ export const RESUME_MS = 30_000;
 /** What the opener says of a stream. The person is never in it: the link's token says who that is. */
 export const StreamOpening = z.object({
   connection: z.string().min(1).max(200),
-  /** `bytes`: the protocol of the connection. `http`: requests to its MCP endpoint. */
-  kind: z.enum(['bytes', 'http']),
+  /**
+   * `bytes`: the protocol of the connection. `http`: requests to its MCP endpoint. `policy`: the organisation's policy for this
+   * person, as JSON. `ask`: a question about a connection of the laptop's own that others answer (contract/gateway/laptop.ts).
+   */
+  kind: z.enum(['bytes', 'http', 'policy', 'ask']),
   /** Which data surface the client came in by: `terminal`, `mcp`. */
   surface: z.string().max(40),
   /** The proxy's word for what acts: shown, recorded, never trusted to loosen. */
@@ -90,7 +93,14 @@ const place = z.object({ id: z.string().max(100), secret: z.string().max(100), r
 
 export const ToGateway = z.discriminatedUnion('type', [
   /** First. `resume`: go on with that link, of which this side has `received` messages. `edge`: serve, rather than ask. */
-  z.object({ type: z.literal('hello'), version: z.string().max(60), resume: place.optional(), edge: z.string().max(64).optional() }),
+  z.object({
+    type: z.literal('hello'),
+    version: z.string().max(60),
+    resume: place.optional(),
+    edge: z.string().max(64).optional(),
+    /** What it understands besides; nothing else is said to it. */
+    accepts: z.array(z.string().max(40)).max(20).optional(),
+  }),
   /** A newer access token of the same person. */
   z.object({ type: z.literal('token'), token: z.string().max(16_384) }),
   z.object({ type: z.literal('bye'), sentence: z.string().max(1000) }),
@@ -102,6 +112,8 @@ export const FromGateway = z.discriminatedUnion('type', [
   z.object({ type: z.literal('welcome'), link: place, resumed: z.boolean(), person: z.string().max(600), expiresAt: z.number() }),
   /** The token was taken; it lasts until then (epoch milliseconds). */
   z.object({ type: z.literal('token'), expiresAt: z.number() }),
+  /** Only to who accepts `policy`. Another tag than the last: there is another policy for this person; a `policy` stream gives it. */
+  z.object({ type: z.literal('policy'), tag: z.string().max(128) }),
   z.object({ type: z.literal('connections'), connections: z.array(OfferedConnection).max(500) }),
   /** Open new streams elsewhere: this gateway leaves within so long. */
   z.object({ type: z.literal('drain'), sentence: z.string().max(1000), graceMs: count }),

@@ -24,6 +24,7 @@ import { Metrics } from './metrics.ts';
 import { CentralPolicy } from './policy/central.ts';
 import { masterKey, type Sealer, sealerWith } from './sealed.ts';
 import { DataPath } from './sessions/dataPath.ts';
+import { Laptops } from './sessions/laptops.ts';
 import { Sessions } from './sessions.ts';
 import { Bus } from './store/bus.ts';
 import type { Database } from './store/database.ts';
@@ -146,6 +147,7 @@ export class Gateway {
       secret: (ref) => (ref.from === 'secret' ? this.credentials.get(ref.name) : given.get(ref)),
       ...(this.#leases && { lease: ({ path }: { readonly path: string }) => (this.#leases as VaultLeases).issue(path) }),
       ...who,
+      laptops: new Laptops({ central: this.policy, log }),
     });
     this.bus.on('credential', () => void this.#readCredentials());
     for (const topic of ['login', 'account'] as const) {

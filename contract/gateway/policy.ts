@@ -13,7 +13,12 @@ export const PolicyStatement = z.object({
   issuer: z.string().max(2000),
   /** 1, 2, 3, …: a lower one than was seen before is refused. */
   version: z.number().int().positive(),
+  /** Cut to what a laptop needs (`gateway/policy/laptopText.ts`). */
   text: z.string().max(MAX_POLICY_TEXT),
+  /** When the version was put in force, epoch milliseconds. */
+  since: z.number(),
+  /** Whom it was cut for, and who they are to its rules: the laptop's own user has no groups. */
+  person: Person,
   /** Epoch milliseconds. */
   issuedAt: z.number(),
   expiresAt: z.number(),
@@ -35,6 +40,22 @@ export const POLICY_DOMAIN = 'countersign organisation policy 1\n';
 /** The keys that policies may be signed with now. Fetched over TLS at sign-in. */
 export const PolicyKeys = z.object({ keys: z.array(z.object({ kid: z.string().max(128), /** SPKI, PEM. */ publicKey: z.string().max(2000) })).max(20) });
 export type PolicyKeys = z.infer<typeof PolicyKeys>;
+
+/** Keeps a signature over keys from meaning anything elsewhere. */
+export const POLICY_KEYS_DOMAIN = 'countersign policy keys 1\n';
+
+/** The same keys, vouched for by each of them: whoever knows one that was made earlier can believe the later ones. */
+export const SignedPolicyKeys = z.object({
+  statement: z.object({ v: z.literal(1), issuer: z.string().max(2000), keys: PolicyKeys.shape.keys, issuedAt: z.number() }),
+  signatures: z.array(z.object({ kid: z.string().max(128), signature: z.string().max(200) })).max(20),
+});
+export type SignedPolicyKeys = z.infer<typeof SignedPolicyKeys>;
+
+/** What a laptop is handed; `policy: null` where the organisation has none yet. */
+export const LaptopPolicy = z.object({ keys: SignedPolicyKeys, policy: SignedPolicy.nullable() });
+export type LaptopPolicy = z.infer<typeof LaptopPolicy>;
+/** Largest one, in bytes of JSON. */
+export const MAX_LAPTOP_POLICY_BYTES = 4 * 1024 * 1024;
 
 export const PolicyVersion = z.object({
   version: z.number().int().positive(),

@@ -20,6 +20,7 @@ import { hashOf, newSecret, type Sealer } from '../sealed.ts';
 import type { Sessions } from '../sessions.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, one } from '../store/database.ts';
+import { connectionsOf } from '../tunnel/principals.ts';
 import type { EventStreams } from './events.ts';
 import { csrfToken, type Handlers } from './router.ts';
 
@@ -64,7 +65,8 @@ export function handlers(parts: HandlerParts): Handlers {
     },
     events: ({ principal, request, response }) => parts.events.add(principal, request, response),
 
-    policy: () => policy.signed(),
+    // Cut for a laptop of theirs; the whole text is in the history, for those who may see that.
+    policy: ({ principal }) => policy.signed({ person: principal.person, connections: connectionsOf(principal) }),
     policyKeys: () => policy.keys(),
     putPolicy: async ({ principal, body }) => await policy.put(body, principal.person),
     checkPolicy: ({ body }) => policy.check(body.text),

@@ -78,6 +78,11 @@ export class KeyRing {
     return new Map(this.#keys.filter((key) => key.purpose === purpose).map((key) => [key.kid, key.publicKey]));
   }
 
+  /** Every key that is believed, to sign with: what it vouches for is believed by whoever knows it. */
+  vouching(purpose: Purpose): readonly { readonly kid: string; readonly key: KeyObject }[] {
+    return this.#keys.filter((key) => key.purpose === purpose).map(({ kid, privateKey }) => ({ kid, key: privateKey }));
+  }
+
   /** New keys for everything; the old ones stop signing at once and are believed for a while. */
   async rotate(tx: Queryable): Promise<void> {
     await tx.query(`SELECT pg_advisory_xact_lock(${LOCK})`);

@@ -1,11 +1,13 @@
 /** The organisation's policy: every version kept, with who wrote it and why; the newest in force in every replica within moments. */
-import { createHash, sign } from 'node:crypto';
+import { createHash, type KeyObject, sign } from 'node:crypto';
 import { createPatch } from 'diff';
 import { z } from 'zod';
 import { Person } from '../../contract/actor.ts';
 import {
+  type LaptopPolicy,
   MAX_POLICY_TEXT,
   POLICY_DOMAIN,
+  POLICY_KEYS_DOMAIN,
   type PolicyCheck,
   type PolicyKeys,
   type PolicyStatement,
@@ -14,6 +16,7 @@ import {
   type PutPolicy,
   type SharedConnection,
   type SignedPolicy,
+  type SignedPolicyKeys,
 } from '../../contract/gateway/policy.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
@@ -25,6 +28,7 @@ import type { KeyRing } from '../identity/keys.ts';
 import { appendAudit, GATEWAY_CHAIN } from '../recording/chains.ts';
 import { type Bus, tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable, retried } from '../store/database.ts';
+import { laptopText } from './laptopText.ts';
 
 /** What the organisation's policy is called where a person reads of it. */
 const CENTRAL_FILE = 'the gateway’s policy';
@@ -38,6 +42,15 @@ const NOTHING = JSON.stringify({
   version: 1,
   rules: [{ id: 'policy-not-read', when: 'true', verdict: 'deny', say: 'The gateway has not read its policy. Try again in a moment.' }],
 });
+
+/** Texts that are kept, one for each set of connections that somebody may use. */
+const MAX_CUTS = 500;
+
+/** Whom a policy is for, and the shared connections that they may use; absent: all. */
+export interface PolicyReader {
+  readonly person: Person;
+  readonly connections?: readonly string[] | undefined;
+}
 
 interface Row {
   readonly version: number;
@@ -64,6 +77,10 @@ export class CentralPolicy {
   #policy: LoadedPolicy = compiled(NOTHING);
   #version = 0;
   #text = '';
+  /** When that version was put in force. */
+  #since = 0;
+  /** Connections that someone may use → the text for them. */
+  #cut = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
   #loading: Promise<void> = Promise.resolve();
   #fileProblem: string | undefined;
@@ -116,6 +133,8 @@ export class CentralPolicy {
       this.#policy = compiled(row.text);
       this.#version = row.version;
       this.#text = row.text;
+      this.#since = row.created_at;
+      this.#cut = new Map();
     }
     if (this.#policy.version === before) return;
     this.#options.log.info('policy.in-force', { version: this.#version, connections: this.#policy.connections.size });
@@ -171,20 +190,48 @@ export class CentralPolicy {
     return { ...viewOf(row), text: row.text, diff };
   }
 
-  /** What is in force, signed. @throws `Problem` `not-found` where there is none */
-  signed(now = Date.now()): SignedPolicy {
+  /** What is in force, cut to what a laptop of theirs needs, and signed. @throws `Problem` `not-found` where there is none */
+  signed({ person, connections }: PolicyReader, now = Date.now()): SignedPolicy {
     if (this.#version === 0) throw new Problem('not-found', 'The organisation has no policy yet.');
     const { config, keys } = this.#options;
     const statement: PolicyStatement = {
       v: 1,
       issuer: config.publicUrl,
       version: this.#version,
-      text: this.#text,
+      text: this.#laptopText(connections),
+      since: this.#since,
+      person,
       issuedAt: now,
       expiresAt: now + config.policy.validFor * 1000,
     };
     const { kid, key } = keys.signing('policy');
-    return { statement, kid, signature: sign(null, Buffer.from(POLICY_DOMAIN + canonical(statement)), key).toString('base64url') };
+    return { statement, kid, signature: signed(POLICY_DOMAIN, statement, key) };
+  }
+
+  forLaptop(reader: PolicyReader, now = Date.now()): LaptopPolicy {
+    return { keys: this.#vouchedKeys(now), policy: this.#version === 0 ? null : this.signed(reader, now) };
+  }
+
+  /** Another one when `forLaptop` gives them something else. */
+  tag({ person, connections }: PolicyReader): string {
+    const kids = this.#options.keys.vouching('policy').map(({ kid }) => kid);
+    return digestOf(JSON.stringify([this.#version, person, connections, kids]));
+  }
+
+  #laptopText(connections: readonly string[] | undefined): string {
+    const key = connections === undefined ? '' : JSON.stringify([...connections].sort());
+    let text = this.#cut.get(key);
+    if (text === undefined) {
+      text = laptopText(this.#text, connections);
+      if (this.#cut.size < MAX_CUTS) this.#cut.set(key, text);
+    }
+    return text;
+  }
+
+  #vouchedKeys(now: number): SignedPolicyKeys {
+    const { config, keys } = this.#options;
+    const statement = { v: 1 as const, issuer: config.publicUrl, keys: this.keys().keys, issuedAt: now };
+    return { statement, signatures: keys.vouching('policy').map(({ kid, key }) => ({ kid, signature: signed(POLICY_KEYS_DOMAIN, statement, key) })) };
   }
 
   keys(): PolicyKeys {
@@ -259,6 +306,10 @@ function compiledLayers(layers: Parameters<typeof loadPolicy>[0]): LoadedPolicy 
   const result = loadPolicy(layers, { gateway: true });
   if (!result.ok) throw new Error('the built-in policy is broken');
   return result.policy;
+}
+
+function signed(domain: string, statement: object, key: KeyObject): string {
+  return sign(null, Buffer.from(domain + canonical(statement)), key).toString('base64url');
 }
 
 function digestOf(text: string): string {

@@ -15,6 +15,7 @@ import type { MuxStream } from '../../proxy/uplink/muxStream.ts';
 import type { TunnelPrincipal } from '../tunnel/principal.ts';
 import { type TunnelLink, TunnelServer } from '../tunnel/server.ts';
 import { HttpStreams } from './httpStreams.ts';
+import type { Laptops } from './laptops.ts';
 
 /** How long clients have to read why they were ended, in milliseconds. */
 const LAST_WORDS_MS = 100;
@@ -37,6 +38,8 @@ export interface DataPathOptions {
   readonly authenticate: (token: string) => Promise<TunnelPrincipal>;
   /** Who a stream's client is to the engine: the person is the token's; what acts for them is the proxy's word, unless the token names it. */
   readonly identity: (principal: TunnelPrincipal, opening: StreamOpening) => ClientIdentity;
+  /** What laptops are handed for what they enforce themselves. */
+  readonly laptops?: Laptops;
   readonly resumeMs?: number;
 }
 
@@ -66,8 +69,10 @@ export class DataPath {
       pins: new Pins({ storage: { load: () => ({ state: 'missing' }), save: () => {} }, clock: engine.clock, log: engine.log, changed: () => {} }),
       changed: () => this.tunnel.offersChanged(),
     };
+    const { laptops } = options;
     this.tunnel = new TunnelServer({
       authenticate,
+      ...(laptops && { policyTag: (principal: TunnelPrincipal) => laptops.tag(principal) }),
       offered: (principal) => this.#offered(principal),
       onStream: (link, opening, stream) => this.#take(link, opening, stream),
       clock: engine.clock,
@@ -114,6 +119,13 @@ export class DataPath {
   // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #take({ principal }: TunnelLink, opening: StreamOpening, stream: MuxStream): void {
+    if (opening.kind === 'policy' || opening.kind === 'ask') {
+      const { laptops } = this.#options;
+      if (!laptops || principal.edge !== undefined) stream.reset('gateway-refused', 'This gateway does not do that.');
+      else if (opening.kind === 'policy') laptops.policy(principal, stream);
+      else laptops.ask(principal, opening, this.#options.identity(principal, opening), stream);
+      return;
+    }
     const refused = this.#refusal(principal, opening);
     if (refused) {
       stream.reset(refused.code, refused.message);

@@ -30,7 +30,8 @@ export function principals(identity: Pick<Identity, 'authenticate'>, conversatio
   };
 }
 
-function connectionsOf(principal: Principal): readonly string[] | undefined {
+/** The shared connections that they may use; undefined: all. */
+export function connectionsOf(principal: Principal): readonly string[] | undefined {
   if (principal.kind === 'person') return principal.roles.includes('developer') ? undefined : NONE;
   return principal.connections;
 }

@@ -32,6 +32,8 @@ export interface TunnelOptions {
   readonly authenticate: (token: string) => Promise<TunnelPrincipal>;
   /** What this person is offered now. */
   readonly offered: (principal: TunnelPrincipal) => readonly OfferedConnection[];
+  /** What the policy for this person is called now: another name, another policy. */
+  readonly policyTag?: (principal: TunnelPrincipal) => string;
   readonly onStream: (link: TunnelLink, opening: StreamOpening, stream: MuxStream) => void;
   /** An edge is there, or (`undefined`) gone. */
   readonly onEdge?: (name: string, link: TunnelLink | undefined) => void;
@@ -55,6 +57,8 @@ interface Live extends TunnelLink {
   readonly carrier: Carrier;
   expiry: NodeJS.Timeout | undefined;
   giveUp: NodeJS.Timeout | undefined;
+  /** What its proxy understands besides. */
+  accepts: readonly string[];
 }
 
 export class TunnelServer {
@@ -182,6 +186,7 @@ export class TunnelServer {
         const known = hello.resume && this.#resumable(hello.resume, principal);
         const link = known ?? this.#newLink(principal);
         const { carrier, id, secret } = link;
+        link.accepts = hello.accepts ?? [];
         clearTimeout(link.giveUp);
         link.giveUp = undefined;
         sayOn(socket, {
@@ -235,6 +240,7 @@ export class TunnelServer {
       carrier,
       expiry: undefined,
       giveUp: undefined,
+      accepts: [],
       open: (opening) => carrier.mux.open(opening),
     };
     this.#links.set(id, link);
@@ -274,7 +280,11 @@ export class TunnelServer {
   }
 
   #offer(link: Live): void {
-    if (link.principal.edge === undefined) link.carrier.say({ type: 'connections', connections: this.#options.offered(link.principal) });
+    if (link.principal.edge !== undefined) return;
+    const { offered, policyTag } = this.#options;
+    // First: what is offered then is served under it.
+    if (policyTag && link.accepts.includes('policy')) link.carrier.say({ type: 'policy', tag: policyTag(link.principal) });
+    link.carrier.say({ type: 'connections', connections: offered(link.principal) });
   }
 
   #end(link: Live, code: string, sentence: string): void {

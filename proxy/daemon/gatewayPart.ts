@@ -2,12 +2,15 @@
  * The proxy's one gateway: which it is and whose token counts, as the editor hands over; and the tunnel to it. The token is
  * kept in memory alone. Before there is a gateway, this is one that nobody is signed in to.
  */
+import { z } from 'zod';
 import type { GatewayView, PutGateway } from '../../contract/control.ts';
 import { Problem } from '../../contract/problem.ts';
 import { Secret } from '../../contract/secret.ts';
 import type { OfferedConnection, StreamOpening } from '../../contract/tunnel.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
+import type { ExpectedGateway, OrganisationPolicy } from '../policy/organisation.ts';
 import { endedStream, type MuxStream } from '../uplink/muxStream.ts';
+import { PolicyFeed } from '../uplink/policyFeed.ts';
 import type { SharedUplink } from '../uplink/sharedState.ts';
 import { type AccessToken, Uplink } from '../uplink/uplink.ts';
 import { type UplinkState, whyNot } from '../uplink/uplinkState.ts';
@@ -15,17 +18,22 @@ import { type UplinkState, whyNot } from '../uplink/uplinkState.ts';
 const NO_GATEWAY =
   'This connection is reached through a gateway, and this proxy is signed in to none. Sign in to the gateway with the Accounts menu of the editor.';
 
+const TokenPayload = z.object({ basis: z.string().max(128) });
+
 export interface GatewayPartOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly changed: () => void;
+  /** Whom to hand the organisation's policy to, and whom to tell which gateway it comes from. */
+  readonly organisation: Pick<OrganisationPolicy, 'expect' | 'take'>;
 }
 
 export class GatewayPart implements SharedUplink {
   readonly #options: GatewayPartOptions;
   #uplink: Uplink | undefined;
+  #feed: PolicyFeed | undefined;
   #url = '';
   #ca: string | undefined;
   #token: AccessToken | undefined;
@@ -48,16 +56,30 @@ export class GatewayPart implements SharedUplink {
       // Every window hands over what it has: the one that lasts longest counts.
       if (next && this.#token && next.expiresAt < this.#token.expiresAt && this.#token.expiresAt > this.#options.clock.now()) return;
       this.#token = next;
+      this.#expect();
       this.#uplink.tokenChanged();
       return;
     }
-    const { changed, clock, env, log, version } = this.#options;
+    const { changed, clock, env, log, organisation, version } = this.#options;
+    const feed = new PolicyFeed({ open: (opening) => this.open(opening), take: (policy) => organisation.take(policy), log });
     this.#token = next;
     this.#ca = ca;
     this.#url = url.href;
     this.#replace(
-      new Uplink({ url, token: () => Promise.resolve(this.#token), version, env, ...(ca !== undefined && { ca }), clock, log, random: Math.random, changed }),
+      new Uplink({
+        url,
+        token: () => Promise.resolve(this.#token),
+        version,
+        env,
+        ...(ca !== undefined && { ca }),
+        clock,
+        log,
+        random: Math.random,
+        changed,
+        policy: (tag) => feed.offered(tag),
+      }),
       'Another gateway was chosen.',
+      feed,
     );
   }
 
@@ -93,17 +115,36 @@ export class GatewayPart implements SharedUplink {
   }
 
   async stop(sentence: string): Promise<void> {
+    this.#feed?.stop();
     await this.#uplink?.stop(sentence);
     await this.#stopping;
   }
 
-  #replace(uplink: Uplink | undefined, sentence: string): void {
+  #expect(): void {
+    const token = this.#token;
+    const gateway: ExpectedGateway | undefined = this.#uplink && { url: this.#url, ...(token && { basis: basisOf(token.token) }) };
+    this.#options.organisation.expect(gateway);
+  }
+
+  #replace(uplink: Uplink | undefined, sentence: string, feed?: PolicyFeed): void {
     const before = this.#uplink;
+    this.#feed?.stop();
+    this.#feed = feed;
     this.#uplink = uplink;
     if (!uplink) this.#token = undefined;
+    this.#expect();
     if (before) this.#stopping = Promise.all([this.#stopping, before.stop(sentence)]).then(() => {});
     uplink?.start();
     this.#options.changed();
+  }
+}
+
+/** What a token of a gateway stands on, as it says: read, not checked, for the editor handed it over. */
+function basisOf(token: Secret): string {
+  try {
+    return TokenPayload.parse(JSON.parse(Buffer.from(token.reveal().split('.')[1] ?? '', 'base64url').toString('utf8'))).basis;
+  } catch {
+    return '';
   }
 }
 

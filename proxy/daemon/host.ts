@@ -166,7 +166,14 @@ export class Host implements WindowHost {
       changed: () => this.changed(),
       oauth: (settings) => this.#oauth.of(settings),
     };
-    this.#gateway = new GatewayPart({ env: options.env, version: options.version, clock, log, changed: () => this.#gatewayChanged() });
+    this.#gateway = new GatewayPart({
+      env: options.env,
+      version: options.version,
+      clock,
+      log,
+      changed: () => this.#gatewayChanged(),
+      organisation: parts.policy.organisation,
+    });
     this.#serving = new Serving({
       protocols: parts.protocols,
       host: protocolHost,

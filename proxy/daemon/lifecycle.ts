@@ -121,7 +121,7 @@ class Daemon {
       clock: systemClock,
       log,
       env,
-      parts: (events) => assemble({ paths, env, key, clock: systemClock, log }, events),
+      parts: (events) => assemble({ paths, env, key, secret, clock: systemClock, log }, events),
       own: mountOwnServer,
       keep: (name, value) => this.#control?.tell(METHODS.keepSecret, { name, value } satisfies KeepSecret),
       changed: () => this.#control?.changed(),

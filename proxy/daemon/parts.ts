@@ -3,6 +3,7 @@ import type { OperationDetail, OperationPage, OperationQuery, PolicyView, Verify
 import type { ApprovalQueue } from '../approval/queue.ts';
 import type { LanguageService } from '../control/language.ts';
 import type { SessionMasking, TokenVault } from '../masking/masking.ts';
+import type { OrganisationPolicy } from '../policy/organisation.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 import type { Recorder } from '../recording/recorder.ts';
@@ -11,6 +12,10 @@ import type { Recorder } from '../recording/recorder.ts';
 export interface PolicyPart {
   readonly current: () => Policy;
   readonly view: () => PolicyView;
+  /** The organisation's policy, as a gateway hands it over. */
+  readonly organisation: Pick<OrganisationPolicy, 'expect' | 'take'>;
+  /** It is another one now, or its time is over. Resolves when that is in force. */
+  readonly signedChanged: () => Promise<void>;
   /** The policy files of a window's folders; an empty list when it has gone. */
   readonly workspace: (window: string, workspace: Workspace) => void | Promise<void>;
   stop(): void | Promise<void>;

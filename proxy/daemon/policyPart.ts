@@ -7,6 +7,7 @@ import { Problem } from '../../contract/problem.ts';
 import type { LanguageService } from '../control/language.ts';
 import { complete, diagnose, hover } from '../policy/language.ts';
 import type { PolicyLayer } from '../policy/load.ts';
+import type { OrganisationPolicy } from '../policy/organisation.ts';
 import { PolicyStore, WORKSPACE_POLICY } from '../policy/watch.ts';
 import type { PartEvents, PolicyPart } from './parts.ts';
 
@@ -14,14 +15,19 @@ export interface PolicyPartOptions {
   /** The organisation's file (`COUNTERSIGN_POLICY`), absolute. */
   readonly organisation: string | undefined;
   readonly user: string;
+  /** What the team's gateway hands over. */
+  readonly gateway: OrganisationPolicy;
 }
 
 /** Resolves when the files have been read once. @throws `Problem` `policy-path` where the organisation's path is none. */
-export async function startPolicy({ organisation, user }: PolicyPartOptions, events: PartEvents): Promise<PolicyPart & { readonly language: LanguageService }> {
+export async function startPolicy(
+  { organisation, user, gateway }: PolicyPartOptions,
+  events: PartEvents,
+): Promise<PolicyPart & { readonly language: LanguageService }> {
   if (organisation !== undefined && !isAbsolute(organisation)) {
     throw new Problem('policy-path', `COUNTERSIGN_POLICY is "${organisation.slice(0, 200)}". Write the file's absolute path.`);
   }
-  const store = new PolicyStore({ user, ...(organisation !== undefined && { organisation }) });
+  const store = new PolicyStore({ user, signed: gateway, ...(organisation !== undefined && { organisation }) });
   const windows = new Map<string, Workspace>();
   store.onChange(({ policy }) => (policy ? events.policyChanged() : events.changed()));
   await store.start();
@@ -37,6 +43,7 @@ export async function startPolicy({ organisation, user }: PolicyPartOptions, eve
   };
 
   return {
+    organisation: gateway,
     current: () => store.current(),
     view: () => store.view(),
     workspace: (window, workspace) => {
@@ -44,7 +51,11 @@ export async function startPolicy({ organisation, user }: PolicyPartOptions, eve
       else windows.set(window, workspace);
       return store.workspace(window, workspace);
     },
-    stop: () => store.stop(),
+    signedChanged: () => store.signedChanged(),
+    stop: async () => {
+      gateway.stop();
+      await store.stop();
+    },
     language: {
       capabilities: {
         textDocumentSync: { openClose: true, change: TextDocumentSyncKind.Full },

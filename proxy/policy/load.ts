@@ -1,5 +1,7 @@
 /** Policy files → the policy in force, or everything that is wrong with them. Pure: reads nothing but what it is given. */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { Person } from '../../contract/actor.ts';
 import type { PolicyProblem } from '../../contract/control.ts';
 import { EFFECTS, type Effect, type Facts } from '../../contract/facts.ts';
 import { DECISIONS, type Decision, type MaskKind, type RuleRef, type Verdict } from '../../contract/verdict.ts';
@@ -13,7 +15,7 @@ import { type Found, found, MAX_PROBLEMS, noProblems, type Path, type Problems, 
 import { type CompiledRule, compileRules, DEFAULT_RULE_IDS, defaultRule } from './rules.ts';
 import { type DefaultsShape, MAX_CONNECTIONS, MAX_RULES, MAX_SENSITIVE, Outline, TightenMcpShape, TightenShape } from './schema.ts';
 import { shapeErrors, valueAt } from './shapeErrors.ts';
-import { tightenTokens, tokenRules } from './tokens.ts';
+import { type TokensShape, tightenTokens, tokenRules } from './tokens.ts';
 import { readYaml, type YamlText } from './yamlText.ts';
 
 /** Most layers that one policy is made of: the organisation's, the user's, and one for each workspace folder. */
@@ -26,6 +28,8 @@ export interface PolicyLayer {
   readonly text: string;
   /** For a workspace: whether the person trusts it. Left out: it does not. Other layers are always trusted. */
   readonly trusted?: boolean;
+  /** From a gateway, for this person: above every file, the organisation's own as well. */
+  readonly signed?: { readonly person: Person };
 }
 
 export interface LoadOptions {
@@ -71,12 +75,16 @@ export function loadPolicy(layers: readonly PolicyLayer[], options: LoadOptions 
 /** The same with the extent of each problem, for the editor. */
 export function compilePolicy(
   layers: readonly PolicyLayer[],
-  { gateway = false }: LoadOptions = {},
+  { gateway = layers.some(({ signed }) => signed) }: LoadOptions = {},
 ): { readonly policy?: LoadedPolicy; readonly problems: Problems } {
   const problems = noProblems();
-  const ordered = (['organisation', 'user', 'workspace'] as const).flatMap((layer) => layers.filter((one) => one.layer === layer));
+  const files = layers.filter(({ signed }) => !signed);
+  const ordered = [
+    ...layers.filter(({ signed }) => signed),
+    ...(['organisation', 'user', 'workspace'] as const).flatMap((layer) => files.filter((one) => one.layer === layer)),
+  ];
   for (const layer of ['organisation', 'user'] as const) {
-    const extra = ordered.filter((one) => one.layer === layer)[1];
+    const extra = files.filter((one) => one.layer === layer)[1];
     if (extra) problems.errors.push(found(extra.file, { line: 1, column: 1 }, `There are two policies of the ${layer}. Keep one.`));
   }
   if (ordered.length > MAX_LAYERS) {
@@ -114,7 +122,7 @@ function assemble(
   connections: ReadonlyMap<string, ConnectionConfig>,
   settings: DetectorSettings,
 ): LoadedPolicy {
-  const hash = createHash('sha256').update(JSON.stringify([BUILTIN_POLICY, ordered.map((l) => [l.layer, l.file, isTrusted(l), l.text])]));
+  const hash = createHash('sha256').update(JSON.stringify([BUILTIN_POLICY, ordered.map((l) => [l.layer, l.file, isTrusted(l), l.text, l.signed?.person])]));
   const version = hash.digest('hex');
   const decider = new Decider(sets, version);
   const plans = new Map([...connections].map(([name, connection]) => [name, planOf(connection.sensitive, settings, connection.tokens)]));
@@ -166,7 +174,10 @@ function compileLayer(source: PolicyLayer, loosens: boolean, problems: Problems,
     const message = 'This workspace is not trusted, and its rules loop and search too much. Trust the workspace, or make its rules simpler.';
     problems.errors.push(found(yaml.file, yaml.atKey(['rules']), message));
   }
-  return { source, yaml, defaults, rules: compiled, connections: new Map(Object.entries(connections)) };
+  const { signed } = source;
+  // Its rules speak of people as the organisation knows them.
+  const asked = signed ? compiled.map((rule) => ({ ...rule, person: signed.person })) : compiled;
+  return { source, yaml, defaults, rules: asked, connections: new Map(Object.entries(connections)) };
 }
 
 function salvage(value: unknown): { connections?: Record<string, unknown>; rules?: unknown[]; defaults?: DefaultsShape } {
@@ -249,6 +260,8 @@ function detectorSettings(builtin: DefaultsShape, highest: CompiledLayer | undef
 function mergeConnections(layers: readonly CompiledLayer[], top: PolicyLayer | undefined, problems: Problems): Map<string, ConnectionConfig> {
   const connections = new Map<string, ConnectionConfig>();
   const definedIn = new Map<string, string>();
+  /** What the organisation says of connections that it leaves to others to define. */
+  const classified = new Map<string, Said>();
   for (const { source, yaml, connections: own } of layers) {
     for (const [name, value] of own) {
       const path: Path = ['connections', name];
@@ -265,13 +278,19 @@ function mergeConnections(layers: readonly CompiledLayer[], top: PolicyLayer | u
             `This workspace is not trusted, so its connection \`${name}\` is not used. Trust the workspace, or define it in your own policy.`,
           ),
         );
+      } else if (source.layer === 'organisation' && isTighteningOnly(value)) {
+        const problem = shapeOf(value);
+        if (problem) problems.errors.push(...shapeErrors(yaml, path, problem.issues));
+        else classified.set(name, { yaml, path, value: value as Said['value'] });
       } else if (source !== top && isTighteningOnly(value)) {
         problems.warnings.push(found(yaml.file, at, `No higher layer defines a connection \`${name}\`, so these masks have no effect. Check the name.`));
       } else {
         const connection = compileConnection(yaml, name, value, problems);
         if (connection) {
-          connections.set(name, connection);
-          definedIn.set(name, `${yaml.file}:${at.line}`);
+          const said = classified.get(name);
+          connections.set(name, said ? handledAs(connection, said) : connection);
+          // What a gateway says takes the place of what a file says: a new version must not break the file.
+          if (!source.signed) definedIn.set(name, `${yaml.file}:${at.line}`);
         }
       }
     }
@@ -291,7 +310,28 @@ function mergeConnections(layers: readonly CompiledLayer[], top: PolicyLayer | u
 const TIGHTENING = new Set(['sensitive', 'tokens', 'pin', 'hints', 'arguments']);
 
 function isTighteningOnly(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).every((key) => TIGHTENING.has(key));
+  const keys = typeof value === 'object' && value !== null ? Object.keys(value) : [];
+  return keys.length > 0 && keys.every((key) => TIGHTENING.has(key));
+}
+
+interface Said {
+  readonly yaml: YamlText;
+  readonly path: Path;
+  readonly value: Record<string, unknown>;
+}
+
+/** What is wrong with the shape of such a value. */
+function shapeOf(value: unknown): z.ZodError | undefined {
+  return z.strictObject({ ...TightenShape.shape, ...TightenMcpShape.shape }).safeParse(value).error;
+}
+
+/** A connection that a lower layer defines, as the organisation wants such a one handled: of each, the stricter holds. */
+function handledAs(connection: ConnectionConfig, { yaml, path, value }: Said): ConnectionConfig {
+  const { tokens, ...rest } = value;
+  const strict = tighten(yaml, path, rest, connection, undefined, noProblems()) ?? connection;
+  if (tokens === undefined) return strict;
+  const above = tokenRules(tokens as TokensShape, connection.name, connection.protocol === 'postgres');
+  return { ...strict, tokens: tightenTokens(above, connection.tokens ?? new Map()).rules };
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Rules and defaults, compiled: what each says, and whether it speaks of an operation. */
+import type { Person } from '../../contract/actor.ts';
 import { EFFECTS, type Effect, type Facts } from '../../contract/facts.ts';
 import type { Decision, RuleRef } from '../../contract/verdict.ts';
 import { type Condition, compileCondition } from './condition.ts';
@@ -30,6 +31,12 @@ export interface CompiledRule extends AskTerms {
   readonly condition: Condition | undefined;
   /** For a default: what to say instead of which facts matched. */
   readonly isDefault: boolean;
+  /** Who asks is this one, to this rule: to the machine they are a user without groups. */
+  readonly person?: Person;
+}
+
+function seenBy({ person }: CompiledRule, context: DecisionContext): DecisionContext {
+  return person ? { ...context, actor: { ...context.actor, person } } : context;
 }
 
 /** False where it cannot match an operation of that effect, whatever else is true of it. */
@@ -40,7 +47,8 @@ export function canMatch({ condition, matcher }: CompiledRule, effect: string): 
 /** `error`: the condition failed, so the rule asks, whatever its verdict. */
 export type RuleTest = 'yes' | 'no' | 'error';
 
-export function testRule(rule: CompiledRule, facts: Facts, context: DecisionContext): RuleTest {
+export function testRule(rule: CompiledRule, facts: Facts, asked: DecisionContext): RuleTest {
+  const context = seenBy(rule, asked);
   for (const clause of rule.matcher.clauses) if (!clause.test(facts, context)) return 'no';
   if (!rule.condition) return 'yes';
   const { result } = rule.condition.evaluate(facts, context);
@@ -51,7 +59,8 @@ export function testRule(rule: CompiledRule, facts: Facts, context: DecisionCont
  * What a rule says of an operation whatever its arguments and whatever happened before: `perhaps` where it looks at those and
  * nothing else of it rules the operation out.
  */
-export function testRuleForGood(rule: CompiledRule, facts: Facts, context: DecisionContext): 'yes' | 'no' | 'perhaps' {
+export function testRuleForGood(rule: CompiledRule, facts: Facts, asked: DecisionContext): 'yes' | 'no' | 'perhaps' {
+  const context = seenBy(rule, asked);
   for (const clause of rule.matcher.clauses) if (clause.varies !== true && !clause.test(facts, context)) return 'no';
   if (rule.matcher.clauses.some((clause) => clause.varies === true)) return 'perhaps';
   if (!rule.condition) return 'yes';
@@ -61,7 +70,8 @@ export function testRuleForGood(rule: CompiledRule, facts: Facts, context: Decis
 }
 
 /** Why a rule matched, or why not: a sentence without its end. */
-export function reasonOf(rule: CompiledRule, facts: Facts, context: DecisionContext): string {
+export function reasonOf(rule: CompiledRule, facts: Facts, asked: DecisionContext): string {
+  const context = seenBy(rule, asked);
   if (rule.isDefault) return 'no rule matched, so the default for this effect holds';
   const matched: string[] = [];
   for (const clause of rule.matcher.clauses) {

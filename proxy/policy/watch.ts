@@ -5,8 +5,8 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { z } from 'zod';
-import type { PolicyProblem, PolicyView, Workspace } from '../../contract/control.ts';
-import { type LoadedPolicy, loadPolicy, MAX_LAYERS, type PolicyLayer } from './load.ts';
+import type { OrganisationView, PolicyProblem, PolicyView, Workspace } from '../../contract/control.ts';
+import { type LoadedPolicy, type LoadResult, loadPolicy, MAX_LAYERS, type PolicyLayer } from './load.ts';
 import { type PolicyFileRead, readPolicyFile } from './policyFile.ts';
 import { MAX_PROBLEMS } from './problems.ts';
 
@@ -23,8 +23,15 @@ export interface PolicyStoreOptions {
   readonly organisation?: string;
   /** Absolute path of the user's own file; it need not exist. */
   readonly user?: string;
+  /** What a gateway hands over, above all files. */
+  readonly signed?: SignedLayer;
   readonly quietMs?: number;
   readonly pollMs?: number;
+}
+
+export interface SignedLayer {
+  layer(): PolicyLayer | undefined;
+  view(): OrganisationView | undefined;
 }
 
 export type PolicyListener = (change: { readonly policy: boolean; readonly view: boolean }) => void;
@@ -102,6 +109,13 @@ export class PolicyStore {
     await this.reload();
   }
 
+  /** The gateway has handed over another policy, or its time is over. Resolves when that is in force. */
+  async signedChanged(): Promise<void> {
+    // As if it were a file that has changed.
+    this.#arrange();
+    await this.reload();
+  }
+
   /** Reads every file again. */
   reload(): Promise<void> {
     const done = this.#reloading.then(() => this.#load());
@@ -151,12 +165,15 @@ export class PolicyStore {
 
   #put(files: readonly WatchedFile[], reads: readonly PolicyFileRead[]): void {
     const problems: PolicyProblem[] = [];
+    const signed = this.#options.signed?.layer();
+    const together = (those: readonly { readonly file: WatchedFile; readonly text: string }[]): LoadResult =>
+      loadPolicy([...(signed ? [signed] : []), ...those.map(asLayer)]);
     const candidates = files.flatMap((file, i) => {
-      const text = candidate(file, reads[i], problems);
+      const text = candidate(file, reads[i], problems, signed !== undefined);
       return text === undefined ? [] : [{ file, text }];
     });
     let chosen = candidates;
-    let result = loadPolicy(chosen.map(asLayer));
+    let result = together(chosen);
     if (!result.ok) {
       // Each was good alone; what they say together is not. Whoever is named goes back to what was in force, or is stood in for.
       problems.push(...result.problems);
@@ -168,10 +185,10 @@ export class PolicyStore {
             : { file, text },
         );
       chosen = back(true);
-      result = loadPolicy(chosen.map(asLayer));
+      result = together(chosen);
       if (!result.ok) {
         chosen = back(false);
-        result = loadPolicy(chosen.map(asLayer));
+        result = together(chosen);
       }
     }
     // Not even that: nothing is better known than what is in force.
@@ -183,14 +200,7 @@ export class PolicyStore {
       }
     }
     this.#warnings = result.warnings;
-    this.#publish(
-      policy,
-      viewOf(
-        policy,
-        chosen.map(({ file }) => file.path),
-        problems,
-      ),
-    );
+    this.#publish(policy, viewOf(policy, [...(signed ? [signed.file] : []), ...chosen.map(({ file }) => file.path)], problems, this.#options.signed?.view()));
   }
 
   #soon(ms: number): void {
@@ -245,7 +255,7 @@ function asLayer({ file, text }: { readonly file: WatchedFile; readonly text: st
 }
 
 /** The text to put in force for a file; undefined: there is none. */
-function candidate(file: WatchedFile, read: PolicyFileRead | undefined, problems: PolicyProblem[]): string | undefined {
+function candidate(file: WatchedFile, read: PolicyFileRead | undefined, problems: PolicyProblem[], gateway: boolean): string | undefined {
   const say = (message: string): void => void problems.push({ file: file.path, line: 1, column: 1, message: `${message} ${inForceMeanwhile(file)}` });
   if (!read) return file.good;
   switch (read.state) {
@@ -256,7 +266,7 @@ function candidate(file: WatchedFile, read: PolicyFileRead | undefined, problems
       say(read.why);
       break;
     case 'read': {
-      const alone = loadPolicy([asLayer({ file, text: read.text })]);
+      const alone = loadPolicy([asLayer({ file, text: read.text })], { gateway });
       if (alone.ok) return read.text;
       problems.push(...alone.problems);
       break;
@@ -292,11 +302,12 @@ function standInPolicy(file: string, standIn: StandIn): LoadedPolicy {
   return result.policy;
 }
 
-function viewOf(policy: LoadedPolicy, files: readonly string[], problems: readonly PolicyProblem[]): PolicyView {
+function viewOf(policy: LoadedPolicy, files: readonly string[], problems: readonly PolicyProblem[], organisation?: OrganisationView): PolicyView {
   return {
     version: policy.version,
     files: files.slice(0, MAX_LAYERS).map((file) => file.slice(0, 1000)),
     problems: problems.slice(0, MAX_PROBLEMS),
     rules: policy.rules.filter(({ ref }) => ref.layer !== 'builtin').length,
+    ...(organisation && { organisation }),
   };
 }

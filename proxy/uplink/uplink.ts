@@ -41,6 +41,8 @@ export interface UplinkOptions {
   readonly random: () => number;
   /** State or offered connections are other ones now. */
   readonly changed: () => void;
+  /** The organisation's policy is another one now: `tag` names it. Absent: it is of no interest. */
+  readonly policy?: (tag: string) => void;
   /** An edge: the gateway opens streams here. */
   readonly edge?: { readonly name: string; readonly onStream: (opening: Buffer, stream: MuxStream) => void };
   /** Shorter ones are for tests. */
@@ -178,7 +180,8 @@ export class Uplink {
     const { url, env, ca, edge, version } = this.#options;
     const before = this.#current;
     const resume = before && { ...before.place, received: before.carrier.received };
-    const hello = { type: 'hello', version, ...(resume && { resume }), ...(edge && { edge: edge.name }) } as const;
+    const accepts = this.#options.policy && { accepts: ['policy'] };
+    const hello = { type: 'hello', version, ...(resume && { resume }), ...(edge && { edge: edge.name }), ...accepts } as const;
     return greetGateway({
       url,
       env,
@@ -237,6 +240,9 @@ export class Uplink {
         if (link !== this.#current) return;
         this.#offered = parsed.data.connections;
         this.#options.changed();
+        return;
+      case 'policy':
+        if (link === this.#current) this.#options.policy?.(parsed.data.tag);
         return;
       case 'token':
         this.#expires(link, parsed.data.expiresAt);

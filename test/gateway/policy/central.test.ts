@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { PolicyKeys, SignedPolicy } from '../../../contract/gateway/policy.ts';
+import { laptopText } from '../../../gateway/policy/laptopText.ts';
 import { checkSignedPolicy } from '../../../proxy/policy/signedPolicy.ts';
 import { soon } from '../soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
@@ -13,6 +14,7 @@ connections:
   orders: { protocol: postgres, upstream: postgres://db.internal:5432/orders, user: app, via: gateway, password: "secret:orders", sensitive: { customers.email: partial } }
 rules:
   - { id: ${rule}, match: { effect: delete }, verdict: deny }
+  - { id: for-orders, match: { connection: orders, effect: write }, verdict: ask, approvers: "group:payments" }
 `;
 
 describe('the organisation’s policy', () => {
@@ -46,13 +48,18 @@ describe('the organisation’s policy', () => {
     const keys = (await ada.call('GET', '/v1/policy/keys')).body as unknown as PolicyKeys;
     const terms = { issuer: on.url, keys, now: Date.now(), seen: 1 };
     const good = checkSignedPolicy(signed, terms);
-    assert.ok(good.ok && good.statement.text === WITH('first'));
+    assert.ok(good.ok && good.statement.text === laptopText(WITH('first')));
+    assert.deepEqual([good.statement.person.subject, good.statement.person.groups], ['ada', ['dev']]);
+    assert.doesNotMatch(JSON.stringify(signed), /db\.internal|secret:|payments/);
+    // Whoever uses no connection is told of none; the whole text is for those who look after it.
+    assert.doesNotMatch(JSON.stringify((await (await on.signIn('dana')).call('GET', '/v1/policy')).body), /orders/);
+    assert.equal((await root.call('GET', '/v1/policy/history/1')).body.text, WITH('first'));
     const why = (value: unknown, change: object = {}): string => {
       const result = checkSignedPolicy(value, { ...terms, ...change });
       return result.ok ? 'believed' : result.why;
     };
     const { statement } = signed;
-    assert.match(why({ ...signed, statement: { ...statement, text: WITH('first').replace('deny', 'ask') } }), /signature/);
+    assert.match(why({ ...signed, statement: { ...statement, text: statement.text.replace('deny', 'ask') } }), /signature/);
     assert.match(why({ ...signed, statement: { ...statement, expiresAt: statement.expiresAt + 1 } }), /signature/);
     assert.match(why({ ...signed, kid: 'policy-other' }), /key/);
     assert.match(why(signed, { now: statement.expiresAt }), /time is over/);

@@ -14,6 +14,7 @@ export class PolicyPage extends ConsolePage {
   static override properties = {
     ...ConsolePage.properties,
     signed: { state: true },
+    whole: { state: true },
     versions: { state: true },
     more: { state: true },
     detail: { state: true },
@@ -21,7 +22,10 @@ export class PolicyPage extends ConsolePage {
     check: { state: true },
     comment: { state: true },
   };
+  /** Cut for whoever looks. */
   declare signed: SignedPolicy | undefined;
+  /** The whole text in force, for those who may see it. */
+  declare whole: PolicyVersionDetail | undefined;
   declare versions: readonly PolicyVersion[];
   declare more: boolean;
   declare detail: PolicyVersionDetail | undefined;
@@ -49,21 +53,28 @@ export class PolicyPage extends ConsolePage {
   }
 
   protected async load(): Promise<void> {
-    this.signed = await this.api.call('policy');
-    if (!this.#mayLookBack) return;
+    if (!this.#mayLookBack) {
+      this.signed = await this.api.call('policy');
+      return;
+    }
     const { versions, more } = await this.api.call('policyHistory');
+    const [newest] = versions;
+    this.whole = newest && (await this.api.call('policyVersion', { id: String(newest.version) }));
     this.versions = versions;
     this.more = more;
     if (this.draft !== undefined) await this.#checkNow();
   }
 
   protected content(): TemplateResult {
-    const statement = this.signed?.statement;
+    const { signed, whole } = this;
+    const version = whole?.version ?? signed?.statement.version;
+    const since = whole?.createdAt ?? signed?.statement.since ?? 0;
+    const text = whole?.text ?? signed?.statement.text ?? '';
     return html`<h1>Policy</h1>
       <p class="lead quiet">
-        ${statement === undefined ? 'No policy is in force yet: the built-in rules decide.' : html`Version ${statement.version} is in force since ${when(statement.issuedAt)}. It is signed, and every proxy has it within a second. People’s own files and workspaces can only tighten it.`}
+        ${version === undefined ? 'No policy is in force yet: the built-in rules decide.' : html`Version ${version} is in force since ${when(since)}. It is signed, and every proxy has it within a second. People’s own files and workspaces can only tighten it.${whole ? nothing : ' Below is what reaches a laptop of yours: without what the gateway keeps to itself.'}`}
       </p>
-      ${this.#mayWrite ? this.#editor(statement?.text ?? '') : html`<pre tabindex="0" aria-label="The policy in force">${statement?.text ?? ''}</pre>`} ${this.#mayLookBack ? this.#history() : nothing}`;
+      ${this.#mayWrite ? this.#editor(text) : html`<pre tabindex="0" aria-label="The policy in force">${text}</pre>`} ${this.#mayLookBack ? this.#history() : nothing}`;
   }
 
   #editor(inForce: string): TemplateResult {
@@ -130,7 +141,7 @@ export class PolicyPage extends ConsolePage {
   #put(): Promise<void> {
     return this.act(async () => {
       const { version } = await this.api.call('putPolicy', {
-        body: { text: this.draft ?? '', comment: this.comment.trim(), over: this.signed?.statement.version ?? 0 },
+        body: { text: this.draft ?? '', comment: this.comment.trim(), over: this.whole?.version ?? 0 },
       });
       this.#write(undefined);
       this.comment = '';
