@@ -1,5 +1,5 @@
 /** What makes this installation itself: its key, and the ids and digests that come of it. */
-import { createHmac, createSecretKey, hash, type KeyObject, randomBytes, randomFillSync } from 'node:crypto';
+import { createHash, hash, randomBytes, randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import type { Digest } from '../../contract/ids.ts';
 import { Problem } from '../../contract/problem.ts';
@@ -31,54 +31,51 @@ export function installationKey(file: string): Secret {
 }
 
 const BLOCK_BYTES = 64;
-const DIGEST_BYTES = 32;
 /** What is digested in one buffer, in bytes; more is digested as a stream. */
 const MAX_SCRATCH_BYTES = 16_384;
 
 /**
- * `Engine.digest`: HMAC-SHA-256 over the parts, each behind its length, so that no two lists of parts read the same.
- * Small ones, which almost all are, are put together from two plain hashes (RFC 2104): a `Hmac` costs more than they do.
+ * `Engine.digest`: SHA-256 over the key, alone in its block, and the parts, each behind its length and all behind theirs.
+ * So no two lists of parts read the same, and none is the beginning of another, which is what a hash that begins with its
+ * key needs to be as good as an HMAC (Bellare, Canetti, Krawczyk, "Pseudorandom functions revisited", 1996), at half its cost.
  */
 export function digestWith(key: Secret): Engine['digest'] {
   const bytes = Buffer.from(key.reveal(), 'hex');
-  // Imported once: for every digest anew it would cost more than the digest.
-  const imported = createSecretKey(bytes);
-  const inner = Buffer.alloc(BLOCK_BYTES + MAX_SCRATCH_BYTES);
-  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES);
   if (bytes.length > BLOCK_BYTES) throw new Error('the key is longer than a block');
-  for (let i = 0; i < BLOCK_BYTES; i++) {
-    inner[i] = (bytes[i] ?? 0) ^ 0x36;
-    outer[i] = (bytes[i] ?? 0) ^ 0x5c;
-  }
+  const scratch = Buffer.alloc(BLOCK_BYTES + MAX_SCRATCH_BYTES);
+  scratch.set(bytes);
+  const block = Buffer.from(scratch.subarray(0, BLOCK_BYTES));
   return (parts) => {
-    let at = BLOCK_BYTES;
+    let at = BLOCK_BYTES + 8;
     for (const part of parts) {
       // UTF-8 takes at most three bytes for a UTF-16 unit.
-      if (at + 4 + (part === null ? 0 : part.length * 3) > inner.length) return streamed(imported, parts);
+      if (at + 4 + (part === null ? 0 : part.length * 3) > scratch.length) return streamed(block, parts);
       const from = at + 4;
       if (part === null) at = from;
-      else if (typeof part === 'string') at = from + inner.write(part, from, 'utf8');
+      else if (typeof part === 'string') at = from + scratch.write(part, from, 'utf8');
       else {
-        inner.set(part, from);
+        scratch.set(part, from);
         at = from + part.length;
       }
-      inner.writeUInt32BE(part === null ? NULL_LENGTH : at - from, from - 4);
+      scratch.writeUInt32BE(part === null ? NULL_LENGTH : at - from, from - 4);
     }
-    outer.write(hash('sha256', inner.subarray(0, at), 'hex'), BLOCK_BYTES, 'hex');
-    return hash('sha256', outer, 'hex') as Digest;
+    scratch.writeDoubleBE(at - BLOCK_BYTES - 8, BLOCK_BYTES);
+    return hash('sha256', scratch.subarray(0, at), 'hex') as Digest;
   };
 }
 
-function streamed(key: KeyObject, parts: Parameters<Engine['digest']>[0]): Digest {
-  const hmac = createHmac('sha256', key);
+function streamed(block: Uint8Array, parts: Parameters<Engine['digest']>[0]): Digest {
+  const all = parts.map((part) => (typeof part === 'string' ? Buffer.from(part, 'utf8') : part));
+  const total = Buffer.alloc(8);
+  total.writeDoubleBE(all.reduce((sum, part) => sum + 4 + (part?.byteLength ?? 0), 0));
+  const hashing = createHash('sha256').update(block).update(total);
   const length = Buffer.alloc(4);
-  for (const part of parts) {
-    const data = part === null ? null : typeof part === 'string' ? Buffer.from(part, 'utf8') : part;
-    length.writeUInt32BE(data === null ? NULL_LENGTH : data.byteLength);
-    hmac.update(length);
-    if (data) hmac.update(data);
+  for (const part of all) {
+    length.writeUInt32BE(part === null ? NULL_LENGTH : part.byteLength);
+    hashing.update(length);
+    if (part) hashing.update(part);
   }
-  return hmac.digest('hex') as Digest;
+  return hashing.digest('hex') as Digest;
 }
 
 /** Random bytes for ids that are to come: asking the generator for each costs more than everything else about an id. */

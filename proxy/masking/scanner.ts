@@ -43,6 +43,10 @@ const MAX_SHORT = 256;
 const REMEMBERED = 251;
 const MAX_REMEMBERED = 32;
 
+/** How many clean texts are remembered, a power of two, and the longest, in characters. */
+const CLEAN_TEXTS = 256;
+const MAX_CLEAN_TEXT = 512;
+
 /** Returns true to stop. */
 type Visit = (detector: Detector, anchor: number) => boolean;
 
@@ -61,6 +65,8 @@ export class Scanner {
   readonly #minDigits: number;
   /** Values in which nothing was found, by a place that their bytes give. */
   readonly #clean: (Uint8Array | undefined)[] = Array.from({ length: REMEMBERED });
+  /** The same of texts: a statement that comes again and again is looked through once. */
+  readonly #cleanTexts: (string | undefined)[] = Array.from({ length: CLEAN_TEXTS });
   readonly #rank: ReadonlyMap<Detector, number>;
 
   constructor(detectors: readonly Detector[]) {
@@ -208,6 +214,16 @@ export class Scanner {
     return { hits, hold: settled, crossing: found.filter((hit) => hit.start < settled && hit.end > settled) };
   }
 
+  /** Whether a whole text is known to hold nothing; false says nothing. */
+  isKnownClean(text: string): boolean {
+    return text.length <= MAX_CLEAN_TEXT && this.#cleanTexts[placeOf(text)] === text;
+  }
+
+  /** A scan of the whole text has found nothing. */
+  rememberClean(text: string): void {
+    if (text.length <= MAX_CLEAN_TEXT) this.#cleanTexts[placeOf(text)] = text;
+  }
+
   /** True where a scan could find something. Certain when false, also for UTF-8 read as Latin-1. */
   suspicious(text: string): boolean {
     return this.anchors(text, 0, text.length, () => true);
@@ -265,6 +281,11 @@ export class Scanner {
   #order(hit: Hit): number {
     return this.#rank.get(hit.detector) ?? 0;
   }
+}
+
+function placeOf(text: string): number {
+  const { length } = text;
+  return (length * 31 + text.charCodeAt(length >> 1) * 7 + text.charCodeAt(length - 1)) & (CLEAN_TEXTS - 1);
 }
 
 /**

@@ -57,8 +57,11 @@ export function createSessionMasking(options: MaskingOptions): SessionMasking {
     mask: (value, kind, label) => forms.make(value, kind, label) as MaskedText,
     scrub(text) {
       if (last?.text === text) return last.scrubbed;
+      if (scanner.isKnownClean(text)) return { text: text as MaskedText, findings: [] };
       const { hits } = scanner.scan(text, 0, true);
-      const scrubbed = hits.length === 0 ? { text: text as MaskedText, findings: [] } : replace(text, 0, text.length, hits);
+      const clean = hits.length === 0;
+      const scrubbed = clean ? { text: text as MaskedText, findings: [] } : replace(text, 0, text.length, hits);
+      if (clean) scanner.rememberClean(text);
       if (text.length >= REMEMBERED_FROM && text.length <= REMEMBERED_TO) last = { text, scrubbed };
       return scrubbed;
     },

@@ -27,6 +27,8 @@ export class Conversation {
   readonly vault = new TokenVault();
   readonly #read = new Map<string, boolean>();
   readonly #sensitive = new Map<string, { -readonly [key in keyof SensitiveRead]: SensitiveRead[key] }>();
+  /** Facts that read nothing sensitive and were remembered already: a protocol hands in the same list for statements of one shape. */
+  readonly #noted = new WeakMap<readonly Facts[], string>();
   /** `read` as it was asked for last: every operation asks, and few change it. */
   #list: { readonly target: string; readonly sensitive: boolean }[] | undefined;
 
@@ -37,6 +39,8 @@ export class Conversation {
   /** Called before an operation is forwarded, so that two at once cannot slip past each other. */
   remember(connection: string, parts: readonly Facts[], at = 0): void {
     this.operations++;
+    if (this.#noted.get(parts) === connection) return;
+    if (parts.every((facts) => facts.sensitive.length === 0)) this.#noted.set(parts, connection);
     for (const facts of parts) {
       if (facts.sensitive.length > 0)
         this.#note({ connection, target: facts.targets.map(({ name }) => name).join(', '), what: facts.sensitive, masked: 0, at });

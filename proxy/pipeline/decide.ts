@@ -12,18 +12,16 @@ const kept = new WeakMap<Session, { readonly policy: Policy; readonly verdicts: 
 
 /** Decides every part of an operation; the strictest verdict stands for the whole. */
 export function decide(policy: Policy, session: Session, operation: Operation): Verdict {
-  const { protocol } = session.request;
-  if (!operation.parts.every((part) => policy.cacheable(protocol, part.effect))) return decideAnew(policy, session, operation);
   let known = kept.get(session);
   if (known?.policy !== policy) {
     known = { policy, verdicts: new WeakMap() };
     kept.set(session, known);
   }
   let verdict = known.verdicts.get(operation.parts);
-  if (!verdict) {
-    verdict = decideAnew(policy, session, operation);
-    known.verdicts.set(operation.parts, verdict);
-  }
+  if (verdict) return verdict;
+  verdict = decideAnew(policy, session, operation);
+  const { protocol } = session.request;
+  if (operation.parts.every((part) => policy.cacheable(protocol, part.effect))) known.verdicts.set(operation.parts, verdict);
   return verdict;
 }
 

@@ -15,24 +15,24 @@ export interface Operation {
   readonly payload: string;
   readonly params: readonly (string | null)[];
   /** The same with what is sensitive masked: what is written to the record. `facts` where `parts` hold what may not be. */
-  readonly recorded: { readonly payload: string; readonly params?: readonly (string | null)[]; readonly facts?: Facts };
+  readonly recorded: { readonly payload: string; readonly params?: readonly (string | null)[] | undefined; readonly facts?: Facts | undefined };
   readonly language: 'sql' | 'json' | 'shell' | 'text';
   /** Normalised form without literals; equal shapes can share a grant and a cached verdict. */
-  readonly shape?: string;
+  readonly shape?: string | undefined;
   /** What the agent says it is for. Unverified. */
-  readonly reason?: string;
+  readonly reason?: string | undefined;
   /** Set where the surface promised to change nothing: anything but a read is refused whatever policy says. */
-  readonly readOnly?: boolean;
+  readonly readOnly?: boolean | undefined;
   /** Called when a person is asked, with the question's id and its deadline in epoch milliseconds. */
-  readonly asked?: (approval: string, deadline: number) => void;
+  readonly asked?: ((approval: string, deadline: number) => void) | undefined;
   /** Awaited once a person has approved: whether somebody is there for what comes of it. To false, nothing is forwarded. */
-  readonly claim?: () => Promise<boolean>;
+  readonly claim?: (() => Promise<boolean>) | undefined;
   /** Set where it cannot be forwarded whatever policy says: why, as a sentence for the agent. */
-  readonly refused?: string;
+  readonly refused?: string | undefined;
   /** Prepares a dry run; sends nothing. Rejects with a Problem whose sentence says why there can be none. */
-  readonly dryRun?: () => Promise<DryRunAttempt>;
+  readonly dryRun?: (() => Promise<DryRunAttempt>) | undefined;
   /** Why there can be none, where that is known at once. */
-  readonly noDryRun?: string;
+  readonly noDryRun?: string | undefined;
 }
 
 /**

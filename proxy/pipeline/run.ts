@@ -91,7 +91,8 @@ function* steps(
     if (operation.parts.some((part) => part.effect !== 'read')) yield* wait(session.recording.sync());
     if (signal.aborted || session.signal.aborted) return refuse(refusalOf.cancelled(anySignal(signal, session.signal)));
 
-    const outcome = yield* wait(forward(permit));
+    // As `yield* wait(…)`, which would be one generator more on the way of every read.
+    const outcome = (yield forward(permit)) as Outcome;
     closing = outcome;
     if (outcome.raw) engine.recorder.keepRaw(operation.id, outcome.raw);
     return { forwarded: true, outcome };
@@ -109,12 +110,13 @@ function* steps(
 const LOST = { outcome: 'lost', masked: 0 } as const;
 
 function writeIntent(session: Session, operation: Operation, verdict: Verdict): void {
+  // What is undefined is not written.
   session.recording.append({
     type: 'operation.intent',
     operation: operation.id,
     digest: operation.digest,
     payload: operation.recorded.payload,
-    ...(operation.recorded.params && { params: [...operation.recorded.params] }),
+    params: operation.recorded.params && [...operation.recorded.params],
     facts: operation.recorded.facts ?? mergeFacts(operation.parts),
     // The reason may name what policy saw, and policy sees more than is recorded.
     verdict: operation.recorded.facts ? { ...verdict, because: session.masking.scrub(verdict.because).text.slice(0, 1000) } : verdict,

@@ -46,5 +46,5 @@ type RowsAnswer = Extract<NonNullable<Of<'operation.outcome'>['answer']>, { kind
 
 function rowsText({ columns, findings, rows, truncated }: RowsAnswer): string {
   const found = findings.length === 0 ? '[]' : canonical(findings);
-  return `{"columns":${canonical(columns)},"findings":${found},"kind":"rows","rows":${canonical(rows)},"truncated":${truncated}}`;
+  return `{"columns":${canonicalKept(columns)},"findings":${found},"kind":"rows","rows":${canonical(rows)},"truncated":${truncated}}`;
 }

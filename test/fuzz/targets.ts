@@ -8,6 +8,7 @@ import { Problem } from '../../contract/problem.ts';
 import { createSessionMasking } from '../../proxy/masking/masking.ts';
 import type { MaskPlan } from '../../proxy/policy/policy.ts';
 import { ClientGone } from '../../proxy/protocols/postgres/byteSource.ts';
+import { shownColumns } from '../../proxy/protocols/postgres/collect.ts';
 import type { Action } from '../../proxy/protocols/postgres/columnMask.ts';
 import { CopyOut } from '../../proxy/protocols/postgres/copyOut.ts';
 import { FrameReader, FrameWriter } from '../../proxy/protocols/postgres/frames.ts';
@@ -109,7 +110,7 @@ const secretOf = (data: Buffer): string => `s3cret-${data.toString('hex').slice(
 const PLAN_OF_ROWS = {
   columns: [COLUMN, COLUMN],
   actions: [MASK, undefined],
-  names: [masking.scrub('email').text, masking.scrub('note').text],
+  names: shownColumns([masking.scrub('email').text, masking.scrub('note').text]),
   last: 1,
   masks: true,
 } as const;

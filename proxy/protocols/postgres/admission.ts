@@ -68,17 +68,19 @@ export class Admission {
     this.#dryRuns = { ground, session: { ...dryRuns, masking: record.masking, understand: (sql, reading) => this.#classify(sql, reading) } };
   }
 
-  /** Understands a statement; a promise where the catalog must be read first. */
-  understand(bytes: Buffer, bound?: Bound): Candidate | Promise<Candidate> {
+  /**
+   * Understands a statement; a promise where the catalog must be read first.
+   * @param sql the same text, where it is at hand
+   */
+  understand(bytes: Buffer, bound?: Bound, sql: string = bytes.toString()): Candidate | Promise<Candidate> {
     const { ground, identity, names } = this.#options;
     const reading = ground.reading(names.searchPath);
-    if (!reading) return ground.catalogs.fresh().then(() => this.understand(bytes, bound));
-    const sql = bytes.toString();
+    if (!reading) return ground.catalogs.fresh().then(() => this.understand(bytes, bound, sql));
     const marked = mayHoldMask(sql) || (bound?.bind.params.some((param) => param !== null && bytesMayHoldMask(param)) ?? false);
     let batch = this.#classify(sql, reading, marked);
     if (batch.misses.length > 0 && ground.catalogs.olderThan(MISS_REFRESH_MS)) {
       ground.catalogs.stale();
-      return ground.catalogs.fresh().then(() => this.understand(bytes, bound));
+      return ground.catalogs.fresh().then(() => this.understand(bytes, bound, sql));
     }
     let revealed: Revealed | undefined;
     if (marked) {

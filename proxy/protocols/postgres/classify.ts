@@ -47,7 +47,13 @@ interface Known {
 }
 
 /** Text of a known shape is understood once for a reading. */
-const shapes = new WeakMap<Reading, Map<string, Known>>();
+const caches = new WeakMap<Reading, Cache>();
+
+interface Cache {
+  readonly shapes: Map<string, Known>;
+  /** The last text that was found there. */
+  last: { readonly sql: string; readonly batch: Batch } | undefined;
+}
 
 export interface Circumstances {
   /** An earlier statement changes what names mean, and that has not been read again. */
@@ -63,12 +69,17 @@ export interface Circumstances {
 export function classify(classifier: SqlClassifier, sql: string, reading: Reading, names: SessionNames, circumstances: Circumstances): Batch {
   const { exactly, readOnly, uncertain, uncertainAfterTransaction } = circumstances;
   const plain = !exactly && !uncertain && !uncertainAfterTransaction && !readOnly && !names.settingsTainted && (names.temporary?.size ?? 0) === 0;
-  const key = plain ? normalise(sql) : undefined;
   const cache = shapesOf(reading);
-  const known = key === undefined ? undefined : cache.get(key);
+  const last = plain ? cache.last : undefined;
+  // A prepared statement comes again to the letter.
+  if (last?.sql === sql) return last.batch;
+  const key = plain ? normalise(sql) : undefined;
+  const known = key === undefined ? undefined : cache.shapes.get(key);
   if (known) {
     const recorded = recordSql(sql, known.maskedLiterals);
-    return recorded === known.batch.recorded ? known.batch : { ...known.batch, recorded };
+    const batch = recorded === known.batch.recorded ? known.batch : { ...known.batch, recorded };
+    cache.last = { sql, batch };
+    return batch;
   }
   const { classified, plan } = inOrder(classifier, sql, reading, { ...names, searchPath: reading.searchPath, standardConformingStrings: true });
   let unsure = uncertain;
@@ -99,8 +110,9 @@ export function classify(classifier: SqlClassifier, sql: string, reading: Readin
     misses: classified.misses,
   };
   if (key !== undefined && key === classified.shape) {
-    if (cache.size >= MAX_SHAPES) for (const oldest of cache.keys()) if (cache.size >= MAX_SHAPES) cache.delete(oldest);
-    cache.set(key, { batch, maskedLiterals: classified.maskedLiterals });
+    const { shapes } = cache;
+    if (shapes.size >= MAX_SHAPES) for (const oldest of shapes.keys()) if (shapes.size >= MAX_SHAPES) shapes.delete(oldest);
+    shapes.set(key, { batch, maskedLiterals: classified.maskedLiterals });
   }
   return batch;
 }
@@ -112,11 +124,11 @@ function endsTransaction({ control }: StatementInfo): boolean {
   return control?.kind === 'rollback' || control?.kind === 'commit' || control?.kind === 'rollback-to';
 }
 
-function shapesOf(reading: Reading): Map<string, Known> {
-  let cache = shapes.get(reading);
+function shapesOf(reading: Reading): Cache {
+  let cache = caches.get(reading);
   if (!cache) {
-    cache = new Map();
-    shapes.set(reading, cache);
+    cache = { shapes: new Map(), last: undefined };
+    caches.set(reading, cache);
   }
   return cache;
 }

@@ -9,18 +9,28 @@ const MAX_NAME = 300;
 /** Longest value that is kept of one field, in characters. */
 const MAX_VALUE = 4000;
 
+/** What a person is shown of a result's columns; worked out once for a plan, and the same list for all its answers. */
+export interface ShownColumns {
+  readonly shown: MaskedText[];
+  /** How many there are. */
+  readonly all: number;
+}
+
+export function shownColumns(names: readonly MaskedText[]): ShownColumns {
+  return { shown: names.slice(0, MAX_COLUMNS).map((name) => name.slice(0, MAX_NAME) as MaskedText), all: names.length };
+}
+
 export class RowsCollector {
-  readonly #columns: readonly string[];
+  readonly #columns: string[];
   readonly #rows: (string | null)[][] = [];
   readonly #raw: (string | null)[][] = [];
   readonly #findings: Finding[] = [];
   #chars = 0;
   #truncated = false;
 
-  /** @param columns names, scrubbed */
-  constructor(columns: readonly MaskedText[]) {
-    this.#truncated = columns.length > MAX_COLUMNS;
-    this.#columns = columns.slice(0, MAX_COLUMNS).map((name) => name.slice(0, MAX_NAME));
+  constructor({ all, shown }: ShownColumns) {
+    this.#truncated = shown.length < all;
+    this.#columns = shown;
   }
 
   /** Whether another row would be kept. */
@@ -50,12 +60,12 @@ export class RowsCollector {
   }
 
   answer(): Answer {
-    return { kind: 'rows', columns: [...this.#columns], rows: this.#rows, truncated: this.#truncated, findings: this.#findings };
+    return { kind: 'rows', columns: this.#columns, rows: this.#rows, truncated: this.#truncated, findings: this.#findings };
   }
 
   /** The same before masking: undefined where nothing was masked. */
   raw(): Answer | undefined {
     if (this.#findings.length === 0) return undefined;
-    return { kind: 'rows', columns: [...this.#columns], rows: this.#raw, truncated: this.#truncated, findings: this.#findings };
+    return { kind: 'rows', columns: this.#columns, rows: this.#raw, truncated: this.#truncated, findings: this.#findings };
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { Finding } from '../../../contract/response.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
-import { RowsCollector } from './collect.ts';
+import { RowsCollector, shownColumns } from './collect.ts';
 import { type Action, replace } from './columnMask.ts';
 import type { Reading } from './flight.ts';
 import { BACK, FrameWriter } from './frames.ts';
@@ -37,7 +37,7 @@ export class CopyOut {
     this.#shape = shape;
     this.#actions = actions;
     this.#masking = masking;
-    this.#collector = new RowsCollector(names.map((name) => masking.scrub(name).text));
+    this.#collector = new RowsCollector(shownColumns(names.map((name) => masking.scrub(name).text)));
     this.#masks = actions === 'opaque' || actions.some((action) => action?.kind === 'mask');
   }
 

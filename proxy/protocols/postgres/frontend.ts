@@ -219,18 +219,23 @@ export class Frontend {
       return undefined;
     }
     const bytes = carried?.sql ?? (prepared.bytes ??= Buffer.from(prepared.sql));
-    return this.#understood(bytes, { bind, types: prepared.paramTypes }, (candidate) => {
-      this.#held = undefined;
-      const { revealed } = candidate;
-      const send = (flight: Flight, batch: Batch): void => {
-        if (carried) this.#sendParse(carried, revealed);
-        const { toServer } = this.#options;
-        if (revealed && revealed.inParams.size > 0) toServer.bytes(bindMessage({ ...bind, params: revealed.params }));
-        else toServer.range(buffer, start, end);
-        this.#bound(bind, prepared, batch.statements[0] ?? EMPTY, flight);
-      };
-      return admission.admit(candidate, send, (error) => this.#refuse(error, false));
-    });
+    return this.#understood(
+      bytes,
+      { bind, types: prepared.paramTypes },
+      (candidate) => {
+        this.#held = undefined;
+        const { revealed } = candidate;
+        const send = (flight: Flight, batch: Batch): void => {
+          if (carried) this.#sendParse(carried, revealed);
+          const { toServer } = this.#options;
+          if (revealed && revealed.inParams.size > 0) toServer.bytes(bindMessage({ ...bind, params: revealed.params }));
+          else toServer.range(buffer, start, end);
+          this.#bound(bind, prepared, batch.statements[0] ?? EMPTY, flight);
+        };
+        return admission.admit(candidate, send, (error) => this.#refuse(error, false));
+      },
+      prepared.sql,
+    );
   }
 
   /** A Bind was sent. */
@@ -372,9 +377,9 @@ export class Frontend {
     return after(this.#options.copyAnswered(), () => this.#copy(buffer, start, end));
   }
 
-  #understood(bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait): Wait {
+  #understood(bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait, sql?: string): Wait {
     const { admission } = this.#options;
-    const candidate = admission.understand(bytes, bound);
+    const candidate = admission.understand(bytes, bound, sql);
     if (candidate instanceof Promise) return candidate.then((late) => (this.#skipping === 'no' ? this.#certain(late, bytes, bound, go) : undefined));
     return this.#certain(candidate, bytes, bound, go);
   }

@@ -73,15 +73,16 @@ export function operationOf(
     params,
     recorded: {
       payload: scrubbed(revealed ? recordedWithTokens(sql, batch, revealed) : batch.recorded, masking),
-      ...(params.length > 0 && { params: recordedParams(params, batch, masking, revealed) }),
+      params: params.length > 0 ? recordedParams(params, batch, masking, revealed) : undefined,
     },
     language: 'sql',
-    ...(batch.shape !== undefined && { shape: batch.shape }),
-    ...(identity.reason !== undefined && { reason: identity.reason }),
-    ...(identity.readOnly && { readOnly: true }),
-    ...(identity.held && { asked: identity.held.asked, claim: identity.held.claim }),
-    ...(off !== undefined && { noDryRun: off }),
-    ...(dryRuns && asked && off === undefined && { dryRun: () => dryRunOf(dryRuns.ground, dryRuns.session, asked) }),
+    shape: batch.shape,
+    reason: identity.reason,
+    readOnly: identity.readOnly ? true : undefined,
+    asked: identity.held?.asked,
+    claim: identity.held?.claim,
+    noDryRun: off,
+    dryRun: dryRuns && asked && off === undefined ? () => dryRunOf(dryRuns.ground, dryRuns.session, asked) : undefined,
   };
 }
 

@@ -2,7 +2,8 @@
  * What a result's columns are, and what happens to each: worked out once for results that the server describes in the
  * same bytes, as it does for a statement that comes again and again. Belongs to one session.
  */
-import type { MaskedText, SessionMasking } from '../../masking/masking.ts';
+import type { SessionMasking } from '../../masking/masking.ts';
+import { type ShownColumns, shownColumns } from './collect.ts';
 import { type Action, actionsOf } from './columnMask.ts';
 import type { Reading } from './flight.ts';
 import { type Column, formatOf, readRowDescription } from './messages.ts';
@@ -14,7 +15,7 @@ export interface ResultPlan {
   /** Undefined where a column passes as it is. */
   readonly actions: readonly (Action | undefined)[];
   /** For a person. */
-  readonly names: readonly MaskedText[];
+  readonly names: ShownColumns;
   /** Index after the last column that is not simply passed. */
   readonly last: number;
   /** Some column is masked whatever is in it. */
@@ -74,7 +75,7 @@ export class ResultPlans {
     const plan: ResultPlan = {
       columns,
       actions,
-      names: columns.map(({ name }) => this.#masking.scrub(name).text),
+      names: shownColumns(columns.map(({ name }) => this.#masking.scrub(name).text)),
       last: actions.findLastIndex((action) => action !== undefined) + 1,
       masks: actions.some((action) => action?.kind === 'mask'),
     };

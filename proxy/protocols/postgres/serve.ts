@@ -66,6 +66,8 @@ class ServedPostgres implements Served, Ground {
   #port = 0;
   #state: ServedState = { state: 'starting' };
   #readings = new Map<string, Reading>();
+  /** The same by the very list that a session has: it asks for every statement. */
+  #readingOf = new WeakMap<readonly string[], Reading>();
   #readingFor: { readonly catalog: Catalog; readonly policy: Policy; readonly flows: number } | undefined;
   #plan: MaskPlan | undefined;
   readonly #flows: StatementInfo['flows'][number][] = [];
@@ -168,8 +170,11 @@ class ServedPostgres implements Served, Ground {
       const samePlan = before?.policy === policy && before.flows === this.#flows.length;
       this.#readingFor = { catalog, policy, flows: this.#flows.length };
       this.#readings = new Map();
+      this.#readingOf = new WeakMap();
       if (!samePlan || !this.#plan) this.#plan = followed(policy.maskPlan(this.connection.name), this.#flows);
     }
+    const known = this.#readingOf.get(searchPath);
+    if (known) return known;
     const key = JSON.stringify(searchPath);
     let reading = this.#readings.get(key);
     if (!reading && this.#plan) {
@@ -177,6 +182,7 @@ class ServedPostgres implements Served, Ground {
       reading = { catalog, plan: this.#plan, searchPath };
       this.#readings.set(key, reading);
     }
+    if (reading) this.#readingOf.set(searchPath, reading);
     return reading;
   }
 
