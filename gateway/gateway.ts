@@ -147,7 +147,7 @@ export class Gateway {
       secret: (ref) => (ref.from === 'secret' ? this.credentials.get(ref.name) : given.get(ref)),
       ...(this.#leases && { lease: ({ path }: { readonly path: string }) => (this.#leases as VaultLeases).issue(path) }),
       ...who,
-      laptops: new Laptops({ central: this.policy, log }),
+      laptops: new Laptops({ central: this.policy, approvals: this.core.approvals, log }),
     });
     this.bus.on('credential', () => void this.#readCredentials());
     for (const topic of ['login', 'account'] as const) {

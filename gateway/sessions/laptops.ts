@@ -1,13 +1,16 @@
-/** What laptops ask the gateway for besides shared connections: the organisation's policy for what they enforce themselves. */
+/** What laptops ask the gateway for besides shared connections: the policy for what they enforce themselves, and other people's answers. */
 import type { StreamOpening } from '../../contract/tunnel.ts';
+import type { Approvals } from '../../proxy/approval/approvals.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { ClientIdentity } from '../../proxy/protocols/protocol.ts';
 import type { MuxStream } from '../../proxy/uplink/muxStream.ts';
 import type { CentralPolicy } from '../policy/central.ts';
 import type { TunnelPrincipal } from '../tunnel/principal.ts';
+import { askForLaptop } from './laptopAsks.ts';
 
 export interface LaptopsOptions {
-  readonly central: Pick<CentralPolicy, 'forLaptop' | 'tag'>;
+  readonly central: Pick<CentralPolicy, 'forLaptop' | 'tag' | 'current'>;
+  readonly approvals: Approvals;
   readonly log: Log;
 }
 
@@ -27,7 +30,13 @@ export class Laptops {
     stream.end(JSON.stringify(this.#options.central.forLaptop(principal)));
   }
 
-  ask(_principal: TunnelPrincipal, _opening: StreamOpening, _identity: ClientIdentity, stream: MuxStream): void {
-    stream.reset('gateway-refused', 'This gateway does not do that.');
+  ask(principal: TunnelPrincipal, opening: StreamOpening, identity: ClientIdentity, stream: MuxStream): void {
+    // Whoever may use connections here: a service account, or a run with a token of its own, asks nobody for a laptop.
+    if (principal.connections !== undefined) {
+      stream.reset('gateway-refused', 'Your sign-in at the gateway may not ask others. Ask whoever runs it for the role of a developer.');
+      return;
+    }
+    const { approvals, central, log } = this.#options;
+    void askForLaptop({ approvals, policy: () => central.current(), log }, { principal, opening, identity, stream });
   }
 }

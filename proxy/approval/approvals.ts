@@ -29,8 +29,22 @@ export type ApprovalOutcome =
       readonly approval: string;
       readonly by?: Person;
       readonly note?: string;
-      /** `out-of-reach`: the place where questions are kept does not answer, so that nobody can. */
-      readonly why: 'person' | 'deadline' | 'withdrawn' | 'nobody' | 'limit' | 'alike' | 'too-large' | 'policy-changed' | 'shutdown' | 'out-of-reach';
+      /**
+       * `out-of-reach`: the place where questions are kept does not answer, so that nobody can. `not-asked`: others than the one at
+       * this machine would have to be asked, and cannot; `note` says why.
+       */
+      readonly why:
+        | 'person'
+        | 'deadline'
+        | 'withdrawn'
+        | 'nobody'
+        | 'limit'
+        | 'alike'
+        | 'too-large'
+        | 'policy-changed'
+        | 'shutdown'
+        | 'out-of-reach'
+        | 'not-asked';
       readonly waitedMs: number;
     };
 

@@ -18,6 +18,8 @@ import { type UplinkState, whyNot } from '../uplink/uplinkState.ts';
 const NO_GATEWAY =
   'This connection is reached through a gateway, and this proxy is signed in to none. Sign in to the gateway with the Accounts menu of the editor.';
 
+const NOBODY_TO_ASK = 'this machine is signed in to no gateway. Sign in to yours with the Accounts menu of the editor, then try again.';
+
 const TokenPayload = z.object({ basis: z.string().max(128) });
 
 export interface GatewayPartOptions {
@@ -107,7 +109,8 @@ export class GatewayPart implements SharedUplink {
   }
 
   open(opening: StreamOpening): MuxStream {
-    return this.#uplink?.open(opening) ?? endedStream(whyNot(this.state));
+    if (this.#uplink) return this.#uplink.open(opening);
+    return endedStream(opening.kind === 'ask' ? { code: 'gateway-none', sentence: NOBODY_TO_ASK } : whyNot(this.state));
   }
 
   openOnEach(opening: StreamOpening): readonly MuxStream[] {

@@ -17,6 +17,7 @@ import type {
 import type { PinAnswer, PinAnswered, PinQuery, PinTexts } from '../../contract/pins.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Secret } from '../../contract/secret.ts';
+import { OthersApprovals } from '../approval/others.ts';
 import type { WindowHost } from '../control/window.ts';
 import { OAuthBroker, type OAuthConnection } from '../credential/oauth/broker.ts';
 import { Secrets } from '../credential/secrets.ts';
@@ -81,6 +82,7 @@ export class Host implements WindowHost {
   readonly #oauth: OAuthBroker;
   readonly #serving: Serving;
   readonly #gateway: GatewayPart;
+  readonly #others: OthersApprovals;
   /** What the gateway offered last, as text. */
   #offered = '';
   readonly #pins: Pins;
@@ -133,9 +135,10 @@ export class Host implements WindowHost {
     });
     this.#http = new LoopbackServer({ port: httpPort, clients: this.#clients, log });
     this.#oauth = new OAuthBroker({ now: () => clock.now(), log, changed: () => this.changed(), keep: options.keep });
+    this.#others = new OthersApprovals({ own: parts.approvals, open: (opening) => this.#gateway.open(opening), newId, clock, log });
     const engine: Engine = {
       policy: parts.policy.current,
-      approvals: parts.approvals,
+      approvals: this.#others,
       recorder: parts.record,
       masking: parts.masking,
       digest: options.digest,
@@ -206,6 +209,7 @@ export class Host implements WindowHost {
   policyChanged(): void {
     const { policy, approvals } = this.#parts;
     approvals.policyChanged(policy.current().version);
+    this.#others.policyChanged(policy.current().version);
     if (this.#halted === undefined && !this.#stopped) {
       this.#cutWhereMasksChanged();
       this.#serving.update(withOffered(policy.current().connections, this.#gateway));
@@ -385,6 +389,7 @@ export class Host implements WindowHost {
     clearTimeout(this.#httpTimer);
     const { approvals, policy, record } = this.#parts;
     approvals.shutdown();
+    this.#others.shutdown();
     await this.#serving.stop(sentence);
     await this.#gateway.stop(sentence);
     await this.#own.stop();

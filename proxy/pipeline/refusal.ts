@@ -51,6 +51,12 @@ export const refusalOf = {
           rule,
           sentence: `Denied: rule ${rule} asks a person, and the gateway’s store does not answer, so nobody can be asked. Try again in a moment.`,
         };
+      case 'not-asked':
+        return {
+          code: 'nobody-to-ask',
+          rule,
+          sentence: `Denied: rule ${rule} wants others to approve this at the gateway, or a sign-in for it, and that cannot be asked for: ${denied.note ?? 'it cannot be reached'}`,
+        };
       case 'policy-changed':
         return refusalOf.policyKeepsChanging();
     }

@@ -317,6 +317,8 @@ export class Uplink {
       if (token && token.expiresAt > link.expiresAt) link.carrier.say({ type: 'token', token: token.token.reveal() });
       else if (!token && told) {
         this.#bye = undefined;
+        // What was asked there is taken back now, not when the gateway has waited for us in vain.
+        link.carrier.say({ type: 'bye', sentence: 'Signed out.' });
         this.#close(link, 'gateway-signed-out', 'You signed out of the gateway.');
         this.#wakeUp();
       } else if (token) this.#expiresUnchanged(link);
