@@ -2,6 +2,7 @@
 import type { Command } from './command.ts';
 import { connect } from './connect.ts';
 import { gateway, gatewayCheck } from './gateway.ts';
+import { gatewayEdgeAdd, gatewayEdgeList, gatewayEdgeRemove } from './gatewayEdge.ts';
 import { gatewaySecretList, gatewaySecretRemove, gatewaySecretRotate, gatewaySecretSet } from './gatewaySecret.ts';
 import { login, logout } from './login.ts';
 import { policyBuiltin } from './policy/builtin.ts';
@@ -23,6 +24,9 @@ export const COMMANDS: readonly Command[] = [
   connect,
   login,
   logout,
+  gatewayEdgeAdd,
+  gatewayEdgeList,
+  gatewayEdgeRemove,
   gatewaySecretSet,
   gatewaySecretList,
   gatewaySecretRemove,

@@ -2,9 +2,17 @@ import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { type Command, UsageError } from './command.ts';
 
+const USAGE = '[--config FILE] [--join URL [--token-file FILE] [--allow HOST:PORT]… [--data FOLDER] [--ca FILE]]';
 const CONFIG_HELP = `--config FILE    the configuration; left out: COUNTERSIGN_GATEWAY_CONFIG, else /etc/countersign/gateway.yaml if it is there
 
-docs/gateway.md says what stands in it, and which environment variables go before it.`;
+docs/gateway.md says what stands in it, and which environment variables go before it.
+
+--join URL       run an edge of the gateway at that address: it opens the way to what the gateway cannot reach (docs/edge.md)
+--token-file     where the join token is, from \`countersign gateway edge add NAME\`; needed once
+--allow          where it lets itself be led: HOST:PORT, NETWORK:PORT; may be given again
+--data FOLDER    where it keeps its key; left out: /var/lib/countersign-edge
+--ca FILE        a further authority to trust for the gateway
+--config FILE    the same in a file; left out: COUNTERSIGN_EDGE_CONFIG, if that is set`;
 
 /** The gateway is a bundle of its own, which the editor's package has not: it is loaded when it is asked for. */
 export async function loadGateway(): Promise<typeof import('../gateway/main.ts')> {
@@ -16,31 +24,47 @@ export async function loadGateway(): Promise<typeof import('../gateway/main.ts')
   }
 }
 
-function fileOf(args: readonly string[]): string | undefined {
-  const { values, positionals } = parseArgs({ args: [...args], options: { config: { type: 'string' } }, allowPositionals: true });
+interface Asked {
+  readonly file: string | undefined;
+  /** Where `--join` makes an edge of it. */
+  readonly edge: Parameters<Awaited<ReturnType<typeof loadGateway>>['checkEdge']>[0] | undefined;
+}
+
+function askedFor(args: readonly string[]): Asked {
+  const text = { type: 'string' } as const;
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    options: { config: text, join: text, 'token-file': text, data: text, ca: text, allow: { type: 'string', multiple: true } },
+    allowPositionals: true,
+  });
   if (positionals.length > 0) throw new UsageError(`\`${positionals[0]}\` is not known here.`);
-  return values.config;
+  const { config, join, data, ca, allow, 'token-file': tokenFile } = values;
+  if (join !== undefined) return { file: undefined, edge: { config, join, tokenFile, data, ca, allow } };
+  if ([tokenFile, data, ca, allow].some((value) => value !== undefined)) throw new UsageError('That is for an edge: add --join and the gateway’s address.');
+  return { file: config, edge: undefined };
 }
 
 export const gatewayCheck: Command = {
   name: 'gateway check',
-  usage: '[--config FILE]',
-  about: 'read the shared gateway’s configuration and say what is wrong with it',
+  usage: USAGE,
+  about: 'read the configuration of the shared gateway, or of an edge, and say what is wrong with it',
   help: CONFIG_HELP,
   async run(args, io) {
-    const { checkGateway, configFile } = await loadGateway();
-    return checkGateway(configFile(fileOf(args), process.env), process.env, io);
+    const { file, edge } = askedFor(args);
+    const { checkEdge, checkGateway, configFile } = await loadGateway();
+    return edge ? checkEdge(edge, process.env, io) : checkGateway(configFile(file, process.env), process.env, io);
   },
 };
 
 export const gateway: Command = {
   name: 'gateway',
-  usage: '[--config FILE]',
-  about: 'run the shared gateway of a team',
+  usage: USAGE,
+  about: 'run the shared gateway of a team; with --join, an edge of one',
   help: CONFIG_HELP,
   async run(args, io) {
-    const { configFile, runGateway } = await loadGateway();
-    return await runGateway(configFile(fileOf(args), process.env), process.env, version(), io);
+    const { file, edge } = askedFor(args);
+    const { configFile, runEdge, runGateway, streamLog } = await loadGateway();
+    return await (edge ? runEdge(edge, process.env, version(), streamLog(), io) : runGateway(configFile(file, process.env), process.env, version(), io));
   },
 };
 

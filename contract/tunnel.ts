@@ -69,6 +69,21 @@ export const StreamOpening = z.object({
 });
 export type StreamOpening = z.infer<typeof StreamOpening>;
 
+/** What the gateway says of a stream that it opens to an edge: where it leads. The edge answers with one byte, `DIALLED`, or a reset. */
+export const EdgeOpening = z.object({
+  kind: z.literal('dial'),
+  connection: z.string().min(1).max(200),
+  /** A name, an address, or the folder of a Unix socket, as in the connection's address. */
+  host: z.string().min(1).max(255),
+  port: z.number().int().min(1).max(65_535),
+});
+export type EdgeOpening = z.infer<typeof EdgeOpening>;
+export const DIALLED = 0x01;
+
+/** What an edge may be asked for: the connections that name it. */
+export const EdgeTarget = EdgeOpening.omit({ kind: true });
+export type EdgeTarget = z.infer<typeof EdgeTarget>;
+
 /** Why a stream ended. Match on the code; the sentence is for a person. */
 export const StreamReset = z.object({ code: z.string().max(60), sentence: z.string().max(1000) });
 export type StreamReset = z.infer<typeof StreamReset>;
@@ -104,17 +119,32 @@ export const ToGateway = z.discriminatedUnion('type', [
   /** A newer access token of the same person. */
   z.object({ type: z.literal('token'), token: z.string().max(16_384) }),
   z.object({ type: z.literal('bye'), sentence: z.string().max(1000) }),
+  /** Of an edge: how it stands. `draining`: it takes no new streams. `problems`: why it would not dial, by connection. */
+  z.object({
+    type: z.literal('edge'),
+    host: z.string().max(200),
+    draining: z.boolean(),
+    problems: z.record(z.string().max(200), z.string().max(600)),
+  }),
 ]);
 export type ToGateway = z.infer<typeof ToGateway>;
 
 export const FromGateway = z.discriminatedUnion('type', [
   /** Answers `hello`. `resumed`: the link goes on, and the gateway has `received` messages of it. */
-  z.object({ type: z.literal('welcome'), link: place, resumed: z.boolean(), person: z.string().max(600), expiresAt: z.number() }),
+  z.object({
+    type: z.literal('welcome'),
+    link: place,
+    resumed: z.boolean(),
+    person: z.string().max(600),
+    expiresAt: z.number(),
+  }),
   /** The token was taken; it lasts until then (epoch milliseconds). */
   z.object({ type: z.literal('token'), expiresAt: z.number() }),
   /** Only to who accepts `policy`. Another tag than the last: there is another policy for this person; a `policy` stream gives it. */
   z.object({ type: z.literal('policy'), tag: z.string().max(128) }),
   z.object({ type: z.literal('connections'), connections: z.array(OfferedConnection).max(500) }),
+  /** To an edge: which replica this is, those that run, each of which needs a link of its own, and what may be asked for. */
+  z.object({ type: z.literal('edge'), replica: z.string().max(100), replicas: z.array(z.string().max(100)).max(200), targets: z.array(EdgeTarget).max(500) }),
   /** Open new streams elsewhere: this gateway leaves within so long. */
   z.object({ type: z.literal('drain'), sentence: z.string().max(1000), graceMs: count }),
   /** The link is over, for good: its token expired or was revoked, or the gateway goes. */

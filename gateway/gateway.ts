@@ -18,6 +18,10 @@ import { consoleRouter } from './console/console.ts';
 import { CredentialStore } from './credential/credentialStore.ts';
 import { keysFor, vaultOf } from './credential/keys.ts';
 import { VaultLeases } from './credential/vaultLeases.ts';
+import { EdgeLinks } from './edge/edgeLinks.ts';
+import { EdgePresence, forgetLinksOf, listEdges } from './edge/edgePresence.ts';
+import { EdgeStore, isEdgeToken } from './edge/edgeStore.ts';
+import { joinRoutes } from './edge/joinRoutes.ts';
 import { GatewayEngine } from './engine.ts';
 import { Identity } from './identity/identity.ts';
 import { Metrics } from './metrics.ts';
@@ -41,6 +45,8 @@ export interface GatewayOptions {
   readonly log: Log;
   /** For tests: how long a replica's lease lasts, in milliseconds. */
   readonly leaseMs?: number;
+  /** For tests: how long a tunnel may be without a connection, in milliseconds. */
+  readonly resumeMs?: number;
 }
 
 /** How long `/readyz` waits for the store, in milliseconds. */
@@ -64,6 +70,10 @@ export class Gateway {
   /** The tunnel's end, and the connections that are served through it. */
   readonly path: DataPath;
   readonly credentials: CredentialStore;
+  readonly edges: EdgeStore;
+  /** Edges that are connected to this process. */
+  readonly edgeLinks: EdgeLinks;
+  readonly #presence: EdgePresence;
   readonly #leases: VaultLeases | undefined;
   readonly #notices: Notices;
   readonly #events: EventStreams;
@@ -85,7 +95,7 @@ export class Gateway {
     }
   }
 
-  private constructor({ config, env, log, version, leaseMs }: GatewayOptions, db: Database, sealer: Sealer) {
+  private constructor({ config, env, log, version, leaseMs, resumeMs }: GatewayOptions, db: Database, sealer: Sealer) {
     this.config = config;
     this.version = version;
     this.log = log;
@@ -101,6 +111,7 @@ export class Gateway {
       onDead: async (tx, replica) => {
         await withdrawQuestionsOf(tx, replica);
         await this.core.closeSessionsOf(tx, replica);
+        await forgetLinksOf(tx, replica);
       },
     });
     this.#notices = new Notices(db, config, env, this.bus, log);
@@ -139,6 +150,26 @@ export class Gateway {
     this.#leases = vault && new VaultLeases(vault, log);
     this.credentials = new CredentialStore(db, keysFor(config, env, vault), log);
     const given = new Secrets(env, () => undefined);
+    this.edges = new EdgeStore({ db, publicUrl: config.publicUrl, clockSkew: config.identity.clockSkew, log });
+    this.#presence = new EdgePresence({
+      db,
+      bus: this.bus,
+      replica: this.replica,
+      store: this.edges,
+      links: () => this.edgeLinks,
+      cut: (key) => void this.path.cut(key, 'The key of this edge was revoked. Join again with a new token.'),
+      log,
+    });
+    this.edgeLinks = new EdgeLinks({
+      replicas: () => this.#presence.replicas,
+      connections: () => this.policy.current().connections.values(),
+      elsewhere: (edge) => this.#presence.elsewhere(edge),
+      changed: (edge) => {
+        this.#presence.soon();
+        this.path.edgeChanged(edge);
+      },
+      log,
+    });
     const who = principals(this.identity, this.core.conversations);
     this.path = new DataPath({
       engine: this.core.engine,
@@ -148,6 +179,9 @@ export class Gateway {
       ...(this.#leases && { lease: ({ path }: { readonly path: string }) => (this.#leases as VaultLeases).issue(path) }),
       ...who,
       laptops: new Laptops({ central: this.policy, approvals: this.core.approvals, log }),
+      authenticate: async (token) => await (isEdgeToken(token) ? this.edges.authenticate(token) : who.authenticate(token)),
+      edges: this.edgeLinks,
+      ...(resumeMs !== undefined && { resumeMs }),
     });
     this.bus.on('credential', () => void this.#readCredentials());
     for (const topic of ['login', 'account'] as const) {
@@ -171,6 +205,7 @@ export class Gateway {
     const startedAt = Date.now();
     this.metrics.gauge('countersign_sessions_open', 'Sessions that run in this process.', () => this.core.sessions.size);
     this.metrics.gauge('countersign_tunnels_open', 'Proxies that are connected to this process.', () => this.path.tunnel.size);
+    this.metrics.gauge('countersign_edges_connected', 'Links of edges to this process.', () => this.edgeLinks.size);
     this.metrics.gauge('countersign_questions_waiting', 'Questions of this process that wait for a person.', () => this.core.approvals.waiting);
     this.metrics.gauge('countersign_event_streams', 'Open streams of events.', () => this.#events.size);
     this.metrics.gauge('countersign_policy_version', 'The version of the policy in force here.', () => this.policy.version);
@@ -186,6 +221,7 @@ export class Gateway {
     await this.bus.start();
     await this.#readCredentials();
     await this.policy.start();
+    await this.#presence.start();
     this.path.policyChanged();
     this.answers.start();
     this.#notices.start();
@@ -211,6 +247,7 @@ export class Gateway {
     await closing;
     this.answers.stop();
     this.#notices.stop();
+    this.#presence.stop();
     this.policy.stop();
     this.identity.stop();
     this.bus.stop();
@@ -238,6 +275,7 @@ export class Gateway {
     };
     app.get('/.well-known/countersign-gateway', (_request, response) => void response.json(info));
     app.use(identity.routes());
+    app.use(joinRoutes(this.edges, identity.limits));
     app.use(consoleRouter(this.log));
     const { people, accounts, keys, limits, login, tokens } = identity;
     const sessions = new Sessions(db);
@@ -255,6 +293,11 @@ export class Gateway {
           policy,
           answers,
           sessions,
+          edges: {
+            list: async () => await listEdges(db, policy.current().connections.values()),
+            add: async (wanted, by) => await this.edges.add(wanted, by),
+            revoke: async (what, by) => await this.edges.revoke(what, by),
+          },
           events: this.#events,
           login,
           recordKey: this.core.recordKey,

@@ -7,6 +7,8 @@ import { type Env, loadConfig } from './config/load.ts';
 import { Gateway } from './gateway.ts';
 import { masterKey } from './sealed.ts';
 
+export { openEdges } from './edge/admin.ts';
+export { checkEdge, runEdge } from './edge/process/main.ts';
 export { openSecrets } from './secrets.ts';
 
 /** Read where no `--config` says otherwise, if it is there. */

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { AccessRequest, GatewayAnswer, GatewayAnswerResult, GatewayApproval, GatewayApprovals, GatewayGrant } from './approvals.ts';
+import { AddedEdge, EdgeView, NewEdge } from './edges.ts';
 import { Me, NewServiceAccount, PersonView, ServiceAccountView } from './identity.ts';
 import { PolicyCheck, PolicyKeys, PolicyVersion, PolicyVersionDetail, PutPolicy, SharedConnection, SignedPolicy } from './policy.ts';
 import { AuditPage, AuditReport, GatewaySession, SessionEntries, SessionQuery } from './sessions.ts';
@@ -68,6 +69,12 @@ export const ENDPOINTS = {
   },
   disableServiceAccount: { method: 'POST', path: '/v1/service-accounts/:id/disable', body: Nothing, answer: Nothing },
   rotateKeys: { method: 'POST', path: '/v1/keys/rotate', body: Nothing, answer: Nothing },
+
+  edges: { method: 'GET', path: '/v1/edges', answer: z.object({ edges: z.array(EdgeView).max(500) }) },
+  /** `token` is shown here and never again. */
+  newEdge: { method: 'POST', path: '/v1/edges', body: NewEdge, answer: AddedEdge },
+  /** `:id`: an edge's name, for all of it, or the id of one of its keys. */
+  revokeEdge: { method: 'POST', path: '/v1/edges/:id/revoke', body: Nothing, answer: Nothing },
 
   audit: { method: 'GET', path: '/v1/audit', query: Page.extend({ chain: z.string().max(200).default('gateway') }), answer: AuditPage },
   verifyAudit: { method: 'POST', path: '/v1/audit/verify', body: Nothing, answer: AuditReport },

@@ -54,6 +54,9 @@ export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
   newServiceAccount: ['admin'],
   disableServiceAccount: ['admin'],
   rotateKeys: ['admin'],
+  edges: ['admin', 'auditor'],
+  newEdge: ['admin'],
+  revokeEdge: ['admin'],
 
   audit: ['auditor'],
   verifyAudit: ['auditor'],

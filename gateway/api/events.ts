@@ -111,6 +111,8 @@ export class EventStreams {
         if (row) this.#send(topic, id, (p) => p.id === row.person || sees(p));
         return;
       }
+      case 'edge':
+        return this.#send(topic, subject, sees);
       case 'key':
       case 'credential':
       case 'account':

@@ -1,4 +1,6 @@
 /** What each endpoint does. Whether someone may call it is settled by then; whose things they see is settled here. */
+import type { Person } from '../../contract/actor.ts';
+import type { AddedEdge, EdgeView, NewEdge } from '../../contract/gateway/edges.ts';
 import type { Me } from '../../contract/gateway/identity.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Answers } from '../approval/answers.ts';
@@ -35,6 +37,11 @@ export interface HandlerParts {
   readonly policy: CentralPolicy;
   readonly answers: Answers;
   readonly sessions: Sessions;
+  readonly edges: {
+    readonly list: () => Promise<EdgeView[]>;
+    readonly add: (wanted: NewEdge, by: Person) => Promise<AddedEdge>;
+    readonly revoke: (what: string, by: Person) => Promise<boolean>;
+  };
   readonly events: EventStreams;
   readonly login: BrowserLogin;
   readonly recordKey: RecordKey;
@@ -195,6 +202,13 @@ export function handlers(parts: HandlerParts): Handlers {
         await appendAudit(tx, GATEWAY_CHAIN, { type: 'keys.rotated', by: { ...principal.person } });
       });
       await keys.load();
+      return {};
+    },
+
+    edges: async () => ({ edges: await parts.edges.list() }),
+    newEdge: async ({ principal, body }) => await parts.edges.add(body, principal.person),
+    revokeEdge: async ({ principal, id }) => {
+      if (!(await parts.edges.revoke(id, principal.person))) throw new Problem('not-found', 'There is no such edge or key, or it was revoked already.');
       return {};
     },
 

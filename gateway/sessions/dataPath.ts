@@ -10,8 +10,9 @@ import { Serving } from '../../proxy/daemon/serving.ts';
 import { Pins } from '../../proxy/pinning/pins.ts';
 import type { Engine } from '../../proxy/pipeline/engine.ts';
 import type { ConnectionConfig, SecretRef } from '../../proxy/policy/policy.ts';
-import type { ClientIdentity, Protocol, ProtocolHost } from '../../proxy/protocols/protocol.ts';
+import type { ClientIdentity, Dial, Protocol, ProtocolHost, ServedState } from '../../proxy/protocols/protocol.ts';
 import type { MuxStream } from '../../proxy/uplink/muxStream.ts';
+import type { EdgeLinks } from '../edge/edgeLinks.ts';
 import type { TunnelPrincipal } from '../tunnel/principal.ts';
 import { type TunnelLink, TunnelServer } from '../tunnel/server.ts';
 import { HttpStreams } from './httpStreams.ts';
@@ -40,6 +41,8 @@ export interface DataPathOptions {
   readonly identity: (principal: TunnelPrincipal, opening: StreamOpening) => ClientIdentity;
   /** What laptops are handed for what they enforce themselves. */
   readonly laptops?: Laptops;
+  /** Edges that open the way to what is not reached from here; absent: there are none. */
+  readonly edges?: EdgeLinks;
   readonly resumeMs?: number;
 }
 
@@ -51,7 +54,7 @@ export class DataPath {
   #stopped = false;
 
   constructor(options: DataPathOptions) {
-    const { authenticate, engine, lease, protocols, secret } = options;
+    const { authenticate, edges, engine, lease, protocols, secret } = options;
     this.#options = options;
     this.#http = new HttpStreams(engine.log);
     const host: ProtocolHost = {
@@ -59,6 +62,8 @@ export class DataPath {
       // Nobody logs in to a gateway with a password: who they are came with the tunnel.
       clients: { login: () => undefined, bearer: () => undefined },
       secret,
+      // What names an edge is reached through it or not at all.
+      dial: ({ edge, name }) => (edge === undefined ? undefined : (edges?.through(edge, name) ?? noEdges)),
       ...(lease && { lease }),
       loopback: false,
       port: () => Promise.reject(new Error('a gateway listens on no port for a connection')),
@@ -75,6 +80,7 @@ export class DataPath {
       ...(laptops && { policyTag: (principal: TunnelPrincipal) => laptops.tag(principal) }),
       offered: (principal) => this.#offered(principal),
       onStream: (link, opening, stream) => this.#take(link, opening, stream),
+      ...(edges && { edges }),
       clock: engine.clock,
       log: engine.log,
       ...(options.resumeMs !== undefined && { resumeMs: options.resumeMs }),
@@ -87,6 +93,21 @@ export class DataPath {
     if (this.#stopped) return;
     this.#serving.update(new Map([...this.#options.engine.policy().connections].filter(([, { via }]) => via === 'gateway')));
     this.tunnel.offersChanged();
+    this.#options.edges?.announce();
+  }
+
+  /** An edge has come or gone: what is behind it is tried again, and everyone is told how it stands. */
+  edgeChanged(edge: string): void {
+    if (this.#stopped) return;
+    for (const { config, served, state } of this.#serving.all) {
+      if (config.edge === edge && state.state !== 'ready' && this.#edgeProblem(config) === undefined) served?.retry?.();
+    }
+    this.tunnel.offersChanged();
+  }
+
+  #edgeProblem({ edge, name }: ConnectionConfig): string | undefined {
+    if (edge === undefined) return undefined;
+    return this.#options.edges ? this.#options.edges.problem(edge, name) : NO_EDGES;
   }
 
   /** A secret has come or changed: whoever uses it tries again. */
@@ -155,6 +176,9 @@ export class DataPath {
     // What someone may not use looks like what there is not.
     if (!this.#mayUse(principal, connection))
       return new Problem('gateway-refused', `The gateway does not offer you ${connection}. Ask whoever looks after its policy.`);
+    const config = this.#serving.all.find((entry) => entry.config.name === connection)?.config;
+    const problem = config && this.#edgeProblem(config);
+    if (problem !== undefined) return new Problem('gateway-edge', problem);
     const state = this.#serving.state(connection);
     if (!this.#serving.get(connection))
       return new Problem('gateway-starting', 'problem' in state ? state.problem : `${connection} is starting. Try again in a moment.`);
@@ -163,6 +187,13 @@ export class DataPath {
 
   #mayUse({ connections }: TunnelPrincipal, name: string): boolean {
     return (connections === undefined || connections.includes(name)) && this.#serving.all.some(({ config }) => config.name === name);
+  }
+
+  #stateFor(config: ConnectionConfig, state: ServedState): Pick<OfferedConnection, 'state' | 'problem'> {
+    // Without its edge it does not work, whatever was known of it before.
+    const problem = this.#edgeProblem(config);
+    if (problem !== undefined) return { state: 'failed', problem };
+    return { state: state.state, ...('problem' in state && { problem: publicProblem(config, state.problem) }) };
   }
 
   #offered(principal: TunnelPrincipal): OfferedConnection[] {
@@ -175,11 +206,13 @@ export class DataPath {
         ...(config.protocol === 'postgres' && { database: config.upstream.database.slice(0, 200) }),
         sensitive: Object.fromEntries([...config.sensitive].slice(0, 2_000)),
         credential: credentialOf(config),
-        state: state.state,
-        ...('problem' in state && { problem: publicProblem(config, state.problem) }),
+        ...this.#stateFor(config, state),
       }));
   }
 }
+
+const NO_EDGES = 'This gateway has no edges.';
+const noEdges: Dial = () => Promise.reject(new Problem('edge-away', NO_EDGES));
 
 /** Bytes both ways between a stream of the tunnel and a client inside; each side's end is the other's. */
 function splice(outside: MuxStream, inside: Duplex): void {

@@ -13,6 +13,7 @@ import type { Clock, Log } from '../../proxy/pipeline/engine.ts';
 import { Carrier, readControl, sayOn } from '../../proxy/uplink/carrier.ts';
 import { TunnelViolation } from '../../proxy/uplink/frames.ts';
 import type { MuxStream } from '../../proxy/uplink/muxStream.ts';
+import type { EdgeLink, EdgeLinks } from '../edge/edgeLinks.ts';
 import { samePrincipal, type TunnelPrincipal } from './principal.ts';
 
 /** How long a client may take to say hello, in milliseconds. */
@@ -20,6 +21,8 @@ const HELLO_MS = 10_000;
 /** Links of one person, and of all, at once. */
 const MAX_LINKS_EACH = 50;
 const MAX_LINKS = 10_000;
+/** How long an edge's link may be without a connection, in milliseconds: sessions on it hang for as long. */
+const EDGE_RESUME_MS = 10_000;
 /** A token may be late by this much, for clocks that differ, in milliseconds. */
 const LEEWAY_MS = 2_000;
 const MAX_TIMER_MS = 24 * 3_600_000;
@@ -35,8 +38,8 @@ export interface TunnelOptions {
   /** What the policy for this person is called now: another name, another policy. */
   readonly policyTag?: (principal: TunnelPrincipal) => string;
   readonly onStream: (link: TunnelLink, opening: StreamOpening, stream: MuxStream) => void;
-  /** An edge is there, or (`undefined`) gone. */
-  readonly onEdge?: (name: string, link: TunnelLink | undefined) => void;
+  /** Who is told of edges; absent: none are let in. */
+  readonly edges?: Pick<EdgeLinks, 'came' | 'gone' | 'heard'>;
   readonly clock: Clock;
   readonly log: Log;
   /** Shorter ones are for tests. */
@@ -46,13 +49,10 @@ export interface TunnelOptions {
 export interface TunnelLink {
   /** Changes when the token is renewed: groups may be others. */
   readonly principal: TunnelPrincipal;
-  /** Opens a stream to the other side; only an edge accepts one. */
-  open(opening: StreamOpening): MuxStream;
 }
 
-interface Live extends TunnelLink {
+interface Live extends EdgeLink {
   principal: TunnelPrincipal;
-  readonly id: string;
   readonly secret: string;
   readonly carrier: Carrier;
   expiry: NodeJS.Timeout | undefined;
@@ -175,7 +175,7 @@ export class TunnelServer {
       try {
         const hello = ToGateway.parse(readControl(data));
         if (hello.type !== 'hello') throw new TunnelViolation('no hello');
-        if ((hello.edge ?? undefined) !== principal.edge) {
+        if ((hello.edge ?? undefined) !== principal.edge || (principal.edge !== undefined && !this.#options.edges)) {
           sayOn(socket, {
             type: 'bye',
             code: 'refused',
@@ -184,7 +184,7 @@ export class TunnelServer {
           return socket.close();
         }
         const known = hello.resume && this.#resumable(hello.resume, principal);
-        const link = known ?? this.#newLink(principal);
+        const link = known ?? this.#newLink(principal, hello.version);
         const { carrier, id, secret } = link;
         link.accepts = hello.accepts ?? [];
         clearTimeout(link.giveUp);
@@ -200,7 +200,7 @@ export class TunnelServer {
         carrier.bind(socket, known ? (hello.resume?.received ?? 0) : 0);
         if (carrier.closed) return undefined;
         this.#offer(link);
-        if (!known && principal.edge !== undefined) this.#options.onEdge?.(principal.edge, link);
+        if (principal.edge !== undefined) this.#options.edges?.came(link);
         this.#options.log.info('tunnel.opened', { person: principal.person.subject, link: id, resumed: known !== undefined });
       } catch (cause) {
         this.#options.log.info('tunnel.not-greeted', { cause });
@@ -218,17 +218,20 @@ export class TunnelServer {
     return timingSafeEqual(digest(link.secret), digest(place.secret)) ? link : undefined;
   }
 
-  #newLink(principal: TunnelPrincipal): Live {
+  #newLink(principal: TunnelPrincipal, version: string): Live {
     const { clock, log, onStream } = this.#options;
+    const isEdge = principal.edge !== undefined;
+    const resumeMs = this.#options.resumeMs ?? (isEdge ? EDGE_RESUME_MS : RESUME_MS);
     const id = randomBytes(12).toString('base64url');
     const carrier: Carrier = new Carrier({
       role: 'server',
       now: () => clock.now(),
       log,
-      onStream: (opening, stream) => onStream(link, readOpening(opening), stream),
+      // An edge is asked, and asks for nothing: one that opens a stream is cut.
+      ...(!isEdge && { onStream: (opening: Buffer, stream: MuxStream) => onStream(link, readOpening(opening), stream) }),
       onControl: (said) => this.#heard(link, said),
       onDetached: () => {
-        link.giveUp = setTimeout(() => this.#end(link, 'lost', 'The connection to the proxy was lost.'), this.#options.resumeMs ?? RESUME_MS);
+        link.giveUp = setTimeout(() => this.#end(link, 'lost', `The connection to the ${isEdge ? 'edge' : 'proxy'} was lost.`), resumeMs);
         link.giveUp.unref();
       },
       onBroken: () => this.#forget(link),
@@ -236,12 +239,20 @@ export class TunnelServer {
     const link: Live = {
       principal,
       id,
+      version,
       secret: randomBytes(32).toString('base64url'),
       carrier,
       expiry: undefined,
       giveUp: undefined,
       accepts: [],
-      open: (opening) => carrier.mux.open(opening),
+      get attached() {
+        return carrier.attached;
+      },
+      get streams() {
+        return carrier.mux.size;
+      },
+      dial: (opening) => carrier.mux.open(opening),
+      say: (control) => carrier.say(control),
     };
     this.#links.set(id, link);
     return link;
@@ -251,6 +262,11 @@ export class TunnelServer {
     const parsed = ToGateway.safeParse(said);
     if (!parsed.success || parsed.data.type === 'hello') throw new TunnelViolation('a control message that is none');
     if (parsed.data.type === 'bye') return this.#end(link, 'closed', parsed.data.sentence);
+    if (parsed.data.type === 'edge') {
+      if (link.principal.edge === undefined) throw new TunnelViolation('what an edge says, by who is none');
+      this.#options.edges?.heard(link, parsed.data);
+      return;
+    }
     this.#authenticate(parsed.data.token).then(
       (principal) => {
         if (link.carrier.closed) return;
@@ -297,7 +313,7 @@ export class TunnelServer {
     clearTimeout(link.expiry);
     clearTimeout(link.giveUp);
     if (!this.#links.delete(link.id)) return;
-    if (link.principal.edge !== undefined) this.#options.onEdge?.(link.principal.edge, undefined);
+    if (link.principal.edge !== undefined) this.#options.edges?.gone(link);
     this.#options.log.info('tunnel.closed', { person: link.principal.person.subject, link: link.id });
   }
 }

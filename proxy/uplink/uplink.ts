@@ -4,7 +4,7 @@
  */
 import { Problem } from '../../contract/problem.ts';
 import type { Secret } from '../../contract/secret.ts';
-import { FromGateway, type OfferedConnection, RESUME_MS, type StreamOpening } from '../../contract/tunnel.ts';
+import { FromGateway, type OfferedConnection, RESUME_MS, type StreamOpening, type ToGateway } from '../../contract/tunnel.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
 import { Carrier } from './carrier.ts';
 import { TunnelViolation } from './frames.ts';
@@ -44,7 +44,12 @@ export interface UplinkOptions {
   /** The organisation's policy is another one now: `tag` names it. Absent: it is of no interest. */
   readonly policy?: (tag: string) => void;
   /** An edge: the gateway opens streams here. */
-  readonly edge?: { readonly name: string; readonly onStream: (opening: Buffer, stream: MuxStream) => void };
+  readonly edge?: {
+    readonly name: string;
+    readonly onStream: (opening: Buffer, stream: MuxStream) => void;
+    /** Where the gateway is, and what may be asked for. */
+    readonly heard: (said: Extract<FromGateway, { type: 'edge' }>) => void;
+  };
   /** Shorter ones are for tests. */
   readonly resumeMs?: number;
   readonly firstWaitMs?: number;
@@ -106,6 +111,18 @@ export class Uplink {
   openOnEach(opening: StreamOpening): readonly MuxStream[] {
     const links = [...(this.#current ? [this.#current] : []), ...this.#draining];
     return links.map(({ carrier }) => carrier.mux.open(opening));
+  }
+
+  /** Says something of its own to the gateway. False where it cannot be said now. */
+  say(control: Extract<ToGateway, { type: 'edge' }>): boolean {
+    return this.#current?.carrier.say(control) ?? false;
+  }
+
+  /** Streams that are open, on links that are being left as well. */
+  get streams(): number {
+    let streams = this.#current?.carrier.mux.size ?? 0;
+    for (const { carrier } of this.#draining) streams += carrier.mux.size;
+    return streams;
   }
 
   /** A token came, changed or went: use it now. */
@@ -247,6 +264,8 @@ export class Uplink {
       case 'token':
         this.#expires(link, parsed.data.expiresAt);
         return;
+      case 'edge':
+        return this.#options.edge?.heard(parsed.data);
       case 'drain':
         this.#options.log.info('uplink.drained', { why: parsed.data.sentence });
         return this.#drain(link);

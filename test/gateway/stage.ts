@@ -16,10 +16,13 @@ import { postgresUrl, quiet, temporaryFolder } from './stores.ts';
 export interface StageOptions {
   readonly store?: 'postgres' | 'embedded';
   readonly replicas?: number;
+  /** A port that all of them are reached by, where something stands in front. */
+  readonly publicPort?: number;
   /** Merged into `identity` and the top level of the configuration. */
   readonly identity?: Record<string, unknown>;
   readonly config?: Record<string, unknown>;
   readonly leaseMs?: number;
+  readonly resumeMs?: number;
   readonly log?: Log;
   readonly env?: Record<string, string>;
 }
@@ -62,7 +65,7 @@ export async function stage(options: StageOptions = {}): Promise<Stage> {
   const replicas = options.replicas ?? 1;
   const folder = temporaryFolder();
   const ports = await Promise.all(Array.from({ length: replicas }, () => freePort()));
-  const url = `http://127.0.0.1:${ports[0]}`;
+  const url = `http://127.0.0.1:${options.publicPort ?? ports[0]}`;
   const addresses = ports.map((port) => `http://127.0.0.1:${port}`);
   const idp = await startIdp({ redirectUris: [`${url}/login/corp/callback`], backchannelLogoutUri: `${url}/login/corp/backchannel-logout` });
   for (const [user, account] of Object.entries(TEAM)) idp.accounts.set(user, account);
@@ -104,6 +107,7 @@ export async function stage(options: StageOptions = {}): Promise<Stage> {
         version: '0.0.0-test',
         log: options.log ?? quiet,
         ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
+        ...(options.resumeMs !== undefined && { resumeMs: options.resumeMs }),
       }),
     );
   }

@@ -3,5 +3,6 @@ import type { Migration } from '../migrate.ts';
 import { base } from './0001base.ts';
 import { refreshedAt } from './0002refreshedAt.ts';
 import { credentials } from './0003credentials.ts';
+import { edges } from './0004edges.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges];

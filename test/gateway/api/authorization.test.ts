@@ -13,6 +13,7 @@ const BODIES: Partial<Record<EndpointId, unknown>> = {
   checkPolicy: { text: 'version: 1\n' },
   answer: { answer: 'deny', id: 'app_x', digest: 'd' },
   requestAccess: { connection: 'none', effects: ['read'], targets: ['*'], minutes: 5, reason: 'x' },
+  newEdge: { name: 'walker' },
   newServiceAccount: { name: 'walker', connections: ['none'] },
 };
 

@@ -42,10 +42,10 @@ export class HttpClient {
     if (!dial) return;
     for (const agent of [this.#plain, this.#tls]) {
       Object.assign(agent, {
-        createConnection: (options: Wanted, done: (cause: Error | null, stream?: Duplex) => void): void => {
+        createConnection: (options: Wanted, settle: (cause: Error | null, stream?: Duplex) => void): void => {
           dialled(dial, options, agent === this.#tls).then(
-            (stream) => done(null, stream),
-            (cause: Error) => done(cause),
+            (stream) => settle(null, stream),
+            (cause: Error) => settle(cause),
           );
         },
       });

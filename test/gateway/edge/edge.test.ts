@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Client } from 'pg';
+import { Secret } from '../../../contract/secret.ts';
+import { openSecrets } from '../../../gateway/secrets.ts';
+import type { Uplink } from '../../../proxy/uplink/uplink.ts';
+import { CANARY, freePort, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
+import { soon } from '../soon.ts';
+import { type Client as Person, type Stage, stage } from '../stage.ts';
+import { type Balancer, balancer } from './balancer.ts';
+import { type EdgeProcess, edgeFile, forkEdge, INSIDE, laptop, through } from './edges.ts';
+
+/** A gateway of two replicas behind one address, and a database that only an edge knows how to reach. */
+describe('a connection behind an edge', () => {
+  let on: Stage;
+  let front: Balancer;
+  let database: TestDatabase;
+  let root: Person;
+  let ada: Person;
+  const ports: number[] = [];
+  const children: EdgeProcess[] = [];
+  const uplinks: Uplink[] = [];
+  const clients: Client[] = [];
+  const data = mkdtempSync(join(tmpdir(), 'countersign-edge-'));
+
+  before(async () => {
+    database = await testDatabase(SHOP);
+    front = await balancer(await freePort());
+    on = await stage({ replicas: 2, publicPort: front.port, resumeMs: 1_000 });
+    ports.push(...on.addresses.map((address) => Number(new URL(address).port)));
+    front.lead(...ports);
+    root = await on.signIn('root');
+    ada = await on.signIn('ada');
+    const secrets = await openSecrets(join(on.folder, `gateway-${ports[0]}.yaml`), on.env);
+    await secrets.put('shop', new Secret(PASSWORD), { issuer: 'os', subject: 'root', groups: [] });
+    await secrets.close();
+    const text = `version: 1
+defaults: { write: allow }
+connections:
+  shop:
+    protocol: postgres
+    via: gateway
+    edge: plant
+    upstream: postgres://${SUPERUSER}@${INSIDE}:${database.port}/${database.database}
+    tls: disable
+    password: secret:shop
+    sensitive: { ${Object.entries(SENSITIVE)
+      .map(([column, mask]) => `${column}: ${mask}`)
+      .join(', ')} }
+`;
+    assert.equal((await root.call('PUT', '/v1/policy', { text, comment: 'behind an edge', over: 0 })).status, 200);
+  });
+
+  after(async () => {
+    for (const client of clients) await client.end().catch(() => undefined);
+    for (const uplink of uplinks) await uplink.stop('the test is over');
+    for (const { child } of children) child.kill('SIGKILL');
+    await on.stop();
+    await front.stop();
+  });
+
+  const edge = async (): Promise<{ state: string; sentence: string; processes: { replicas: number; draining: boolean }[] }> => {
+    const { body } = await root.call('GET', '/v1/edges');
+    return (body.edges as { name: string; state: string; sentence: string; processes: { replicas: number; draining: boolean }[] }[]).find(
+      ({ name }) => name === 'plant',
+    )!;
+  };
+  /** A laptop whose link is at this very replica. */
+  const at = async (replica: number): Promise<Uplink> => {
+    front.lead(ports[replica]!);
+    const uplink = laptop(on.url, ada.token);
+    uplinks.push(uplink);
+    await soon(() => assert.equal(uplink.state.state, 'ready'));
+    front.lead(...ports);
+    return uplink;
+  };
+  const open = async (uplink: Uplink): Promise<Client> => {
+    const client = await through(uplink, 'shop', database.database);
+    clients.push(client);
+    return client;
+  };
+  const offered = (uplink: Uplink): { state: string; problem?: string | undefined } | undefined => uplink.offered.find(({ name }) => name === 'shop');
+
+  it('does not work without its edge, and says so', async () => {
+    assert.equal((await edge()).state, 'never-joined');
+    const uplink = await at(0);
+    await soon(() => assert.match(offered(uplink)?.problem ?? '', /shop is behind the edge plant, and no edge of that name is connected/));
+    await assert.rejects(open(uplink), /no edge of that name is connected/);
+  });
+
+  it('is read, masked and recorded by the gateway through the edge, whichever replica the session arrives at', async () => {
+    const added = await root.call('POST', '/v1/edges', { name: 'plant' });
+    assert.equal(added.status, 200);
+    const file = edgeFile({ gateway: on.url, token: added.body.token as string, data, allow: [`${INSIDE}:${database.port}`, `127.0.0.1:${database.port}`] });
+    const process = forkEdge(file);
+    children.push(process);
+    await process.connected(2);
+    await soon(async () => assert.equal((await edge()).state, 'connected'));
+    for (const replica of [0, 1]) {
+      const uplink = await at(replica);
+      await soon(() => assert.equal(offered(uplink)?.state, 'ready'));
+      const client = await open(uplink);
+      const { rows } = await client.query('SELECT email, ssn FROM customers ORDER BY id LIMIT 3');
+      assert.equal(rows.length, 3);
+      assert.doesNotMatch(JSON.stringify(rows), CANARY);
+      const big = await client.query("SELECT repeat('x', 3000000) AS x");
+      assert.equal((big.rows[0] as { x: string }).x.length, 3_000_000);
+      await client.end();
+    }
+    const olga = await on.signIn('olga');
+    const verified = await olga.call('POST', '/v1/audit/verify', {});
+    assert.deepEqual(verified.body.problems, []);
+  });
+
+  it('ends with a sentence when its edge is killed in the middle of a query, and works again when that is back', async () => {
+    const uplink = await at(1);
+    const client = await open(uplink);
+    const running = client.query('SELECT pg_sleep(60)').then(
+      () => assert.fail('it cannot have ended'),
+      (cause: Error) => cause.message,
+    );
+    children[0]!.child.kill('SIGKILL');
+    assert.match(await running, /edge plant, through which this connection was reached, was lost/);
+    await soon(async () => assert.equal((await edge()).state, 'away'));
+    // The same folder: it has joined already, and its token is used up.
+    const back = forkEdge(edgeFile({ gateway: on.url, data, allow: [`${INSIDE}:${database.port}`, `127.0.0.1:${database.port}`] }));
+    children.push(back);
+    await back.connected(2);
+    const again = await open(uplink);
+    assert.equal((await again.query('SELECT 1 AS one')).rows[0].one, 1);
+    await again.end();
+  });
+});
