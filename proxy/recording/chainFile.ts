@@ -1,6 +1,8 @@
 /**
  * One append-only file of chained lines: each is canonical JSON that holds the SHA-256 of the line before it.
- * Appends are queued in memory and do no I/O; a pump writes them in batches and syncs for whoever waits.
+ * Appends are queued in memory and do no I/O; a pump writes them in batches and syncs for whoever waits. What is said to
+ * be small may wait for its text and its hash until its batch is written: nobody is held up by them, and many in a row
+ * cost less than one at a time.
  */
 import { hash } from 'node:crypto';
 import { fstatSync, writeSync } from 'node:fs';
@@ -51,6 +53,16 @@ interface Waiter {
   reject(cause: Error): void;
 }
 
+/** A line whose text is made when its batch is written. */
+interface Unwritten {
+  readonly at: string;
+  readonly text: () => string;
+}
+
+/** What a line that is not written yet is counted as, in bytes, and how many there may be. */
+const UNWRITTEN_BYTES = 2048;
+const MAX_UNWRITTEN = 64;
+
 /** One timer for all files: with a session for every client, as many timers would go off as entries are written. */
 let gathering: ChainFile[] = [];
 
@@ -77,6 +89,8 @@ export class ChainFile {
   #batch: Buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
   #batchBytes = 0;
   #batchEntries = 0;
+  /** Behind the lines of the batch. */
+  #unwritten: Unwritten[] = [];
   /** The buffer of the last batch, to be used again. */
   #spare: Buffer | undefined;
   #written: number;
@@ -120,13 +134,44 @@ export class ChainFile {
   }
 
   get at(): ChainHead {
+    this.#writeOut();
     return { entries: this.#entries, head: this.#head };
   }
 
   /** @param at RFC 3339. @param body canonical JSON. @returns the line's place. */
   append(at: string, body: string): number {
+    this.#check();
+    this.#writeOut();
+    return this.#line(at, body);
+  }
+
+  /** The same for a short line whose text cannot fail: it is asked for when the batch is written. */
+  appendLater(at: string, text: () => string): void {
+    this.#check();
+    this.#host.queued += UNWRITTEN_BYTES;
+    if (this.#unwritten.push({ at, text }) >= MAX_UNWRITTEN) this.#writeOut();
+    this.#gather();
+  }
+
+  #check(): void {
     if (this.#host.halted !== undefined) throw this.#host.haltedProblem();
     if (this.#closed) throw new Error(`${this.path} is closed`);
+  }
+
+  #writeOut(): void {
+    if (this.#unwritten.length === 0) return;
+    const lines = this.#unwritten;
+    this.#unwritten = [];
+    this.#host.queued -= lines.length * UNWRITTEN_BYTES;
+    try {
+      for (const { at, text } of lines) this.#line(at, text());
+    } catch (cause) {
+      // A record that lacks a line is none.
+      this.#host.halt(`writing ${this.path}`, cause);
+    }
+  }
+
+  #line(at: string, body: string): number {
     const seq = this.#entries;
     const line = `{"at":"${at}","body":${body},"prev":"${this.#head}","seq":${seq}${this.#tail}`;
     const from = this.#batchBytes;
@@ -140,16 +185,20 @@ export class ChainFile {
     this.#entries++;
     this.#host.queued += end + 1 - from;
     if (this.#batchBytes >= BATCH_BYTES) this.#kick();
-    else if (!this.#gathering) {
-      this.#gathering = true;
-      gather(this);
-    }
+    else this.#gather();
     return seq;
+  }
+
+  #gather(): void {
+    if (this.#gathering) return;
+    this.#gathering = true;
+    gather(this);
   }
 
   /** Resolves when all that was appended is on disk. */
   sync(): Promise<void> {
     if (this.#host.halted !== undefined) return Promise.reject(this.#host.haltedProblem());
+    this.#writeOut();
     const entries = this.#entries;
     if (this.#synced >= entries) return Promise.resolve();
     return new Promise((resolve, reject) => {
@@ -171,12 +220,15 @@ export class ChainFile {
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) waiter.reject(this.#host.haltedProblem());
-    this.#host.queued -= this.#batchBytes;
+    this.#host.queued -= this.#batchBytes + this.#unwritten.length * UNWRITTEN_BYTES;
     this.#batchBytes = 0;
+    this.#unwritten = [];
   }
 
   /** Its time of gathering is over. */
   gathered(): void {
+    // While it is still said to gather: what is written out now goes at once.
+    this.#writeOut();
     this.#gathering = false;
     if (this.#batchBytes > 0) this.#kick();
   }

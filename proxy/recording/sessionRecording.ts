@@ -14,11 +14,19 @@ const MAX_QUEUED = 2 * MAX_QUEUED_INTENTS;
 /** Largest entry, in characters of canonical JSON. */
 const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
 
+/** Text of a short entry, in characters, and values of its answer, of which each has its own cap. */
+const MAX_SHORT = 8192;
+const MAX_SHORT_VALUES = 16;
+
+const NONE: readonly never[] = [];
+
 /** Where a session's lines go: a file, or the gateway's store. */
 export interface SessionChain {
   readonly at: ChainHead;
   /** @param at RFC 3339. @param body canonical JSON. */
   append(at: string, body: string): unknown;
+  /** The same for a short line whose text may be asked for later. */
+  appendLater?(at: string, text: () => string): void;
   sync(): Promise<void>;
   close(): Promise<void>;
 }
@@ -117,6 +125,10 @@ export class LocalSession implements SessionRecording {
 
   #write(body: EntryBody): void {
     const { chain, host, now } = this.#parts;
+    if (chain.appendLater && isShort(body) && host.queued <= MAX_QUEUED) {
+      chain.appendLater(now(), () => canonicalOrMended(body));
+      return;
+    }
     let text = canonicalOrMended(body);
     // What was done is done: its outcome is recorded even where its answer is too large to keep.
     if (text.length > MAX_ENTRY_CHARS && body.type === 'operation.outcome') text = canonicalOrMended({ ...body, answer: undefined });
@@ -128,6 +140,18 @@ export class LocalSession implements SessionRecording {
     const at = now();
     chain.append(at, text);
   }
+}
+
+/** Whether it is certainly far below every cap, so that its text need not be looked at before it is taken. */
+function isShort(body: EntryBody): boolean {
+  if (body.type === 'operation.intent') {
+    let chars = body.payload.length;
+    for (const param of body.params ?? NONE) chars += 4 + (param?.length ?? 0);
+    return chars <= MAX_SHORT;
+  }
+  if (body.type !== 'operation.outcome') return false;
+  const { answer } = body;
+  return answer === undefined || (answer.kind === 'rows' && answer.rows.length * answer.columns.length <= MAX_SHORT_VALUES);
 }
 
 /** An agent may send a lone surrogate (`"\ud800"`), which has no UTF-8: the record holds U+FFFD, as it does for bad bytes. */
