@@ -42,6 +42,8 @@ export const METHODS = {
   workspace: 'countersign/workspace',
   /** `PutGateway` → `{}`: the team's gateway and the person's access token for it, again whenever it was refreshed. */
   putGateway: 'countersign/gateway.put',
+  /** `{}` → `OrganisationText`: the organisation's policy, as the gateway handed it over. */
+  organisationPolicy: 'countersign/policy.organisation',
   /** `PinQuery` → `PinTexts`: the whole definitions, before and after. */
   pinTexts: 'countersign/pins.texts',
   /** `PinAnswer` → `PinAnswered`: a person accepts or rejects exactly these definitions. */
@@ -100,6 +102,8 @@ export const OrganisationView = z.object({
   gateway: z.string().max(2000),
   /** `waiting`, `expired`, `spoilt`: everything is denied, and `problem` says why. */
   state: z.enum(['none', 'waiting', 'in-force', 'expired', 'spoilt']),
+  /** What its rules say that they stand in; `organisationPolicy` gives the text. */
+  file: z.string().max(1000).optional(),
   version: z.number().int().positive().optional(),
   /** When that version was put in force, and until when it holds without the gateway; epoch milliseconds. */
   since: z.number().optional(),
@@ -108,6 +112,10 @@ export const OrganisationView = z.object({
   problem: z.string().max(1000).optional(),
 });
 export type OrganisationView = z.infer<typeof OrganisationView>;
+
+/** As it is in force here; null where none is. */
+export const OrganisationText = z.object({ file: z.string().max(1000), text: z.string() }).nullable();
+export type OrganisationText = z.infer<typeof OrganisationText>;
 
 export const PolicyView = z.object({
   version: z.string().max(128),

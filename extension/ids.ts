@@ -45,6 +45,8 @@ export const MCP_PROVIDER = 'countersign';
 /** Id of the account's kind in the Accounts menu. */
 export const GATEWAY_PROVIDER = 'countersign';
 export const WALKTHROUGH = 'countersign.start';
+/** The organisation's policy, to read. */
+export const ORGANISATION_SCHEME = 'countersign-policy';
 export const DOCTOR_SCHEME = 'countersign-doctor';
 /** What a server said of something it offers, before and now. */
 export const DEFINITION_SCHEME = 'countersign-definition';

@@ -4,6 +4,8 @@ import type { FromApprovals, FromOperation } from '../contract/webview.ts';
 import { COMMANDS, VIEWS } from './ids.ts';
 import type { Model } from './model.ts';
 
+import { organisationUri } from './policy/organisationText.ts';
+
 type Shared = Extract<FromApprovals & FromOperation, { type: 'ready' | 'open' | 'copy' | 'openRule' | 'run' }>;
 type RunCommand = Extract<Shared, { type: 'run' }>['command'];
 
@@ -26,6 +28,8 @@ export async function runPanelAction(message: Exclude<Shared, { type: 'ready' }>
       return;
     case 'openRule': {
       // Only files that the proxy named as policy: a panel cannot have any other file opened.
+      const organisation = model.snapshot?.policy.organisation;
+      if (organisation && organisation.file === message.file) return await openAt(organisationUri(organisation), message.line, 1);
       const known = model.snapshot?.policy.files.includes(message.file) ?? false;
       if (known) await openAt(vscode.Uri.file(message.file), message.line, 1);
       return;

@@ -32,6 +32,9 @@ export function statusOf(link: LinkState, snapshot: Snapshot | undefined, waitin
     const text = waiting === 1 ? t('1 ask') : t('{0} asks', waiting);
     return status(`$(shield) ${text}`, 'warning', 'showApprovals', t('Countersign: {0} waiting for you', text), [t('Click to decide.'), ...lines]);
   }
+  const organisation = snapshot?.policy.organisation;
+  if (organisation && organisation.state !== 'in-force' && organisation.state !== 'none')
+    return status('$(shield) $(error)', 'warning', 'doctor', t('Countersign denies everything: the organisation’s policy is missing'), lines);
   const problems = snapshot?.policy.problems.length ?? 0;
   if (problems > 0) return status('$(shield) Countersign $(warning)', 'normal', 'openPolicy', t('Countersign: the policy has problems'), lines);
   return status('$(shield) Countersign', 'normal', 'showApprovals', t('Countersign is on'), lines);
@@ -41,11 +44,19 @@ function summary(snapshot: Snapshot | undefined, t: Translate): string[] {
   if (snapshot === undefined) return [];
   const ready = snapshot.connections.filter((c) => c.state === 'ready').length;
   const lines = [t('{0} of {1} connections ready, {2} rules in force.', ready, snapshot.connections.length, snapshot.policy.rules)];
+  const { organisation } = snapshot.policy;
+  if (organisation?.version !== undefined && organisation.state === 'in-force')
+    lines.push(t('Organisation policy version {0}, from {1}.', organisation.version, hostOf(organisation.gateway)));
+  if (organisation?.problem !== undefined) lines.push(organisation.problem);
   for (const connection of snapshot.connections) if (connection.problem) lines.push(`${connection.name}: ${connection.problem}`);
   const [problem] = snapshot.policy.problems;
   if (problem) lines.push(policyProblemText(snapshot.policy.problems.length, problem, t));
   if (snapshot.grants.length > 0) lines.push(snapshot.grants.length === 1 ? t('1 standing approval.') : t('{0} standing approvals.', snapshot.grants.length));
   return lines;
+}
+
+function hostOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : url;
 }
 
 export function policyProblemText(count: number, first: { file: string; line: number; message: string }, t: Translate): string {

@@ -93,6 +93,8 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
     view.badge = count === 0 ? undefined : { value: count, tooltip: badgeText(count, vscode.l10n.t) };
     if (!this.#ready) return;
     const { snapshot } = this.#model;
+    const organisation = snapshot?.policy.organisation;
+    const denied = snapshot?.halted ?? (organisation && /^(waiting|expired|spoilt)$/.test(organisation.state) ? organisation.problem : undefined);
     this.#post({
       type: 'snapshot',
       link: linkView(this.#model.link, vscode.l10n.t),
@@ -101,7 +103,7 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
       mine: this.#model.waiting.map(({ id }) => id),
       decided: this.#model.decided,
       grants: snapshot?.grants ?? [],
-      ...(snapshot?.halted !== undefined && { halted: snapshot.halted }),
+      ...(denied !== undefined && { halted: denied }),
       policyProblems: snapshot?.policy.problems.length ?? 0,
       now: Date.now(),
     });

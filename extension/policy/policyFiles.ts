@@ -5,12 +5,13 @@ import path from 'node:path';
 import * as vscode from 'vscode';
 import type { PolicyProblem } from '../../contract/control.ts';
 import { userPolicyFile } from '../../contract/daemon.ts';
-import { COMMANDS } from '../ids.ts';
+import { COMMANDS, ORGANISATION_SCHEME } from '../ids.ts';
 import type { Model } from '../model.ts';
 import { openAt } from '../panelActions.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 import { code } from '../proxyLink/locate.ts';
 import { policyProblemText } from '../statusText.ts';
+import { organisationText, organisationUri } from './organisationText.ts';
 
 const FILE_NAME = 'countersign.yaml';
 const STARTER = `# What agents may do. Without this file: reads are allowed and masked, changes are asked about.
@@ -41,6 +42,7 @@ export class PolicyFiles implements vscode.Disposable {
     this.#model = model;
     this.#subscription = vscode.Disposable.from(
       model.onDidChange(() => this.#publish()),
+      vscode.workspace.registerTextDocumentContentProvider(ORGANISATION_SCHEME, { provideTextDocumentContent: (uri) => organisationText(link, uri) }),
       vscode.workspace.onDidOpenTextDocument(() => this.#publish()),
       vscode.workspace.onDidCloseTextDocument(() => this.#publish()),
     );
@@ -97,6 +99,7 @@ export async function openPolicy(model: Model): Promise<void> {
     return;
   }
   const mine = userPolicyFile({ platform: process.platform, env: process.env, home: homedir() });
+  const organisation = policy?.organisation?.file === undefined ? undefined : policy.organisation;
   const choices = new Map<string, string>((policy?.files ?? []).map((file) => [file, vscode.l10n.t('in force')]));
   if (!choices.has(mine)) choices.set(mine, vscode.l10n.t('yours, for every workspace (new)'));
   for (const folder of vscode.workspace.workspaceFolders ?? []) {
@@ -104,15 +107,19 @@ export async function openPolicy(model: Model): Promise<void> {
     if (folder.uri.scheme === 'file' && !choices.has(file)) choices.set(file, vscode.l10n.t('for this workspace: may only tighten (new)'));
   }
   const [only] = policy?.files ?? [];
-  if (only !== undefined && policy?.files.length === 1) {
+  if (only !== undefined && policy?.files.length === 1 && organisation === undefined) {
     await openAt(vscode.Uri.file(only), 1, 1);
     return;
   }
   const picked = await vscode.window.showQuickPick(
-    [...choices].map(([file, description]) => ({ label: file, description })),
+    [
+      ...(organisation ? [{ label: organisation.file ?? '', description: vscode.l10n.t('in force: your organisation’s, to read'), organisation }] : []),
+      ...[...choices].map(([file, description]) => ({ label: file, description, organisation: undefined })),
+    ],
     { placeHolder: vscode.l10n.t('Open which policy file?') },
   );
   if (picked === undefined) return;
+  if (picked.organisation) return await openAt(organisationUri(picked.organisation), 1, 1);
   await createIfMissing(picked.label);
   await openAt(vscode.Uri.file(picked.label), 1, 1);
 }

@@ -19,6 +19,7 @@ import {
   type OperationDetail,
   type OperationPage,
   OperationQuery,
+  type OrganisationText,
   PutGateway,
   PutSecret,
   type Snapshot,
@@ -62,6 +63,7 @@ export interface WindowHost {
   /** @throws Problem */
   putGateway(given: PutGateway): void;
   workspace(window: string, workspace: Workspace): void | Promise<void>;
+  organisationPolicy(): OrganisationText;
   doctor(): Promise<DoctorCheck[]>;
   verify(session: string | undefined): Promise<VerifyReport>;
   /** Begins to leave; the answer goes out first. */
@@ -176,6 +178,7 @@ export class ControlWindow {
     this.#method(METHODS.signOut, ByConnection, async ({ connection }) => (await host.signOut(connection), {}));
     this.#method(METHODS.putGateway, PutGateway, (given) => (host.putGateway(given), {}));
     this.#method(METHODS.workspace, Workspace, async (workspace, hello) => (await host.workspace(hello.window, workspace), {}));
+    this.#method(METHODS.organisationPolicy, Empty, () => host.organisationPolicy());
     this.#method(METHODS.doctor, Empty, async () => ({ checks: await host.doctor() }));
     this.#method(METHODS.verify, Verify, ({ session }) => host.verify(session));
     serveLanguage(this.#rpc, host.language, () => this.#hello !== undefined);

@@ -29,6 +29,7 @@ export interface DoctorOptions {
 export async function examine(options: DoctorOptions): Promise<DoctorCheck[]> {
   return [
     policyCheck(options.policy),
+    ...organisationCheck(options.policy),
     await recordCheck(options),
     ...connectionChecks(options),
     options.http.port === undefined
@@ -45,15 +46,39 @@ function check(id: string, title: string, state: DoctorCheck['state'], detail: s
   return { id, title, state, detail };
 }
 
-function policyCheck({ problems, rules, files }: PolicyView): DoctorCheck {
+function policyCheck({ problems, rules, files, organisation }: PolicyView): DoctorCheck {
   const [first] = problems;
   if (first) {
     const more = problems.length > 1 ? ` and ${problems.length - 1} more` : '';
     return check('policy', 'Policy', 'failed', `The last good policy is in force. Mend ${first.file}, line ${first.line}: ${first.message}${more}.`);
   }
-  if (files.length === 0)
+  if (files.length === 0 && organisation === undefined)
     return check('policy', 'Policy', 'warning', 'There is no policy file, so the built-in rules decide and nothing is connected. Write a countersign.yaml.');
-  return check('policy', 'Policy', 'ok', `${rules} rules from ${files.join(', ')}.`);
+  return check(
+    'policy',
+    'Policy',
+    'ok',
+    `${rules} rules from ${[...(organisation?.file === undefined ? [] : [organisation.file]), ...files].join(', ') || 'no file'}.`,
+  );
+}
+
+/** Which version of the organisation's policy holds, since when, from which gateway. */
+function organisationCheck({ organisation }: PolicyView): DoctorCheck[] {
+  if (!organisation) return [];
+  const { expiresAt = 0, gateway, problem, since = 0, state, version } = organisation;
+  const said = (standing: DoctorCheck['state'], detail: string): DoctorCheck[] => [check('organisation-policy', 'Organisation policy', standing, detail)];
+  switch (state) {
+    case 'none':
+      return said(problem === undefined ? 'ok' : 'warning', problem ?? `The gateway at ${gateway} has no policy yet; your own files hold.`);
+    case 'in-force': {
+      const standing = `Version ${version ?? 0} from ${gateway} is in force since ${new Date(since).toISOString()}; without the gateway it holds until ${new Date(expiresAt).toISOString()}.`;
+      return problem === undefined ? said('ok', standing) : said('warning', `${standing} ${problem}`);
+    }
+    case 'waiting':
+    case 'expired':
+    case 'spoilt':
+      return said('failed', problem ?? 'It is not in force, so everything is denied here. Sign in to the gateway.');
+  }
 }
 
 async function recordCheck({ halted, verify }: DoctorOptions): Promise<DoctorCheck> {

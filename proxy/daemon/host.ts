@@ -8,6 +8,7 @@ import type {
   OperationDetail,
   OperationPage,
   OperationQuery,
+  OrganisationText,
   PutGateway,
   Snapshot,
   SurfaceAccess,
@@ -351,6 +352,10 @@ export class Host implements WindowHost {
 
   putGateway(given: PutGateway): void {
     this.#gateway.put(given);
+  }
+
+  organisationPolicy(): OrganisationText {
+    return this.#parts.policy.organisation.text();
   }
 
   async workspace(window: string, workspace: Workspace): Promise<void> {

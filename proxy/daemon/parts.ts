@@ -13,7 +13,7 @@ export interface PolicyPart {
   readonly current: () => Policy;
   readonly view: () => PolicyView;
   /** The organisation's policy, as a gateway hands it over. */
-  readonly organisation: Pick<OrganisationPolicy, 'expect' | 'take'>;
+  readonly organisation: Pick<OrganisationPolicy, 'expect' | 'take' | 'text'>;
   /** It is another one now, or its time is over. Resolves when that is in force. */
   readonly signedChanged: () => Promise<void>;
   /** The policy files of a window's folders; an empty list when it has gone. */

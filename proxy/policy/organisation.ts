@@ -3,7 +3,7 @@
  * signed in, kept in a sealed file for starts without the gateway, in force until its time is over. What cannot be believed
  * changes nothing; where nothing holds and something should, everything is denied.
  */
-import type { OrganisationView } from '../../contract/control.ts';
+import type { OrganisationText, OrganisationView } from '../../contract/control.ts';
 import { LaptopPolicy } from '../../contract/gateway/policy.ts';
 import type { Clock, Log } from '../pipeline/engine.ts';
 import { loadPolicy, type PolicyLayer } from './load.ts';
@@ -104,6 +104,12 @@ export class OrganisationPolicy {
     }
   }
 
+  /** The text in force, for whoever wants to read it. */
+  text(): OrganisationText {
+    const layer = this.#standing === 'in-force' ? this.layer() : undefined;
+    return layer ? { file: layer.file, text: layer.text } : null;
+  }
+
   view(): OrganisationView | undefined {
     const standing = this.#standing;
     const gateway = (standing === 'waiting' ? this.#expected?.url : (this.#kept?.url ?? this.#expected?.url)) ?? '';
@@ -113,7 +119,7 @@ export class OrganisationPolicy {
     return {
       gateway: gateway.slice(0, 2000),
       state: standing,
-      ...(statement && { version: statement.version, since: statement.since, expiresAt: statement.expiresAt }),
+      ...(statement && { file: nameOf(statement), version: statement.version, since: statement.since, expiresAt: statement.expiresAt }),
       ...(sentence !== undefined && sentence !== '' && { problem: sentence.slice(0, 1000) }),
     };
   }

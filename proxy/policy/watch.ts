@@ -200,7 +200,15 @@ export class PolicyStore {
       }
     }
     this.#warnings = result.warnings;
-    this.#publish(policy, viewOf(policy, [...(signed ? [signed.file] : []), ...chosen.map(({ file }) => file.path)], problems, this.#options.signed?.view()));
+    this.#publish(
+      policy,
+      viewOf(
+        policy,
+        chosen.map(({ file }) => file.path),
+        problems,
+        this.#options.signed?.view(),
+      ),
+    );
   }
 
   #soon(ms: number): void {

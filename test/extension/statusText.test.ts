@@ -49,6 +49,19 @@ describe('the status bar item', () => {
     assert.match(status.lines.join('\n'), /last good one is in force.*line 7/);
   });
 
+  it('names the organisation’s policy, and says that everything is denied where it is missing', () => {
+    const organisation = { gateway: 'https://gateway.example/', state: 'in-force', version: 7, since: 1, expiresAt: 2, file: 'f' } as const;
+    const policy = { version: 'v1', files: [], problems: [], rules: 3 };
+    assert.match(
+      statusOf(ON, snapshot({ policy: { ...policy, organisation } }), 0, t).lines.join('\n'),
+      /Organisation policy version 7, from gateway\.example\./,
+    );
+    const expired = statusOf(ON, snapshot({ policy: { ...policy, organisation: { ...organisation, state: 'expired', problem: 'It is out of date.' } } }), 0, t);
+    assert.deepEqual([expired.level, expired.click], ['warning', 'doctor']);
+    assert.match(expired.label, /denies everything/);
+    assert.ok(expired.lines.includes('It is out of date.'));
+  });
+
   it('names connections that do not work', () => {
     const broken = connection({ name: 'crm', state: 'failed', problem: 'The upstream refuses the login.' });
     assert.match(

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Client } from 'pg';
 import { NARROWEST } from '../../../contract/approval.ts';
-import { METHODS, type Snapshot, SurfaceAccess } from '../../../contract/control.ts';
+import { type DoctorCheck, METHODS, OrganisationText, type Snapshot, SurfaceAccess } from '../../../contract/control.ts';
 import { type GatewayApproval, GatewayApprovals } from '../../../contract/gateway/approvals.ts';
 import { LaptopOutcome, type LaptopQuestion } from '../../../contract/gateway/laptop.ts';
 import { Secret } from '../../../contract/secret.ts';
@@ -98,6 +98,10 @@ connections:
     assert.ok(Math.min(...took) < 1_000, `it took ${took.map(Math.round).join(', ')} ms`);
     assert.match(await deletes(), /Denied by rule still-no-deletes/);
     const snapshot = await window.until(() => true);
+    const { checks } = (await window.request(METHODS.doctor)) as { checks: DoctorCheck[] };
+    assert.match(checks.find(({ id }) => id === 'organisation-policy')?.detail ?? '', /^Version 4 from http:\/\/127\.0\.0\.1:\d+\/ is in force since 20/);
+    const read = OrganisationText.parse(await window.request(METHODS.organisationPolicy));
+    assert.match(read?.text ?? '', /still-no-deletes/);
     assert.doesNotMatch(JSON.stringify(snapshot), /hidden\.internal|secret:hidden/);
   });
 
@@ -237,6 +241,8 @@ connections:
     await window.request(METHODS.shutdown, { reason: 'the test' }).catch(() => undefined);
     writeFileSync(join(home.path, 'organisation-policy.json'), '{}');
     await attach();
+    const { checks } = (await window.request(METHODS.doctor)) as { checks: DoctorCheck[] };
+    assert.equal(checks.find(({ id }) => id === 'organisation-policy')?.state, 'failed');
     assert.match(await deletes(), /Denied by rule organisation-policy-spoilt: The kept copy of the organisation’s policy was changed or is damaged/);
   });
 });

@@ -53,6 +53,7 @@ const host: WindowHost = {
   signInPage: () => Promise.resolve('https://login.example/'),
   signOut: () => Promise.resolve(),
   putGateway: () => {},
+  organisationPolicy: () => null,
   workspace: (window, workspace) => void calls.push(['workspace', window, workspace]),
   doctor: () => Promise.resolve([]),
   verify: (session) => Promise.resolve({ ok: true, sessions: session === undefined ? 2 : 1, entries: 0, problems: [] }),
