@@ -1,4 +1,7 @@
 /** Entry point of the index's thread; see `backgroundIndex.ts`. Bundled by itself. */
+import { readlinkSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { OperationIndex } from './index.ts';
 import type { FromIndex, IndexThreadData, ToIndex } from './indexMessages.ts';
@@ -47,4 +50,21 @@ function serve(port: NonNullable<typeof parentPort>, { directory }: IndexThreadD
   });
 }
 
-if (parentPort) serve(parentPort, workerData as IndexThreadData);
+/**
+ * The system gives the processor to whoever carries a statement first: the agent, the database and the thread of the bytes
+ * wait for each other, and this thread would come between them. Only Linux has a priority for each thread, named like a
+ * process; elsewhere the whole proxy would be meant.
+ */
+function stepBack(): void {
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // Not allowed, or no /proc: it works as well, only not as politely.
+  }
+}
+
+if (parentPort) {
+  stepBack();
+  serve(parentPort, workerData as IndexThreadData);
+}

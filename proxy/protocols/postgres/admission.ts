@@ -38,7 +38,7 @@ export interface AdmissionOptions {
 export interface Candidate {
   readonly sql: string;
   readonly bytes: Buffer;
-  readonly bound?: Bound;
+  readonly bound?: Bound | undefined;
   readonly batch: Batch;
   readonly reading: Reading;
   readonly operation: Operation;
@@ -98,7 +98,7 @@ export class Admission {
       bound,
       revealed,
     );
-    return { sql, bytes, ...(bound && { bound }), batch, reading, operation, revealed };
+    return { sql, bytes, bound, batch, reading, operation, revealed };
   }
 
   /** Whether policy denies it outright, whatever a person would say. */
