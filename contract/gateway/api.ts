@@ -25,7 +25,7 @@ const Page = z.object({ after: z.coerce.number().int().nonnegative().default(0),
 export const ENDPOINTS = {
   me: { method: 'GET', path: '/v1/me', answer: Me },
   signOut: { method: 'POST', path: '/v1/me/sign-out', body: Nothing, answer: Nothing },
-  /** Server-sent events: `event: policy | approval | grant | session`, `data: {"subject": id}`; ask again for what changed. */
+  /** Server-sent events: `event: policy | approval | grant | session | edge`, `data: {"subject": id}`; ask again for what changed. */
   events: { method: 'GET', path: '/v1/events' },
 
   policy: { method: 'GET', path: '/v1/policy', answer: SignedPolicy },

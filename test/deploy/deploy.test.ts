@@ -5,6 +5,8 @@ import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { loadConfig } from '../../gateway/config/load.ts';
+import { Allowed } from '../../gateway/edge/process/allow.ts';
+import { loadEdgeConfig } from '../../gateway/edge/process/config.ts';
 import { loadPolicy } from '../../proxy/policy/load.ts';
 import { temporaryFolder } from '../gateway/stores.ts';
 
@@ -39,6 +41,18 @@ describe('the compose file', () => {
     });
     assert.equal(new Set(listens).size, 2);
     for (const listen of listens) assert.match(read(DEPLOY, 'try/Caddyfile'), new RegExp(listen.replaceAll('.', '\\.')));
+  });
+
+  it('has an edge that may be led to what the policy puts behind it, and to nothing else', async () => {
+    const loaded = loadEdgeConfig({ config: join(DEPLOY, 'try/edge.yaml'), join: 'http://localhost:8080' }, services.edge?.environment ?? {});
+    assert.ok(loaded.ok, JSON.stringify(loaded));
+    const policy = loadPolicy([{ layer: 'organisation', file: 'countersign.yaml', text: read(DEPLOY, 'try/countersign.yaml') }], { gateway: true });
+    assert.ok(policy.ok);
+    const behind = [...policy.policy.connections.values()].filter(({ edge }) => edge === 'try');
+    assert.equal(behind.length, 1);
+    const allowed = new Allowed(loaded.config.allow);
+    for (const { upstream } of behind) assert.ok('host' in upstream && allowed.judge(upstream) === 'yes');
+    assert.equal(allowed.judge({ host: '127.0.0.1', port: 22 }), 'no');
   });
 
   it('begins with a policy that compiles where there is a gateway', () => {
@@ -94,6 +108,36 @@ describe('the chart', () => {
     for (const file of readdirSync(join(CHART, 'templates'))) {
       for (const [, path = ''] of read(CHART, 'templates', file).matchAll(/\.Values\.([\w.]+)/g)) {
         if (path.startsWith('config.')) continue;
+        const found = path
+          .split('.')
+          .reduce<unknown>((at, key) => (typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[key] : undefined), values);
+        assert.notEqual(found, undefined, `${file}: .Values.${path}`);
+      }
+    }
+  });
+});
+
+describe('the edge’s chart', () => {
+  const EDGE = join(DEPLOY, 'helm/countersign-edge');
+  const folder = temporaryFolder();
+  const configOf = (over: Record<string, unknown>): string => {
+    const file = join(folder, 'edge.yaml');
+    const { config } = z.looseObject({ config: z.record(z.string(), z.unknown()) }).parse(parse(read(EDGE, 'values.yaml')));
+    writeFileSync(file, JSON.stringify({ ...config, ...over }));
+    return file;
+  };
+
+  it('has defaults and an example that an edge takes, once it knows the gateway and where it may be led', () => {
+    assert.equal(loadEdgeConfig({ config: configOf({}) }, {}).ok, false);
+    const example = z.object({ config: z.record(z.string(), z.unknown()) }).parse(parse(read(DEPLOY, 'helm/example-edge-values.yaml')));
+    const loaded = loadEdgeConfig({ config: configOf(example.config), join: 'https://countersign.example' }, {});
+    assert.ok(loaded.ok, JSON.stringify(loaded));
+  });
+
+  it('speaks of no value that is not among its defaults', () => {
+    const values = parse(read(EDGE, 'values.yaml')) as Record<string, unknown>;
+    for (const file of readdirSync(join(EDGE, 'templates'))) {
+      for (const [, path = ''] of read(EDGE, 'templates', file).matchAll(/\.Values\.([\w.]+)/g)) {
         const found = path
           .split('.')
           .reduce<unknown>((at, key) => (typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[key] : undefined), values);

@@ -119,6 +119,22 @@ describe('the console', () => {
     assert.equal(await page.locator('vscode-button:has-text("Put in force")').getAttribute('disabled'), '');
   });
 
+  it('shows an admin the edges, and a join token once', async () => {
+    const page = await visit('root', 'health');
+    await page.getByRole('heading', { name: 'Edges' }).waitFor();
+    await page.getByLabel('Name of an edge').fill('plant');
+    await page.getByText('Make a join token').click();
+    await page.getByText(/csjoin_[\w-]{43}/).waitFor();
+    await page.getByText('The edge plant has not joined yet').waitFor();
+    await page.reload();
+    await page.getByText('The edge plant has not joined yet').waitFor();
+    assert.equal(await page.getByText(/csjoin_/).count(), 0);
+    // Whoever only looks is shown no way to change anything.
+    const olga = await visit('olga', 'health');
+    await olga.getByText('The edge plant has not joined yet').waitFor();
+    assert.equal(await olga.getByText('Make a join token').count(), 0);
+  });
+
   it('ends the login with Sign out', async () => {
     const page = await visit('root', 'health');
     await page.getByText('This gateway takes new work.').waitFor();

@@ -2,24 +2,37 @@
 import { html, nothing, type TemplateResult } from 'lit';
 import { z } from 'zod';
 import { GatewayInfo } from '../../../contract/gateway/api.ts';
+import type { AddedEdge, EdgeView } from '../../../contract/gateway/edges.ts';
 import type { AuditReport } from '../../../contract/gateway/sessions.ts';
 import { icon } from '../../parts/icon.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { ConsolePage } from '../page.ts';
+import { edgesPart } from './edges.ts';
 
 const Ready = z.object({ ok: z.boolean(), sentence: z.string().max(2000).optional() });
 
 export class HealthPage extends ConsolePage {
-  static override properties = { ...ConsolePage.properties, ready: { state: true }, info: { state: true }, report: { state: true } };
+  static override properties = {
+    ...ConsolePage.properties,
+    ready: { state: true },
+    info: { state: true },
+    report: { state: true },
+    edges: { state: true },
+    added: { state: true },
+  };
   declare ready: z.infer<typeof Ready> | undefined;
   declare info: GatewayInfo | undefined;
   declare report: AuditReport | undefined;
-  readonly follows: readonly string[] = [];
+  declare edges: readonly EdgeView[] | undefined;
+  /** The join token that was made last: shown once. */
+  declare added: AddedEdge | undefined;
+  readonly follows: readonly string[] = ['edge', 'policy'];
 
   protected async load(): Promise<void> {
     const ask = async (path: string): Promise<unknown> => (await fetch(path, { headers: { Accept: 'application/json' } })).json();
     this.ready = Ready.safeParse(await ask('/readyz').catch(() => ({ ok: false, sentence: 'The gateway does not answer.' }))).data;
     this.info = GatewayInfo.safeParse(await ask('/.well-known/countersign-gateway').catch(() => undefined)).data;
+    if (this.roles.includes('admin') || this.roles.includes('auditor')) this.edges = (await this.api.call('edges')).edges;
   }
 
   protected content(): TemplateResult {
@@ -27,6 +40,15 @@ export class HealthPage extends ConsolePage {
     return html`<h1>Health</h1>
       <p class="lead ${ready?.ok ? 'good' : 'bad'}">${icon(ready?.ok ? 'check' : 'error')} ${ready?.ok ? 'This gateway takes new work.' : safeText(ready?.sentence ?? 'This gateway does not say how it is.')}</p>
       ${info === undefined ? nothing : html`<p class="quiet">Version ${safeText(info.version)} at ${safeText(info.issuer)}; people sign in with ${info.providers.map(({ title }) => title).join(', ') || 'nobody yet'}.</p>`}
+      ${
+        this.edges === undefined
+          ? nothing
+          : edgesPart(this.edges, {
+              busy: this.busy,
+              added: this.added,
+              ...(this.roles.includes('admin') && { change: { add: (name) => void this.#addEdge(name), remove: (what) => void this.#removeEdge(what) } }),
+            })
+      }
       ${
         this.roles.includes('auditor')
           ? html`<h2>The record</h2>
@@ -40,6 +62,20 @@ export class HealthPage extends ConsolePage {
               }`
           : nothing
       }`;
+  }
+
+  #addEdge(name: string): Promise<void> {
+    return this.act(async () => {
+      this.added = await this.api.call('newEdge', { body: { name } });
+      return undefined;
+    });
+  }
+
+  #removeEdge(what: string): Promise<void> {
+    return this.act(async () => {
+      await this.api.call('revokeEdge', { id: what, body: {} });
+      return 'It is not let in any more, and what went through it has ended.';
+    });
   }
 
   #verify(): Promise<void> {
