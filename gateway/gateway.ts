@@ -26,6 +26,10 @@ import { GatewayEngine } from './engine.ts';
 import { Identity } from './identity/identity.ts';
 import { Metrics } from './metrics.ts';
 import { CentralPolicy } from './policy/central.ts';
+import { Archiver } from './recording/archive/archiver.ts';
+import { RecordLines } from './recording/archive/recordLines.ts';
+import type { ObjectStore } from './recording/objects/objectStore.ts';
+import { openPlaces } from './recording/objects/open.ts';
 import { masterKey, type Sealer, sealerWith } from './sealed.ts';
 import { DataPath } from './sessions/dataPath.ts';
 import { Laptops } from './sessions/laptops.ts';
@@ -74,6 +78,9 @@ export class Gateway {
   /** Edges that are connected to this process. */
   readonly edgeLinks: EdgeLinks;
   readonly #presence: EdgePresence;
+  /** Reads records, wherever they lie. */
+  readonly lines: RecordLines;
+  readonly archiver: Archiver | undefined;
   readonly #leases: VaultLeases | undefined;
   readonly #notices: Notices;
   readonly #events: EventStreams;
@@ -146,6 +153,9 @@ export class Gateway {
       log,
       stands: (basis) => this.identity.stands(basis),
     });
+    const places = openPlaces(config, env);
+    this.lines = new RecordLines(places.all);
+    this.archiver = places.archive && this.#archiverOn(places.archive);
     const vault = vaultOf(config, env);
     this.#leases = vault && new VaultLeases(vault, log);
     this.credentials = new CredentialStore(db, keysFor(config, env, vault), log);
@@ -225,6 +235,7 @@ export class Gateway {
     this.path.policyChanged();
     this.answers.start();
     this.#notices.start();
+    this.archiver?.start();
     await this.http.start();
     this.log.info('gateway.started', { listen: this.config.listen, store: this.db.kind, replica: this.replica.id });
   }
@@ -245,6 +256,7 @@ export class Gateway {
     await this.#leases?.stop();
     await this.core.stop('this gateway is shutting down; connect again and another one serves you');
     await closing;
+    await this.archiver?.stop();
     this.answers.stop();
     this.#notices.stop();
     this.#presence.stop();
@@ -278,7 +290,7 @@ export class Gateway {
     app.use(joinRoutes(this.edges, identity.limits));
     app.use(consoleRouter(this.log));
     const { people, accounts, keys, limits, login, tokens } = identity;
-    const sessions = new Sessions(db);
+    const sessions = new Sessions(db, this.lines);
     app.use(
       apiRouter(
         { people, accounts, tokens, publicUrl: config.publicUrl, cookieName: login.cookieName, sealer },
@@ -301,9 +313,19 @@ export class Gateway {
           events: this.#events,
           login,
           recordKey: this.core.recordKey,
+          lines: this.lines,
         }),
       ),
     );
+  }
+
+  #archiverOn(store: ObjectStore): Archiver {
+    const bytes = this.metrics.counter('countersign_archived_bytes_total', 'Bytes of records that this process moved to the archive.');
+    const archiver = new Archiver({ db: this.db, store, log: this.log, afterMs: this.config.recordings.after * 1000, archived: (size) => bytes({}, size) });
+    this.metrics.gauge('countersign_archive_waiting', 'Ended sessions that should be in the archive and are not.', () => archiver.state.waiting);
+    this.metrics.gauge('countersign_archive_failing', '1 while the archive cannot be used.', () => (archiver.state.problem === undefined ? 0 : 1));
+    this.metrics.gauge('countersign_archive_broken', 'Ended sessions whose record does not hold, and that stay in the database.', () => archiver.state.broken);
+    return archiver;
   }
 
   async #notReady(): Promise<string | undefined> {

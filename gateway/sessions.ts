@@ -4,6 +4,7 @@ import type { GatewaySession } from '../contract/gateway/sessions.ts';
 import { Problem } from '../contract/problem.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
 import type { Session } from '../proxy/pipeline/session.ts';
+import type { RecordLines } from './recording/archive/recordLines.ts';
 import { type Database, one } from './store/database.ts';
 
 interface SessionRow {
@@ -32,9 +33,11 @@ export interface SessionFilter {
 
 export class Sessions {
   readonly #db: Database;
+  readonly #lines: RecordLines;
 
-  constructor(db: Database) {
+  constructor(db: Database, lines: RecordLines) {
     this.#db = db;
+    this.#lines = lines;
   }
 
   async list({ person, live, connection, before, limit }: SessionFilter): Promise<{ sessions: GatewaySession[]; more: boolean }> {
@@ -55,12 +58,13 @@ export class Sessions {
 
   async entries(id: string, person: string | undefined, after: number, limit: number): Promise<{ session: string; lines: string[]; more: boolean }> {
     await this.get(id, person);
-    const rows = await this.#db.query<{ line: string }>('SELECT line FROM entries WHERE session = $1 AND seq >= $2 ORDER BY seq LIMIT $3', [
-      id,
-      after,
-      limit + 1,
-    ]);
-    return { session: id, lines: rows.slice(0, limit).map(({ line }) => line), more: rows.length > limit };
+    const lines: string[] = [];
+    while (lines.length <= limit) {
+      const page = await this.#lines.page(this.#db, id, after + lines.length, limit + 1 - lines.length);
+      if (page.length === 0) break;
+      lines.push(...page.map(({ line }) => line));
+    }
+    return { session: id, lines: lines.slice(0, limit), more: lines.length > limit };
   }
 }
 

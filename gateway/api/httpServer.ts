@@ -216,6 +216,9 @@ const STATUS: Readonly<Record<string, number>> = {
   draining: 503,
   'provider-down': 502,
   'no-console': 503,
+  'archive-away': 503,
+  // Not hidden: who reads a record must hear that a part of it is not what it was.
+  'archive-broken': 500,
 };
 
 function describe(cause: unknown): { status: number; error: string; sentence: string } {

@@ -104,6 +104,18 @@ function* judge(config: ConfigShape): Generator<{ path: Path; message: string }>
       yield { path: ['identity', 'providers', i, 'scopes'], message: '`scopes` must hold `openid`: without it there is no ID token.' };
     }
   }
+  const { recordings } = config;
+  for (const [path, place] of [
+    [['recordings'], recordings] as const,
+    ...recordings.before.map((before, i) => [['recordings', 'before', i], before] as const),
+  ]) {
+    if (place.s3 && place.folder !== undefined) yield { path: [...path], message: '`s3` and `folder` cannot both be. Keep one.' };
+    if (place.s3 && !place.s3.endpoint && place.s3.region === undefined && config.aws.region === undefined)
+      yield { path: [...path, 's3'], message: 'Say in which `region` the bucket is, or at which `endpoint`.' };
+  }
+  const locked = recordings.s3?.lock?.days;
+  if (locked !== undefined && recordings.keepDays !== undefined && recordings.keepDays < locked)
+    yield { path: ['recordings', 'keepDays'], message: `Records cannot be removed after ${recordings.keepDays} days and be locked for ${locked}.` };
   for (const [i, target] of config.notify.entries()) {
     if (target.kind === 'webhook' && target.secret === undefined) {
       yield { path: ['notify', i], message: 'A webhook needs `secret`, which its messages are signed with.' };

@@ -1,20 +1,8 @@
 /** The shape of the gateway's configuration file. */
 import { z } from 'zod';
+import { Aws, Recordings } from './recordings.ts';
+import { httpsUrl, name, SecretPlace, seconds, text } from './words.ts';
 
-const text = z.string().min(1).max(2000);
-const name = z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, 'Write lower-case letters, digits and `-`, beginning with a letter.');
-const seconds = z.number().int().positive();
-/** A secret never stands in the file: `env:NAME` or `file:/absolute/path`. */
-const SecretPlace = z
-  .string()
-  .regex(/^(env:[A-Za-z_][A-Za-z0-9_]{0,199}|file:\/.{1,1000})$/, 'Do not write a secret here. Say where it is: `env:NAME` or `file:/absolute/path`.');
-const httpsUrl = z
-  .string()
-  .max(2000)
-  .refine((value) => {
-    const url = URL.canParse(value) ? new URL(value) : undefined;
-    return url !== undefined && (url.protocol === 'https:' || (url.protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)));
-  }, 'Write an `https://` address (`http://` only for this machine).');
 const listen = z.string().regex(/^([^\s/:]+|\[[0-9a-f:]+\]):\d{1,5}$/i, 'Write `HOST:PORT`, such as `0.0.0.0:8443`.');
 /** Who: `group:NAME`, `user:SUBJECT`, or `*` for everyone who can sign in. */
 const who = z.array(z.string().regex(/^(\*|(group|user):.{1,250})$/, 'Write `group:NAME`, `user:SUBJECT` or `*`.')).max(100);
@@ -87,6 +75,8 @@ export const ConfigShape = z.strictObject({
         .optional(),
     })
     .optional(),
+  aws: Aws.prefault({}),
+  recordings: Recordings.prefault({}),
   policy: z.strictObject({ file: text.optional(), validFor: seconds.max(7 * 86_400).default(86_400) }).prefault({}),
   metrics: z.strictObject({ token: SecretPlace.optional() }).prefault({}),
   identity: z

@@ -3,11 +3,13 @@ import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { VerifyReport } from '../../contract/control.ts';
+import { Problem } from '../../contract/problem.ts';
 import { FILE_MODE, FOLDER_MODE } from '../../proxy/recording/chainFile.ts';
 import { CHECKPOINT_FILE, PUBLIC_KEY_FILE } from '../../proxy/recording/checkpoint.ts';
 import { AUDIT_FILE, SESSIONS_FOLDER } from '../../proxy/recording/layout.ts';
 import { verifyRecord } from '../../proxy/recording/verify.ts';
 import type { Queryable } from '../store/database.ts';
+import { RecordLines } from './archive/recordLines.ts';
 import { fileOf } from './recorder.ts';
 import type { RecordKey } from './recordKey.ts';
 
@@ -15,8 +17,11 @@ import type { RecordKey } from './recordKey.ts';
 const PAGE = 1_000;
 const MAX_PROBLEMS = 100;
 
-/** Writes the record into a folder: `countersign verify --record FOLDER` reads it. */
-async function exportRecord(db: Queryable, chain: string, key: RecordKey, folder: string): Promise<void> {
+/**
+ * Writes the record into a folder: `countersign verify --record FOLDER` reads it.
+ * @returns sessions that could not be read whole, with a sentence on why
+ */
+async function exportRecord(db: Queryable, lines: RecordLines, chain: string, key: RecordKey, folder: string): Promise<ReadonlyMap<string, string>> {
   await mkdir(join(folder, SESSIONS_FOLDER), { recursive: true, mode: FOLDER_MODE });
   // The checkpoint first, the audit next, the sessions last: what is read later can only have grown.
   const [checkpoint] = await db.query<{ signature: string }>(
@@ -25,21 +30,30 @@ async function exportRecord(db: Queryable, chain: string, key: RecordKey, folder
   );
   if (checkpoint) await writeFile(join(folder, CHECKPOINT_FILE), checkpoint.signature, { mode: FILE_MODE });
   await writeFile(join(folder, PUBLIC_KEY_FILE), key.publicPem, { mode: FILE_MODE });
-  await writePages(join(folder, AUDIT_FILE), (after) =>
-    db.query(`SELECT seq, line FROM audit WHERE chain = $1 AND seq > $2::bigint ORDER BY seq LIMIT ${PAGE}`, [chain, after]),
+  await writePages(join(folder, AUDIT_FILE), (from) =>
+    db.query(`SELECT seq, line FROM audit WHERE chain = $1 AND seq >= $2::bigint ORDER BY seq LIMIT ${PAGE}`, [chain, from]),
   );
+  const unread = new Map<string, string>();
   const sessions = await db.query<{ id: string; opened_at: number }>('SELECT id, opened_at FROM sessions WHERE chain = $1', [chain]);
   for (const { id, opened_at } of sessions) {
     const path = join(folder, SESSIONS_FOLDER, fileOf(id, opened_at));
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE });
-    await writePages(path, (after) =>
-      db.query(`SELECT seq, line FROM entries WHERE session = $1 AND seq > $2::bigint ORDER BY seq LIMIT ${PAGE}`, [id, after]),
-    );
+    try {
+      await writePages(path, (from) => lines.page(db, id, from, PAGE));
+    } catch (cause) {
+      if (!(cause instanceof Problem)) throw cause;
+      unread.set(id, cause.message);
+    }
   }
+  return unread;
 }
 
-/** Reads the whole record of everyone again, person by person, and says what does not hold. */
-export async function verifyRecords(db: Queryable, key: RecordKey): Promise<VerifyReport & { readonly chains: number }> {
+/** Reads the whole record of everyone again, person by person, and says what does not hold. @param lines where parts of it were archived to */
+export async function verifyRecords(
+  db: Queryable,
+  key: RecordKey,
+  lines: RecordLines = new RecordLines(new Map()),
+): Promise<VerifyReport & { readonly chains: number }> {
   const chains = await db.query<{ chain: string }>('SELECT DISTINCT chain FROM sessions ORDER BY chain');
   let sessions = 0;
   let entries = 0;
@@ -47,12 +61,13 @@ export async function verifyRecords(db: Queryable, key: RecordKey): Promise<Veri
   for (const { chain } of chains) {
     const folder = await mkdtemp(join(tmpdir(), 'countersign-verify-'));
     try {
-      await exportRecord(db, chain, key, folder);
+      const unread = await exportRecord(db, lines, chain, key, folder);
       const report = await verifyRecord(folder);
       sessions += report.sessions;
       entries += report.entries;
-      // A chain that has not come to its first checkpoint yet has no signature to miss.
-      problems.push(...report.problems.map((problem) => `${chain}: ${problem}`));
+      // Of one that could not be read, its file cannot say anything better.
+      const told = report.problems.filter((problem) => ![...unread.keys()].some((session) => problem.startsWith(`Session ${session}:`)));
+      problems.push(...[...unread.values(), ...told].map((problem) => `${chain}: ${problem}`));
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
@@ -60,14 +75,14 @@ export async function verifyRecords(db: Queryable, key: RecordKey): Promise<Veri
   return { ok: problems.length === 0, chains: chains.length, sessions, entries, problems: problems.slice(0, MAX_PROBLEMS) };
 }
 
-async function writePages(path: string, page: (after: number) => Promise<readonly { seq: number; line: string }[]>): Promise<void> {
+async function writePages(path: string, page: (from: number) => Promise<readonly { seq: number; line: string }[]>): Promise<void> {
   const file = await open(path, 'wx', FILE_MODE);
   try {
-    for (let after = -1; ; ) {
-      const lines = await page(after);
-      if (lines.length > 0) await file.write(lines.map(({ line }) => `${line}\n`).join(''));
-      if (lines.length < PAGE) return;
-      after = lines.at(-1)?.seq ?? after;
+    for (let from = 0; ; ) {
+      const lines = await page(from);
+      if (lines.length === 0) return;
+      await file.write(lines.map(({ line }) => `${line}\n`).join(''));
+      from = (lines.at(-1)?.seq ?? from) + 1;
     }
   } finally {
     await file.close();

@@ -1,7 +1,11 @@
-/** Reads the whole record in the store again: every chain, every session, and whether the audit and the sessions agree. */
+/**
+ * Reads the whole record in the store again: every chain, every session, and whether the audit and the sessions agree. Of what
+ * lies in the archive it reads what the store notes of it; `verifyRecords` reads the objects.
+ */
 import type { AuditReport } from '../../contract/gateway/sessions.ts';
 import { GENESIS } from '../../proxy/recording/chainFile.ts';
 import type { Queryable } from '../store/database.ts';
+import { SEGMENT_COLUMNS, type SegmentRow } from './archive/segment.ts';
 import { lineHash } from './chains.ts';
 
 const MAX_PROBLEMS = 100;
@@ -51,6 +55,8 @@ export async function verifyStore(db: Queryable): Promise<AuditReport> {
       `Session ${session.id}`,
       (after) => db.query('SELECT seq, hash, line FROM entries WHERE session = $1 AND seq >= $2 ORDER BY seq LIMIT $3', [session.id, after, PAGE]),
       say,
+      undefined,
+      await archived(db, session.id, say),
     );
     total += read.entries;
     const said = audited.get(session.id);
@@ -64,14 +70,26 @@ export async function verifyStore(db: Queryable): Promise<AuditReport> {
   return { ok: problems.length === 0, chains: chains.length, entries: total, sessions: sessions.length, problems };
 }
 
+/** The part of a session that lies in the archive, as far as the store knows it. */
+async function archived(db: Queryable, session: string, say: (problem: string) => void): Promise<Read> {
+  const rows = await db.query<SegmentRow>(`SELECT ${SEGMENT_COLUMNS} FROM segments WHERE session = $1 ORDER BY first`, [session]);
+  let read: Read = { entries: 0, head: GENESIS };
+  for (const { first, head, last, prev } of rows) {
+    if (first !== read.entries || prev !== read.head) say(`Session ${session} has a gap in the archive before line ${first}.`);
+    read = { entries: last + 1, head };
+  }
+  return read;
+}
+
 async function follow(
   what: string,
   page: (after: number) => Promise<{ seq: number; hash: string; line: string }[]>,
   say: (problem: string) => void,
   each: (body: Record<string, unknown>) => void = () => undefined,
+  from: Read = { entries: 0, head: GENESIS },
 ): Promise<Read> {
-  let seq = 0;
-  let head = GENESIS;
+  let seq = from.entries;
+  let head = from.head;
   for (;;) {
     const rows = await page(seq);
     for (const row of rows) {

@@ -4,5 +4,6 @@ import { base } from './0001base.ts';
 import { refreshedAt } from './0002refreshedAt.ts';
 import { credentials } from './0003credentials.ts';
 import { edges } from './0004edges.ts';
+import { segments } from './0005segments.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments];
