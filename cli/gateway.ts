@@ -46,13 +46,19 @@ function askedFor(args: readonly string[]): Asked {
 
 export const gatewayCheck: Command = {
   name: 'gateway check',
-  usage: USAGE,
-  about: 'read the configuration of the shared gateway, or of an edge, and say what is wrong with it',
-  help: CONFIG_HELP,
+  usage: `${USAGE} [--offline]`,
+  about: 'read the configuration of the shared gateway, or of an edge, try what it names, and say what is wrong',
+  help: `${CONFIG_HELP}
+
+--offline        only read it: write, read and remove nothing in the archive of records, and ask no other service`,
   async run(args, io) {
-    const { file, edge } = askedFor(args);
-    const { checkEdge, checkGateway, configFile } = await loadGateway();
-    return edge ? checkEdge(edge, process.env, io) : checkGateway(configFile(file, process.env), process.env, io);
+    const isOffline = args.includes('--offline');
+    const { file: asked, edge } = askedFor(args.filter((arg) => arg !== '--offline'));
+    const { checkEdge, checkGateway, checkPlaces, configFile } = await loadGateway();
+    if (edge) return checkEdge(edge, process.env, io);
+    const file = configFile(asked, process.env);
+    const code = checkGateway(file, process.env, io);
+    return code === 0 && !isOffline ? await checkPlaces(file, process.env, io) : code;
   },
 };
 

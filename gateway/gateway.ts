@@ -314,6 +314,7 @@ export class Gateway {
           login,
           recordKey: this.core.recordKey,
           lines: this.lines,
+          archive: this.archiver && (() => (this.archiver as Archiver).health),
         }),
       ),
     );

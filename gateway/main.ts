@@ -5,6 +5,7 @@ import { logLine } from '../proxy/log.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
 import { type Env, loadConfig } from './config/load.ts';
 import { Gateway } from './gateway.ts';
+import { openPlaces } from './recording/objects/open.ts';
 import { masterKey } from './sealed.ts';
 
 export { openEdges } from './edge/admin.ts';
@@ -41,6 +42,21 @@ export function checkGateway(file: string | undefined, env: Env, { out, error }:
     `The configuration is good: ${config.publicUrl}, listening on ${config.listen}, ${config.database.kind === 'embedded' ? `embedded store in ${config.data}` : 'PostgreSQL'}.`,
   );
   if (config.identity.providers.length === 0) out('Nobody can sign in yet: `identity.providers` is empty.');
+  return 0;
+}
+
+/** Tries what the configuration names outside this machine, and says what does not work. @returns the exit code */
+export async function checkPlaces(file: string | undefined, env: Env, { out, error }: Out): Promise<0 | 1> {
+  const result = loadConfig(file, env);
+  if (!result.ok) return 1;
+  const { recordings } = result.config;
+  // The gateway makes its own folder when it starts, as the user that it runs as.
+  if (!recordings.s3 && recordings.folder === undefined) return 0;
+  const { archive } = openPlaces(result.config, env);
+  const findings = (await archive?.check()) ?? [];
+  for (const { good, sentence } of findings) (good ? out : error)(sentence);
+  if (findings.some(({ good }) => !good)) return 1;
+  out(`Records of ended sessions go to ${archive?.title}: what was written there could be read back and removed.`);
   return 0;
 }
 

@@ -7,7 +7,7 @@ import { AccessRequest, GatewayAnswer, GatewayAnswerResult, GatewayApproval, Gat
 import { AddedEdge, EdgeView, NewEdge } from './edges.ts';
 import { Me, NewServiceAccount, PersonView, ServiceAccountView } from './identity.ts';
 import { PolicyCheck, PolicyKeys, PolicyVersion, PolicyVersionDetail, PutPolicy, SharedConnection, SignedPolicy } from './policy.ts';
-import { AuditPage, AuditReport, GatewaySession, SessionEntries, SessionQuery } from './sessions.ts';
+import { AuditPage, AuditReport, GatewaySession, SessionEntries, SessionQuery, StorageHealth } from './sessions.ts';
 
 export interface Endpoint {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -76,6 +76,7 @@ export const ENDPOINTS = {
   /** `:id`: an edge's name, for all of it, or the id of one of its keys. */
   revokeEdge: { method: 'POST', path: '/v1/edges/:id/revoke', body: Nothing, answer: Nothing },
 
+  storage: { method: 'GET', path: '/v1/storage', answer: StorageHealth },
   audit: { method: 'GET', path: '/v1/audit', query: Page.extend({ chain: z.string().max(200).default('gateway') }), answer: AuditPage },
   verifyAudit: { method: 'POST', path: '/v1/audit/verify', body: Nothing, answer: AuditReport },
 } as const satisfies Record<string, Endpoint>;

@@ -38,6 +38,22 @@ export const AuditPage = z.object({
 });
 export type AuditPage = z.infer<typeof AuditPage>;
 
+/** How the gateway's own storage is doing. */
+export const StorageHealth = z.object({
+  /** Where records go once their session has ended; absent: they stay in the database. */
+  archive: z
+    .object({
+      place: z.string().max(500),
+      /** Sessions that should be there and are not yet. */
+      waiting: z.number().int(),
+      /** Sessions whose record does not hold, and that stay in the database to be looked into. */
+      broken: z.number().int(),
+      problem: z.string().max(2000).optional(),
+    })
+    .optional(),
+});
+export type StorageHealth = z.infer<typeof StorageHealth>;
+
 export const AuditReport = z.object({
   ok: z.boolean(),
   chains: z.number().int(),

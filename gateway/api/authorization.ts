@@ -58,6 +58,7 @@ export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
   newEdge: ['admin'],
   revokeEdge: ['admin'],
 
+  storage: ['auditor', 'admin'],
   audit: ['auditor'],
   verifyAudit: ['auditor'],
 };

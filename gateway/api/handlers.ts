@@ -2,6 +2,7 @@
 import type { Person } from '../../contract/actor.ts';
 import type { AddedEdge, EdgeView, NewEdge } from '../../contract/gateway/edges.ts';
 import type { Me } from '../../contract/gateway/identity.ts';
+import type { StorageHealth } from '../../contract/gateway/sessions.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Answers } from '../approval/answers.ts';
 import type { Viewer } from '../approval/rows.ts';
@@ -47,6 +48,7 @@ export interface HandlerParts {
   readonly login: BrowserLogin;
   readonly recordKey: RecordKey;
   readonly lines: RecordLines;
+  readonly archive: (() => NonNullable<StorageHealth['archive']>) | undefined;
 }
 
 /** How long a link to a fresh login can be followed, in milliseconds. */
@@ -214,6 +216,7 @@ export function handlers(parts: HandlerParts): Handlers {
       return {};
     },
 
+    storage: () => (parts.archive ? { archive: parts.archive() } : {}),
     audit: async ({ query }) => {
       const rows = await db.query<{ seq: number; at: number; line: string }>(
         'SELECT seq, at, line FROM audit WHERE chain = $1 AND seq >= $2 ORDER BY seq LIMIT $3',

@@ -4,6 +4,7 @@
  * object that is the same as the one that it would write. docs/adr/archived-records.md says more.
  */
 import { randomBytes } from 'node:crypto';
+import type { StorageHealth } from '../../../contract/gateway/sessions.ts';
 import { Problem } from '../../../contract/problem.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import { GENESIS } from '../../../proxy/recording/chainFile.ts';
@@ -64,6 +65,11 @@ export class Archiver {
 
   get state(): ArchiveState {
     return this.#state;
+  }
+
+  get health(): NonNullable<StorageHealth['archive']> {
+    const { problem, ...counts } = this.#state;
+    return { place: this.#options.store.title, ...counts, ...(problem !== undefined && { problem }) };
   }
 
   start(): void {

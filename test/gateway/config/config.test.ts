@@ -57,4 +57,19 @@ describe('the gateway’s configuration', () => {
     assert.match(problems(`${GOOD}key: 0123456789abcdef\n`)[0] ?? '', /Do not write a secret here/);
     assert.match(problems(`${GOOD}database: env:NOT_SET\n`)[0] ?? '', /NOT_SET is not set/);
   });
+
+  it('takes records to a bucket or a folder, and says what does not go together', () => {
+    const s3 = '  s3: { bucket: records, region: eu-central-1 }\n';
+    assert.deepEqual(problems(`${GOOD}recordings:\n${s3}`), []);
+    assert.deepEqual(problems(`${GOOD}recordings:\n${s3}  folder: /records\n`), ['4: `s3` and `folder` cannot both be. Keep one.']);
+    assert.match(problems(`${GOOD}recordings:\n  s3: { bucket: records }\n`)[0] ?? '', /^4: Say in which `region`/);
+    assert.match(
+      problems(`${GOOD}recordings:\n  s3: { bucket: records, region: x1, login: { accessKeyId: AKIA, secretAccessKey: env:S } }\n`)[0] ?? '',
+      /Do not write a secret here/,
+    );
+    assert.match(
+      problems(`${GOOD}recordings:\n  s3: { bucket: records, region: x1, login: { accessKeyId: env:A } }\n`)[0] ?? '',
+      /or `role` and `webIdentity`/,
+    );
+  });
 });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
 import { chmodSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -96,11 +97,13 @@ async function left(db: Database, session: string): Promise<number> {
 
 describe('an archive of records', () => {
   let s3: S3Server;
+  let url = '';
   const root = temporaryFolder();
   const stages: Stage[] = [];
   before(async () => {
     s3 = await s3Server();
-    stages.push(await stage(openPostgres({ url: await postgresUrl(), log: quiet }), bucket(s3)));
+    url = await postgresUrl();
+    stages.push(await stage(openPostgres({ url, log: quiet }), bucket(s3)));
     stages.push(await stage(await openEmbedded(temporaryFolder()), folderObjects(root)));
   });
   after(async () => {
@@ -150,12 +153,12 @@ describe('an archive of records', () => {
         const ids = await Promise.all([4, 5, 6].map((n) => s.ended(n)));
         // As if the claim of one had run out while it was at it: both are at the same sessions.
         const both = [archiverOn(s.db, s.store), archiverOn(s.db, s.store)];
-        let done = false;
+        const done = new AbortController();
         const nobodys = (async () => {
-          for (; !done; await sleep(1)) await s.db.query('UPDATE sessions SET archiving_until = NULL WHERE archiving_until IS NOT NULL');
+          for (; !done.signal.aborted; await sleep(1)) await s.db.query('UPDATE sessions SET archiving_until = NULL WHERE archiving_until IS NOT NULL');
         })();
         await Promise.all(both.map((archiver) => archiver.run()));
-        done = true;
+        done.abort();
         await nobodys;
         await s.db.query('UPDATE sessions SET archiving_until = NULL');
         await s.archiver.run();
@@ -258,6 +261,58 @@ describe('an archive of records', () => {
     assert.deepEqual(s.archiver.state, { waiting: 0, broken: 0, problem: undefined });
     assert.equal(await left(s.db, id), 0);
     assert.equal(await problems({ db: s.db, lines: s.afresh() }), '');
+  });
+
+  it('loses nothing and has nothing twice when its gateway is killed at any step of a move', async () => {
+    const s = stages[0] as Stage;
+    const steps: readonly (readonly [string, 'PUT' | 'GET', number, 'before' | 'after'])[] = [
+      ['before the object was written', 'PUT', 1, 'before'],
+      ['after it was written', 'PUT', 1, 'after'],
+      ['after it was read back, before the database knew', 'GET', 1, 'after'],
+      ['after the first part was moved', 'PUT', 2, 'before'],
+      ['after the second part was read back', 'GET', 2, 'after'],
+    ];
+    for (const [what, method, nth, when] of steps) {
+      const id = await s.ended(14);
+      let seen = 0;
+      const ended = new Promise<void>((resolve) => {
+        const child = fork(join(import.meta.dirname, 'archiverChild.ts'), {
+          stdio: 'ignore',
+          env: {
+            ...process.env,
+            DATABASE_URL: url,
+            ENDPOINT: s3.endpoint,
+            ACCESS_KEY_ID: s3.accessKeyId,
+            SECRET_ACCESS_KEY: s3.secretAccessKey,
+            SEGMENT_CHARS: String(SMALL_SEGMENT),
+          },
+        });
+        s3.fault = (request) => {
+          if (request.method !== method || ++seen !== nth) return undefined;
+          // Dead before the answer, and before anything that the answer would have led to.
+          if (when === 'before') child.kill('SIGKILL');
+          else request.answering = () => child.kill('SIGKILL');
+          return { kind: 'cut', when };
+        };
+        child.once('exit', () => resolve());
+      });
+      await ended;
+      s3.fault = () => undefined;
+      assert.equal(seen, nth, what);
+      assert.ok((await left(s.db, id)) > 0, what);
+      assert.equal(await problems({ db: s.db, lines: s.afresh() }), '', what);
+      // What the dead one had claimed is free again after a while.
+      await s.db.query('UPDATE sessions SET archiving_until = 0 WHERE id = $1', [id]);
+      await s.archiver.run();
+      assert.equal(await left(s.db, id), 0, what);
+      assert.equal(await problems({ db: s.db, lines: s.afresh() }), '', what);
+      const written = new Set(s3.asked.filter((asked) => asked.method === 'PUT' && asked.target.includes(id)).map(({ target }) => target));
+      assert.deepEqual(
+        [...written].map((target) => target.slice(`/${BUCKET}/team/`.length)).toSorted(),
+        (await segmentsOf(s.db, id)).map(({ object }) => object).toSorted(),
+        what,
+      );
+    }
   });
 
   it('that reads back something else than was put there takes nothing out of the database', async () => {

@@ -32,6 +32,8 @@ export interface Asked {
   readonly method: string;
   readonly target: string;
   readonly headers: Readonly<Record<string, string | undefined>>;
+  /** Called when it was done, before anyone is told. */
+  answering?: () => void;
   /** Absent: cut off. */
   status?: number;
 }
@@ -123,6 +125,7 @@ export async function s3Server(): Promise<S3Server> {
         if (fault?.kind === 'cut' && fault.when === 'before') return void request.socket.destroy();
         if (fault?.kind === 'stall') await sleep(fault.ms);
         const answer = fault?.kind === 'answer' ? refuse(fault.status, fault.code) : await serve(request, Buffer.concat(chunks));
+        entry.answering?.();
         if (fault?.kind === 'cut') return void request.socket.destroy();
         entry.status = answer.status;
         const bodyless = request.method === 'HEAD' || answer.status === 204;

@@ -45,7 +45,7 @@ export function whatIsWrong(
   // What says anything to the server must be signed.
   const must = ['host', ...Object.keys(headers).filter((name) => name.startsWith('x-amz-'))];
   if (must.some((name) => !signed.includes(name))) return 'AccessDenied';
-  const payload = headers['x-amz-content-sha256'] ?? sha256(request.body);
+  const payload = String(headers['x-amz-content-sha256'] ?? sha256(request.body));
   if (payload !== 'UNSIGNED-PAYLOAD' && payload !== sha256(request.body)) return 'XAmzContentSHA256Mismatch';
   const [path = '/', query = ''] = request.target.split('?');
   const canonicalQuery = [...new URLSearchParams(query)]
@@ -67,7 +67,7 @@ export function whatIsWrong(
     ),
     '',
     names,
-    String(payload),
+    payload,
   ].join('\n');
   const toSign = ['AWS4-HMAC-SHA256', at, `${date}/${region}/${service}/aws4_request`, sha256(canonical)].join('\n');
   const signing = hmac(hmac(hmac(hmac(`AWS4${key}`, date), region), service), 'aws4_request');

@@ -3,10 +3,11 @@ import { html, nothing, type TemplateResult } from 'lit';
 import { z } from 'zod';
 import { GatewayInfo } from '../../../contract/gateway/api.ts';
 import type { AddedEdge, EdgeView } from '../../../contract/gateway/edges.ts';
-import type { AuditReport } from '../../../contract/gateway/sessions.ts';
+import type { AuditReport, StorageHealth } from '../../../contract/gateway/sessions.ts';
 import { icon } from '../../parts/icon.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { ConsolePage } from '../page.ts';
+import { archivePart } from './archive.ts';
 import { edgesPart } from './edges.ts';
 
 const Ready = z.object({ ok: z.boolean(), sentence: z.string().max(2000).optional() });
@@ -19,11 +20,13 @@ export class HealthPage extends ConsolePage {
     report: { state: true },
     edges: { state: true },
     added: { state: true },
+    storage: { state: true },
   };
   declare ready: z.infer<typeof Ready> | undefined;
   declare info: GatewayInfo | undefined;
   declare report: AuditReport | undefined;
   declare edges: readonly EdgeView[] | undefined;
+  declare storage: StorageHealth | undefined;
   /** The join token that was made last: shown once. */
   declare added: AddedEdge | undefined;
   readonly follows: readonly string[] = ['edge', 'policy'];
@@ -32,7 +35,9 @@ export class HealthPage extends ConsolePage {
     const ask = async (path: string): Promise<unknown> => (await fetch(path, { headers: { Accept: 'application/json' } })).json();
     this.ready = Ready.safeParse(await ask('/readyz').catch(() => ({ ok: false, sentence: 'The gateway does not answer.' }))).data;
     this.info = GatewayInfo.safeParse(await ask('/.well-known/countersign-gateway').catch(() => undefined)).data;
-    if (this.roles.includes('admin') || this.roles.includes('auditor')) this.edges = (await this.api.call('edges')).edges;
+    if (!this.roles.includes('admin') && !this.roles.includes('auditor')) return;
+    this.edges = (await this.api.call('edges')).edges;
+    this.storage = await this.api.call('storage');
   }
 
   protected content(): TemplateResult {
@@ -52,6 +57,7 @@ export class HealthPage extends ConsolePage {
       ${
         this.roles.includes('auditor')
           ? html`<h2>The record</h2>
+              ${archivePart(this.storage)}
               <p class="lead quiet">Every session is a chain of hashes, and every person’s sessions are chained. Reading all of it again can take a while.</p>
               <vscode-button secondary ?disabled=${this.busy} @click=${() => void this.#verify()}>Verify everything</vscode-button>
               ${
