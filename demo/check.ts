@@ -8,13 +8,17 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { teamStory } from './checkTeam.ts';
 import { Demo } from './demo.ts';
+import { eventually } from './eventually.ts';
 import { ScriptedPerson } from './person.ts';
 import { customers } from './shop.ts';
 import { PROMPTS, STALE } from './story.ts';
 import { type Browser, openBrowser, openWorkbench } from './workbench.ts';
 
 const NOTE = 'Not before the audit on Friday';
+
+export type Step = (what: string, body: () => Promise<string | undefined>) => Promise<void>;
 
 export interface CheckOptions {
   readonly vsix: string;
@@ -23,10 +27,10 @@ export interface CheckOptions {
 
 export async function runCheck({ vsix, say }: CheckOptions): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-check-'));
-  const demo = new Demo({ folder, vsix, say: () => {} });
+  const demo = new Demo({ folder, vsix, say: () => {}, team: true });
   let browser: Browser | undefined;
   let failed = false;
-  const step = async (what: string, body: () => Promise<string | undefined>) => {
+  const step: Step = async (what, body) => {
     if (failed) return;
     const startedAt = Date.now();
     try {
@@ -35,9 +39,11 @@ export async function runCheck({ vsix, say }: CheckOptions): Promise<number> {
     } catch (error) {
       failed = true;
       say(`✗ ${what}\n  ${error instanceof Error ? error.message : String(error)}`);
-      const picture = join(tmpdir(), 'countersign-check-failed.png');
-      await browser?.page.screenshot({ path: picture }).catch(() => undefined);
-      if (browser) say(`  The editor at that moment: ${picture}`);
+      for (const [i, page] of (browser?.context.pages() ?? []).entries()) {
+        const picture = join(tmpdir(), `countersign-check-failed-${i + 1}.png`);
+        await page.screenshot({ path: picture }).catch(() => undefined);
+        say(`  A window at that moment: ${picture}`);
+      }
       const log = join(demo.home, 'log', 'proxy.log');
       if (existsSync(log)) say(`  The end of the proxy’s log:\n${readFileSync(log, 'utf8').slice(-4000)}`);
     }
@@ -54,10 +60,9 @@ export async function runCheck({ vsix, say }: CheckOptions): Promise<number> {
   } finally {
     await browser?.close();
     await step('nothing is left running, and no port taken', async () => {
-      const pid = demo.proxyPid();
       await demo.stop();
-      assert.ok(pid === undefined || demo.proxyPid() === undefined, `the proxy (${pid}) still runs`);
-      await assertFree(demo.database.port);
+      assert.equal(demo.proxyPid(), undefined, 'a proxy still runs');
+      for (const port of demo.ports) await assertFree(port);
       return undefined;
     });
     await step('no sensitive value is in any file that was written', async () => `${searchForLeaks(folder)} files read`);
@@ -67,7 +72,7 @@ export async function runCheck({ vsix, say }: CheckOptions): Promise<number> {
   return failed ? 1 : 0;
 }
 
-async function story(demo: Demo, browser: Browser, step: (what: string, body: () => Promise<string | undefined>) => Promise<void>): Promise<void> {
+async function story(demo: Demo, browser: Browser, step: Step): Promise<void> {
   const person = new ScriptedPerson(browser.page);
   const [first] = customers();
   assert.ok(first);
@@ -159,6 +164,8 @@ async function story(demo: Demo, browser: Browser, step: (what: string, body: ()
     return undefined;
   });
 
+  await teamStory(demo, browser, person, step);
+
   await step('nothing left this machine', async () => {
     assert.deepEqual([...browser.external], []);
     return undefined;
@@ -191,16 +198,6 @@ function hasPsql(): boolean {
   return (process.env['PATH'] ?? '')
     .split(process.platform === 'win32' ? ';' : ':')
     .some((folder) => existsSync(join(folder, process.platform === 'win32' ? 'psql.exe' : 'psql')));
-}
-
-async function eventually<T>(look: () => T | undefined | Promise<T | undefined>, what: () => string, withinMs = 30_000): Promise<T> {
-  const deadline = Date.now() + withinMs;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`${what()} did not come within ${withinMs / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
 }
 
 function assertFree(port: number): Promise<void> {

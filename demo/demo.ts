@@ -2,19 +2,17 @@
  * Everything `npm start` brings up, and takes down again: a PostgreSQL with a shop, a scripted model, a policy, and a real
  * editor with the packaged extension in it. State lives in one folder, so that a second start is quick and keeps the data.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { PROXY_FILE, ProxyFile } from '../contract/daemon.ts';
+import { EditorWindow } from './editorWindow.ts';
+import { type Kept, keep } from './kept.ts';
 import { type RunningPostgres, startPostgres } from './postgres.ts';
 import { ScriptedModel } from './scriptedModel.ts';
 import { createShop, DATABASE } from './shop.ts';
-import { CONNECTION, PROMPTS, STORY } from './story.ts';
-import { freePort, Workbench } from './workbench.ts';
+import { CONNECTION, PROMPTS, STORY, TEAM_PROMPT } from './story.ts';
+import { gatewaySettings, OPEN_ADDRESSES_AS_THEY_ARE, Team } from './team.ts';
+import type { Workbench } from './workbench.ts';
 
-/** How long the proxy may take to end its sessions when the demo stops, in milliseconds. */
-const PROXY_STOP_MS = 8000;
 /** The role that Countersign's connection logs in with; its password is never in the agent's reach. */
 const LOGIN = 'shop_app';
 
@@ -30,13 +28,8 @@ export interface DemoOptions {
   readonly development?: boolean;
   /** Further lines for the policy file, below the demo's own rules. */
   readonly rules?: string;
-}
-
-interface Kept {
-  readonly databasePort: number;
-  readonly editorPort: number;
-  readonly adminPassword: string;
-  readonly loginPassword: string;
+  /** With a gateway and a second person: `startTeam` brings them up. */
+  readonly team?: boolean;
 }
 
 export class Demo {
@@ -46,7 +39,9 @@ export class Demo {
   readonly workspace: string;
   readonly model = new ScriptedModel(STORY);
   #postgres: RunningPostgres | undefined;
-  #workbench: Workbench | undefined;
+  #window: EditorWindow | undefined;
+  #team: Team | undefined;
+  #teamStarting: Promise<void> | undefined;
   #kept: Kept | undefined;
 
   constructor(options: DemoOptions) {
@@ -57,14 +52,25 @@ export class Demo {
   }
 
   get workbench(): Workbench {
-    if (!this.#workbench) throw new Error('the demo has not been started');
-    return this.#workbench;
+    if (!this.#window) throw new Error('the demo has not been started');
+    return this.#window.workbench;
+  }
+
+  get team(): Team {
+    if (!this.#team) throw new Error('the team’s part has not been started');
+    return this.#team;
   }
 
   /** The database itself, past the proxy: for checking what really happened. */
   get database(): { readonly port: number; readonly user: string; readonly password: string; readonly database: string } {
     if (!this.#kept) throw new Error('the demo has not been started');
     return { port: this.#kept.databasePort, user: LOGIN, password: this.#kept.loginPassword, database: DATABASE };
+  }
+
+  /** Every port that the demo took for itself. */
+  get ports(): readonly number[] {
+    const { databasePort, editorPort, secondEditorPort, gatewayPort, identityPort } = this.#kept ?? {};
+    return [databasePort, editorPort, secondEditorPort, gatewayPort, identityPort].filter((port) => port !== undefined);
   }
 
   get postgres(): RunningPostgres {
@@ -74,8 +80,19 @@ export class Demo {
 
   async start(): Promise<void> {
     const env = await this.prepare();
-    if (this.options.desktop === undefined) await this.#startInBrowser(env);
-    else this.#startOnDesktop(this.options.desktop, env);
+    this.options.say('Starting the editor…');
+    await this.#window?.start(env);
+  }
+
+  /** The gateway and the second window: after the first one, which is what a person waits for. */
+  startTeam(): Promise<void> {
+    this.#teamStarting = (async () => {
+      const { folder, vsix, say, desktop } = this.options;
+      const extensions = join(folder, 'editor', 'extensions');
+      this.#team = new Team({ folder, kept: await this.#keep(), vsix, say, extensions, ...(desktop !== undefined && { desktop }) });
+      await this.#team.start();
+    })();
+    return this.#teamStarting;
   }
 
   /** Everything but the editor. @returns the environment that an editor needs to find it. */
@@ -98,7 +115,14 @@ export class Demo {
     writeFileSync(secrets, JSON.stringify({ shop: kept.loginPassword }), { mode: 0o600 });
 
     await this.model.start();
-    return { COUNTERSIGN_HOME: this.home, COUNTERSIGN_POLICY: this.policyFile, COUNTERSIGN_SECRETS_FILE: secrets, ...this.options.env };
+    this.#window = this.#editor(kept);
+    return {
+      COUNTERSIGN_HOME: this.home,
+      COUNTERSIGN_POLICY: this.policyFile,
+      COUNTERSIGN_SECRETS_FILE: secrets,
+      ...(this.options.team && OPEN_ADDRESSES_AS_THEY_ARE),
+      ...this.options.env,
+    };
   }
 
   async startDatabase(): Promise<void> {
@@ -106,75 +130,41 @@ export class Demo {
     this.#postgres = await startPostgres({ folder: join(this.options.folder, 'postgres'), port: kept.databasePort, password: kept.adminPassword });
   }
 
-  /** The proxy that the extension started, if it runs. */
+  /** A proxy that a window's extension started, if one runs. */
   proxyPid(): number | undefined {
-    const file = join(this.home, PROXY_FILE);
-    if (!existsSync(file)) return undefined;
-    const parsed = ProxyFile.safeParse(JSON.parse(readFileSync(file, 'utf8')));
-    return parsed.success && isRunning(parsed.data.pid) ? parsed.data.pid : undefined;
+    return this.#window?.proxyPid() ?? this.#team?.window.proxyPid();
   }
 
   /** Takes down all of it: editor, proxy, model, database. */
   async stop(): Promise<void> {
-    await this.#workbench?.stop();
-    await this.#stopProxy();
+    await Promise.all([this.#window?.stop(), this.#team?.stop()]);
+    // Where it was still starting, what came up after that goes too.
+    await this.#teamStarting?.catch(() => undefined);
+    await this.#team?.stop();
     this.model.stop();
     await this.#postgres?.stop();
     rmSync(join(this.options.folder, 'secrets.json'), { force: true });
   }
 
   async #keep(): Promise<Kept> {
-    const file = join(this.options.folder, 'kept.json');
-    if (existsSync(file)) this.#kept = JSON.parse(readFileSync(file, 'utf8')) as Kept;
-    else {
-      const password = () => randomBytes(18).toString('base64url');
-      this.#kept = { databasePort: await freePort(), editorPort: await freePort(), adminPassword: password(), loginPassword: password() };
-      writeFileSync(file, JSON.stringify(this.#kept), { mode: 0o600 });
-    }
+    this.#kept ??= await keep(this.options.folder);
     return this.#kept;
   }
 
-  async #startInBrowser(env: Readonly<Record<string, string>>): Promise<void> {
-    const { folder, vsix, say, settings, development } = this.options;
-    say('Starting the editor…');
-    const root = join(folder, 'editor');
-    const stamp = join(root, 'vsix.sha256');
-    const hash = createHash('sha256').update(readFileSync(vsix)).digest('hex');
-    const installed = existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
-    this.#workbench = new Workbench({
-      root,
-      folder: this.workspace,
-      port: (await this.#keep()).editorPort,
-      env,
-      vsix: installed || development ? [] : [vsix],
+  #editor(kept: Kept): EditorWindow {
+    const { folder, vsix, desktop, settings, development, team } = this.options;
+    return new EditorWindow({
+      folder,
+      home: this.home,
+      workspace: this.workspace,
+      port: kept.editorPort,
+      vsix,
+      model: this.model,
+      ...(desktop !== undefined && { desktop }),
       ...(settings && { settings }),
-      // Without it a built workbench ignores `extensionDevelopmentPath` in the address.
-      ...(development && { args: ['--vscode-option', 'enable-smoke-test-driver'] }),
+      ...(development !== undefined && { development }),
+      ...(team && { machine: gatewaySettings(kept) }),
     });
-    mkdirSync(join(this.#workbench.data, 'User'), { recursive: true });
-    this.model.install(this.#workbench.data);
-    await this.#workbench.start();
-    writeFileSync(stamp, hash);
-  }
-
-  #startOnDesktop(editor: string, env: Readonly<Record<string, string>>): void {
-    const profile = join(this.options.folder, 'desktop');
-    const data = join(profile, 'data');
-    mkdirSync(join(data, 'User'), { recursive: true });
-    this.model.install(data);
-    const own = ['--user-data-dir', data, '--extensions-dir', join(profile, 'extensions')];
-    const options = { env: { ...process.env, ...env }, shell: process.platform === 'win32' };
-    const installed = spawnSync(editor, [...own, '--install-extension', this.options.vsix, '--force'], { ...options, encoding: 'utf8' });
-    if (installed.status !== 0) throw new Error(`${editor} could not install the extension: ${installed.error?.message ?? installed.stderr}`);
-    spawn(editor, [...own, '--new-window', this.workspace], { ...options, stdio: 'ignore', detached: true }).unref();
-  }
-
-  async #stopProxy(): Promise<void> {
-    const pid = this.proxyPid();
-    if (pid === undefined) return;
-    process.kill(pid, 'SIGTERM');
-    for (let waited = 0; isRunning(pid) && waited < PROXY_STOP_MS; waited += 50) await new Promise((resolve) => setTimeout(resolve, 50));
-    if (isRunning(pid)) process.kill(pid, 'SIGKILL');
   }
 
   #writePolicy(kept: Kept): void {
@@ -211,7 +201,7 @@ ${this.options.rules ?? ''}`,
   }
 
   #writeWorkspace(): void {
-    const prompts = Object.values(PROMPTS).map((prompt) => `- ${prompt}`);
+    const prompts = [...Object.values(PROMPTS), ...(this.options.team ? [TEAM_PROMPT] : [])].map((prompt) => `- ${prompt}`);
     writeFileSync(
       join(this.workspace, 'README.md'),
       `# The shop
@@ -226,15 +216,6 @@ editor's agent mode, the tools it calls, Countersign, and the PostgreSQL behind 
 Or open a terminal and type \`psql\`: it reaches the same database, through Countersign.
 `,
     );
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -4,15 +4,16 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCheck } from './check.ts';
 import { Demo, findDesktopEditor } from './demo.ts';
-import { PROMPTS } from './story.ts';
+import { PROMPTS, SHARED, TEAM_PROMPT } from './story.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const USAGE = `npm start [-- OPTIONS]
 
-Starts a real PostgreSQL with a small shop in it and a real VS Code with Countersign installed, and prints the address.
+Starts a real PostgreSQL with a small shop in it and a real VS Code with Countersign installed, and prints the address; then a
+team's gateway with an identity provider, and the editor of a second person, who approves.
 
   --desktop [code|cursor]  use the editor on your PATH instead of the one in the browser
-  --check                  let a scripted agent and a scripted person do the whole story, print each step, and exit
+  --check                  let a scripted agent and two scripted people do the whole story, print each step, and exit
   --reset                  forget the data of earlier runs first
   --help                   this text
 `;
@@ -37,7 +38,7 @@ async function main(): Promise<number> {
   const folder = join(ROOT, '.demo');
   if (values.reset) rmSync(folder, { recursive: true, force: true });
 
-  const demo = new Demo({ folder, vsix, say, ...(desktop !== undefined && { desktop }) });
+  const demo = new Demo({ folder, vsix, say, team: true, ...(desktop !== undefined && { desktop }) });
   let stopping: Promise<void> | undefined;
   const stop = () => {
     stopping ??= (async () => {
@@ -58,20 +59,44 @@ async function main(): Promise<number> {
     }
   }
   if (stopping === undefined) {
-    const prompts = Object.values(PROMPTS)
-      .map((prompt) => `    “${prompt}”`)
-      .join('\n');
-    say(`
-  ${desktop === undefined ? `Open ${demo.workbench.url()}` : `${desktop} is opening the shop.`}
+    say(alone(demo, desktop));
+    demo.startTeam().then(
+      () => stopping === undefined && say(together(demo, desktop)),
+      (error: unknown) =>
+        stopping === undefined && say(`\n  The team’s part did not start; the rest goes on. ${error instanceof Error ? error.message : String(error)}`),
+    );
+  }
+  await stopped;
+  return 0;
+}
+
+function alone({ workbench }: Demo, desktop: string | undefined): string {
+  const prompts = Object.values(PROMPTS)
+    .map((prompt) => `    “${prompt}”`)
+    .join('\n');
+  return `
+  ${desktop === undefined ? `Open ${workbench.url()}` : `${desktop} is opening the shop.`}
 
   Ask the chat (agent mode; the model is scripted, so no account is needed):
 ${prompts}
   Then look at Countersign in the activity bar. A terminal's psql goes through it too.
 
-  Ctrl-C stops all of it.`);
-  }
-  await stopped;
-  return 0;
+  Ctrl-C stops all of it.
+`;
+}
+
+function together({ team }: Demo, desktop: string | undefined): string {
+  return `
+  With a team: the window above is Dana's, a developer. Sam, the database administrator, has one of his own:
+
+  ${desktop === undefined ? `Open ${team.window.workbench.url()} beside it` : `${desktop} is opening it.`}
+
+  In both, sign in from the Accounts menu (the person at the bottom left), as Dana and as Sam. Then ask Dana's chat:
+    “${TEAM_PROMPT}”
+  It waits in Sam's window, where he approves or denies it; Dana cannot. The database's login is the gateway's alone.
+  Dana's terminal: psql "$COUNTERSIGN_DSN_${SHARED.toUpperCase()}". The gateway's console: ${team.gateway.url}
+
+  Ctrl-C stops all of it.`;
 }
 
 main().then(

@@ -141,6 +141,15 @@ export class ScriptedPerson {
     await button.click();
   }
 
+  /** Puts the answered request away, so that what comes next stands open. */
+  async done(): Promise<void> {
+    const panel = await this.panel('approvals');
+    await panel
+      .getByRole('button', { name: /^(Done|Next)/ })
+      .first()
+      .click();
+  }
+
   async deny(note: string): Promise<void> {
     const panel = await this.panel('approvals');
     await panel.locator('vscode-button.deny').first().click();
@@ -149,12 +158,72 @@ export class ScriptedPerson {
     await form.locator('vscode-button.deny').click();
   }
 
+  /** Signs in to the gateway as a person does: from the Accounts menu, in the browser, at the identity provider. */
+  async signIn(name: string): Promise<void> {
+    const opened = this.page.context().waitForEvent('page', { timeout: STEP_MS });
+    opened.catch(() => undefined);
+    await this.accountsMenu(/^Sign in with Countersign/);
+    await this.#who(await opened, name);
+  }
+
+  /** Approves what policy wants a fresh login for: the first press opens the browser, and after the login there a second one counts. */
+  async approveWithFreshLogin(name: string): Promise<void> {
+    const opened = this.page.context().waitForEvent('page', { timeout: STEP_MS });
+    opened.catch(() => undefined);
+    await this.approve();
+    await this.#who(await opened, name);
+    const panel = await this.panel('approvals');
+    await panel.locator('.result', { hasText: 'wants you to sign in again' }).waitFor({ timeout: STEP_MS });
+    await this.approve();
+  }
+
+  /** Signs out of the gateway, and says yes when it is asked whether that is meant. */
+  async signOut(): Promise<void> {
+    await runCommand(this.page, 'Countersign: Sign Out of the Gateway');
+    await this.page.locator('.monaco-dialog-box').getByRole('button', { name: 'Sign Out' }).click({ timeout: STEP_MS });
+  }
+
+  /** What the Accounts menu offers under a name, and what that offers in turn. */
+  async accountsMenu(...names: readonly (string | RegExp)[]): Promise<void> {
+    const button = this.page.getByRole('button', { name: /^Accounts/ }).first();
+    const item = (name: string | RegExp): Locator =>
+      this.page.locator('.context-view .action-item, .monaco-menu .action-item').filter({ hasText: name }).last();
+    // The entry is there once the extension has said that it may sign in: the menu does not change while it is open.
+    for (let tries = 0; tries < STEP_MS / 2000; tries++) {
+      await button.click();
+      const found = await item(names[0] ?? '')
+        .waitFor({ timeout: 2000 })
+        .then(
+          () => true,
+          () => false,
+        );
+      if (found) break;
+      await this.page.keyboard.press('Escape');
+    }
+    for (const name of names) await item(name).click();
+  }
+
+  /** Says at the identity provider who sits here, on a page that the editor has opened. */
+  async #who(page: Page, name: string): Promise<void> {
+    await page.getByRole('button', { name: new RegExp(`^${name}`) }).click({ timeout: STEP_MS });
+    await page.getByText(/You are signed in|You have signed in again/).waitFor({ timeout: STEP_MS });
+    await page.close();
+    await this.page.bringToFront();
+  }
+
   async typeInTerminal(line: string): Promise<void> {
     await runCommand(this.page, 'Terminal: Create New Terminal');
     await this.page.locator('.terminal-wrapper.active .xterm').waitFor({ timeout: STEP_MS });
     await this.page.waitForTimeout(1000);
     await this.page.keyboard.type(line);
     await this.page.keyboard.press('Enter');
+  }
+
+  /** Gives the Connections tree its place. */
+  async openConnections(): Promise<void> {
+    const header = this.page.locator('.pane-header', { hasText: 'Connections' }).first();
+    await header.waitFor({ timeout: STEP_MS });
+    if ((await header.getAttribute('aria-expanded')) !== 'true') await header.click();
   }
 
   /** Gives the Sessions tree the whole side bar. @returns its text. */

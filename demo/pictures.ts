@@ -2,9 +2,10 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { Page } from 'playwright-core';
 import { Demo } from './demo.ts';
 import { ScriptedPerson } from './person.ts';
-import { PROMPTS } from './story.ts';
+import { PROMPTS, TEAM_PROMPT } from './story.ts';
 import { openBrowser, openWorkbench, runCommand } from './workbench.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -14,13 +15,13 @@ const THEMES = { dark: 'Dark Modern', light: 'Light Modern', 'high-contrast': 'D
 const SETTLE_MS = 1500;
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-pictures-'));
-const demo = new Demo({ folder, vsix: join(ROOT, 'out', 'countersign.vsix'), say: () => {} });
+const demo = new Demo({ folder, vsix: join(ROOT, 'out', 'countersign.vsix'), say: () => {}, team: true });
 await demo.start();
 const browser = await openBrowser({ width: 1280, height: 800 });
 const { page } = browser;
 
 /** As a person would: settings written from outside are not seen by an editor without native file watching. */
-async function useTheme(theme: string): Promise<void> {
+async function useTheme(page: Page, theme: string): Promise<void> {
   await runCommand(page, 'Preferences: Color Theme');
   const box = page.locator('.quick-input-widget input').first();
   await box.fill(theme);
@@ -29,13 +30,78 @@ async function useTheme(theme: string): Promise<void> {
   await page.waitForTimeout(SETTLE_MS);
 }
 
-async function picture(name: string): Promise<void> {
+async function picture(name: string, of: Page = page): Promise<void> {
+  await of.bringToFront();
   for (const [short, theme] of Object.entries(THEMES)) {
-    await useTheme(theme);
-    await page.screenshot({ path: join(IMAGES, `${name}-${short}.png`) });
-    console.log(`docs/images/${name}-${short}.png`);
+    await useTheme(of, theme);
+    await take(name, short, of);
   }
-  await useTheme(THEMES.dark);
+  await useTheme(of, THEMES.dark);
+}
+
+/** A page of a browser, as its person has set the browser: forced colors are its high contrast. */
+async function webPicture(name: string, of: Page): Promise<void> {
+  await of.bringToFront();
+  for (const short of ['dark', 'light', 'high-contrast'] as const) {
+    await of.emulateMedia({ colorScheme: short === 'light' ? 'light' : 'dark', forcedColors: short === 'high-contrast' ? 'active' : 'none' });
+    await of.waitForTimeout(SETTLE_MS / 3);
+    await take(name, short, of);
+  }
+  await of.emulateMedia({ colorScheme: 'dark', forcedColors: 'none' });
+}
+
+async function take(name: string, short: string, of: Page): Promise<void> {
+  await of.screenshot({ path: join(IMAGES, `${name}-${short}.png`) });
+  console.log(`docs/images/${name}-${short}.png`);
+}
+
+/** Two people and a gateway: who asks, who approves, the console. */
+async function teamPictures(dana: ScriptedPerson): Promise<void> {
+  await demo.startTeam();
+  const sam = new ScriptedPerson(await browser.context.newPage());
+  await openWorkbench(sam.page, demo.team.window.workbench.url());
+  await sam.waitUntilOn();
+  await sam.signIn('Sam');
+  await dana.page.bringToFront();
+  await dana.signIn('Dana');
+  await dana.openApprovals();
+  await dana.openConnections();
+  await dana.page.locator('.monaco-list-row', { hasText: 'production' }).first().waitFor();
+  await dana.ask(TEAM_PROMPT);
+  await dana.allowToolIfAsked();
+  await sam.page.bringToFront();
+  await runCommand(sam.page, 'View: Hide Secondary Side Bar');
+  await sam.waitForAsk();
+  await sam.page.mouse.move(700, 300);
+  await picture('team-approver', sam.page);
+  await dana.page.bringToFront();
+  const waiting = await dana.openApprovals();
+  await waiting.locator('button.row').first().click();
+  await dana.page.mouse.move(700, 300);
+  await picture('team-requester', dana.page);
+
+  const web = await browser.context.newPage();
+  await web.goto(`${demo.team.gateway.url}/#/approvals`);
+  await web.getByRole('link', { name: 'Sign in' }).click();
+  await web.getByRole('button', { name: /^Sam/ }).waitFor();
+  await webPicture('sign-in', web);
+  await web.getByRole('button', { name: /^Sam/ }).click();
+  await web.locator('cs-armed-button.approve').first().waitFor();
+  await webPicture('console-approvals', web);
+
+  await sam.page.bringToFront();
+  await sam.approve();
+  await dana.page.bringToFront();
+  await dana.waitForChat(/Production answered/);
+  await dana.openSessions();
+  await dana.page.locator('.monaco-list-row', { hasText: 'approved by Sam' }).first().waitFor();
+  await dana.openOperation('UPDATE customers');
+  await picture('team-sessions', dana.page);
+  await web.goto(`${demo.team.gateway.url}/#/sessions`);
+  await web.locator('table a').first().click();
+  await web.getByText('approved by Sam').first().waitFor();
+  await web.getByText('approved by Sam').first().click();
+  await webPicture('console-session', web);
 }
 
 try {
@@ -69,8 +135,12 @@ try {
   await runCommand(page, 'Countersign: Doctor');
   await page.waitForTimeout(SETTLE_MS);
   await picture('connections');
+
+  await runCommand(page, 'View: Close All Editors');
+  await teamPictures(person);
 } catch (error) {
-  await page.screenshot({ path: join(tmpdir(), 'countersign-pictures-failed.png') });
+  for (const [i, one] of browser.context.pages().entries())
+    await one.screenshot({ path: join(tmpdir(), `countersign-pictures-failed-${i + 1}.png`) }).catch(() => undefined);
   throw error;
 } finally {
   await browser.close();

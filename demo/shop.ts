@@ -199,3 +199,18 @@ async function fill(client: Client): Promise<void> {
   ]);
   await client.query('analyze');
 }
+
+/** Lets a further login in, with the same rights as the shop's own; once or again. */
+export async function admit(port: number, password: string, login: { readonly user: string; readonly password: string }): Promise<void> {
+  const admin = new Client({ host: '127.0.0.1', port, user: SUPERUSER, password, database: DATABASE });
+  await admin.connect();
+  try {
+    const role = admin.escapeIdentifier(login.user);
+    const { rows } = await admin.query<{ owner: string }>('select pg_get_userbyid(datdba) as owner from pg_database where datname = $1', [DATABASE]);
+    const found = await admin.query('select 1 from pg_roles where rolname = $1', [login.user]);
+    await admin.query(`${found.rowCount ? 'alter' : 'create'} role ${role} login password ${admin.escapeLiteral(login.password)}`);
+    await admin.query(`grant ${admin.escapeIdentifier(rows[0]?.owner ?? '')} to ${role}`);
+  } finally {
+    await admin.end();
+  }
+}

@@ -37,6 +37,10 @@ export interface WorkbenchOptions {
   readonly root: string;
   readonly folder: string;
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Settings of scope `machine`: where the editor is in the browser, this machine's own file has them. */
+  readonly machine?: Readonly<Record<string, unknown>>;
+  /** Folder of installed extensions, if it is another window's. */
+  readonly extensions?: string;
   readonly vsix?: readonly string[];
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -71,13 +75,17 @@ export class Workbench {
     return this.#log;
   }
 
+  get extensions(): string {
+    return this.options.extensions ?? join(this.options.root, 'extensions');
+  }
+
   async start(): Promise<void> {
-    const { root, settings, vsix, args } = this.options;
-    for (const folder of [join(this.data, 'User'), this.home, join(root, 'extensions'), join(root, 'tmp')]) mkdirSync(folder, { recursive: true });
+    const { root, settings, machine, vsix, args } = this.options;
+    for (const folder of [this.home, this.extensions, join(root, 'tmp')]) mkdirSync(folder, { recursive: true });
     writeFileSync(join(root, 'config.yaml'), 'auth: none\n');
-    const settingsFile = join(this.data, 'User', 'settings.json');
-    const kept = existsSync(settingsFile) ? (JSON.parse(readFileSync(settingsFile, 'utf8')) as object) : {};
-    writeFileSync(settingsFile, JSON.stringify({ ...QUIET_SETTINGS, ...settings, ...kept }, null, 2));
+    // What the person changed stays.
+    addSettings(join(this.data, 'User'), { ...QUIET_SETTINGS, ...settings });
+    if (machine) addSettings(join(this.data, 'Machine'), machine);
     for (const file of vsix ?? []) await this.#install(file);
 
     const port = this.options.port ?? (await freePort());
@@ -150,7 +158,7 @@ export class Workbench {
       ...env,
     };
     for (const key of ['XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'NODE_OPTIONS', 'NODE_TEST_CONTEXT']) delete childEnv[key];
-    const common = ['--config', join(root, 'config.yaml'), '--user-data-dir', this.data, '--extensions-dir', join(root, 'extensions')];
+    const common = ['--config', join(root, 'config.yaml'), '--user-data-dir', this.data, '--extensions-dir', this.extensions];
     const child = spawn(process.execPath, [ENTRY, ...common, ...args], { env: childEnv, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     const collect = (chunk: Buffer) => {
       this.#log = (this.#log + chunk.toString()).slice(-100_000);
@@ -169,6 +177,13 @@ export class Workbench {
       );
     });
   }
+}
+
+function addSettings(folder: string, settings: Readonly<Record<string, unknown>>): void {
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'settings.json');
+  const kept = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as object) : {};
+  writeFileSync(file, JSON.stringify({ ...settings, ...kept }, null, 2));
 }
 
 export interface Browser {

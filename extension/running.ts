@@ -53,8 +53,8 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   const approvals = owner.add(new ApprovalsView(context.extensionUri, link, model, gateway.team, log));
   owner.add(vscode.window.registerWebviewViewProvider(VIEWS.approvals, approvals));
   owner.add(new Notices(model, approvals));
-  const sessions = owner.add(new SessionsTree(link, model, log));
-  const operations = owner.add(new OperationPanels(context.extensionUri, link, model, log, sessions.onDidRecord));
+  const sessions = owner.add(new SessionsTree(link, model, gateway, log));
+  const operations = owner.add(new OperationPanels(context.extensionUri, link, model, gateway.sessions, log, sessions.onDidRecord));
   const servers = owner.add(new McpServers(context, model, secrets, log));
   owner.add(new ConnectionsTree(model, approvals, servers));
   owner.add(new Offers(servers, link, context.globalState));

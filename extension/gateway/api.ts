@@ -22,14 +22,16 @@ export interface ApiOptions {
 export async function call<Id extends EndpointId>(
   id: Id,
   { gateway, token }: ApiOptions,
-  given: { readonly id?: string; readonly body?: unknown } = {},
+  given: { readonly id?: string; readonly body?: unknown; readonly query?: Readonly<Record<string, string | number>> } = {},
 ): Promise<Answer<Id>> {
   const endpoint = ENDPOINTS[id];
   const path = endpoint.path.replace(':id', () => encodeURIComponent(given.id ?? ''));
   let text: string;
   let status: number;
   try {
-    const response = await fetch(under(gateway, path), {
+    const url = under(gateway, path);
+    for (const [name, value] of Object.entries(given.query ?? {})) url.searchParams.set(name, String(value));
+    const response = await fetch(url, {
       method: endpoint.method,
       headers: { authorization: `Bearer ${token}`, ...(given.body !== undefined && { 'content-type': 'application/json' }) },
       ...(given.body !== undefined && { body: JSON.stringify(given.body) }),

@@ -11,12 +11,19 @@ import { call } from './api.ts';
 import { gatewayAddress } from './oauth.ts';
 import { SignInUris, signInByBrowser } from './signIn.ts';
 import { TeamApprovals } from './team.ts';
+import { TeamSessions } from './teamSessions.ts';
 
 const Done = z.unknown();
+/**
+ * What the session is for. Not nothing: the editor takes back its "Sign in" entry and badge when a session of the scopes that
+ * were asked for appears, and a list without any is never found again there.
+ */
+const SCOPES: readonly string[] = ['team'];
 
 export class GatewayLink implements vscode.AuthenticationProvider, vscode.Disposable {
   readonly account: GatewayAccount;
   readonly team: TeamApprovals;
+  readonly sessions: TeamSessions;
   readonly #link: ProxyLink;
   readonly #log: vscode.LogOutputChannel;
   readonly #uris = new SignInUris();
@@ -26,9 +33,15 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
   /** What the proxy was given last, as text; undefined: nothing by this window. */
   #given: string | undefined;
   #told: string | undefined;
+  /** The gateway that the Accounts menu offers to sign in to. */
+  #offered: string | undefined;
   #signingIn: Promise<vscode.AuthenticationSession> | undefined;
 
+  readonly #recorded = new vscode.EventEmitter<void>();
+
   readonly onDidChangeSessions = this.#sessions.event;
+  /** There is more in the gateway's record, or somebody else's is to be seen. */
+  readonly onDidRecord = this.#recorded.event;
 
   constructor({ secrets }: vscode.ExtensionContext, link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
     this.#link = link;
@@ -43,7 +56,10 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
       log: (message) => log.info(message),
       changed: () => this.#changed(),
     });
-    this.team = new TeamApprovals({ account: this.account, log: (message) => log.warn(message), changed: () => model.setTeam(this.team.questions) });
+    const { account } = this;
+    const warn = (message: string): void => log.warn(message);
+    this.team = new TeamApprovals({ account, log: warn, changed: () => model.setTeam(this.team.questions), heard: () => this.sessions.heard() });
+    this.sessions = new TeamSessions({ account, log: warn, changed: () => this.#recorded.fire() });
     this.#subscription = vscode.Disposable.from(
       vscode.authentication.registerAuthenticationProvider(GATEWAY_PROVIDER, 'Countersign', this, { supportsMultipleAccounts: false }),
       vscode.window.registerUriHandler(this.#uris),
@@ -58,6 +74,7 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
         void this.#handOver();
       }),
       this.#sessions,
+      this.#recorded,
     );
   }
 
@@ -68,9 +85,6 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
       text !== undefined && !url ? vscode.l10n.t('The gateway’s address in the settings cannot be used. Write https://HOST, without a login.') : undefined;
     if (problem !== undefined) this.#log.error(problem);
     await this.account.use(url, problem);
-    // Puts "Sign in" into the Accounts menu, and asks nobody.
-    if (url && this.account.state.kind === 'signed-out')
-      void vscode.authentication.getSession(GATEWAY_PROVIDER, [], { createIfNone: false }).then(undefined, () => undefined);
   }
 
   // ── the Accounts menu ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,6 +121,7 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
   dispose(): void {
     this.#subscription.dispose();
     this.team.dispose();
+    this.sessions.dispose();
     this.account.dispose();
   }
 
@@ -133,11 +148,16 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
             id: `${state.url.href} ${state.person.issuer} ${state.person.subject}`,
             accessToken: 'kept by Countersign',
             account: { id: `${state.person.issuer} ${state.person.subject}`, label: personLabel(state.person) },
-            scopes: [],
+            scopes: SCOPES,
           }
         : undefined;
+    // Puts "Sign in" into the Accounts menu, and asks nobody.
+    if (state.kind === 'signed-out' && this.#offered !== state.url.href)
+      void vscode.authentication.getSession(GATEWAY_PROVIDER, SCOPES, { createIfNone: false }).then(undefined, () => undefined);
+    this.#offered = state.kind === 'signed-out' ? state.url.href : undefined;
     if (before?.id !== this.#shown?.id) this.#sessions.fire({ added: this.#shown ? [this.#shown] : [], removed: before ? [before] : [], changed: [] });
     this.team.accountChanged();
+    this.sessions.accountChanged(this.#shown?.id);
     void this.#handOver();
     this.#tell();
   }

@@ -26,6 +26,8 @@ export interface TeamOptions {
   readonly account: TeamAccount;
   readonly log: (message: string) => void;
   readonly changed: () => void;
+  /** Something else changed at the gateway, or the stream of what changes has begun anew. */
+  readonly heard?: () => void;
 }
 
 export class TeamApprovals {
@@ -112,6 +114,7 @@ export class TeamApprovals {
         const access = this.#access();
         await follow(access, signal, (event) => {
           failures = 0;
+          this.#options.heard?.();
           if (event === 'ready' || event === 'approval') void this.#read().catch((error: unknown) => this.#failed(error));
         });
       } catch (error) {

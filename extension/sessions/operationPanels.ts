@@ -4,6 +4,7 @@ import { METHODS, OperationDetail } from '../../contract/control.ts';
 import { MAX_ID_LENGTH } from '../../contract/ids.ts';
 import { assertNever } from '../../contract/problem.ts';
 import { FromOperation, type ToOperation } from '../../contract/webview.ts';
+import type { TeamSessions } from '../gateway/teamSessions.ts';
 import { COMMANDS, OPERATION_PANEL } from '../ids.ts';
 import type { Model } from '../model.ts';
 import { runPanelAction } from '../panelActions.ts';
@@ -16,13 +17,15 @@ export class OperationPanels implements vscode.Disposable {
   readonly #extensionUri: vscode.Uri;
   readonly #link: ProxyLink;
   readonly #model: Model;
+  readonly #team: TeamSessions;
   readonly #log: vscode.LogOutputChannel;
   readonly #open = new Map<string, OperationTab>();
   readonly #subscription: vscode.Disposable;
 
-  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, log: vscode.LogOutputChannel, onDidRecord: vscode.Event<void>) {
+  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, team: TeamSessions, log: vscode.LogOutputChannel, onDidRecord: vscode.Event<void>) {
     this.#extensionUri = extensionUri;
     this.#link = link;
+    this.#team = team;
     this.#model = model;
     this.#log = log;
     this.#subscription = onDidRecord(() => {
@@ -47,7 +50,7 @@ export class OperationPanels implements vscode.Disposable {
       light: vscode.Uri.joinPath(this.#extensionUri, 'media', 'tab-light.svg'),
       dark: vscode.Uri.joinPath(this.#extensionUri, 'media', 'tab-dark.svg'),
     };
-    const tab = new OperationTab(operation, panel, this.#link, this.#model, this.#log);
+    const tab = new OperationTab(operation, panel, this.#link, this.#model, this.#team, this.#log);
     this.#open.set(operation, tab);
     panel.onDidDispose(() => {
       tab.dispose();
@@ -67,16 +70,18 @@ class OperationTab {
   readonly #operation: string;
   readonly #link: ProxyLink;
   readonly #model: Model;
+  readonly #team: TeamSessions;
   readonly #log: vscode.LogOutputChannel;
   readonly #subscriptions: vscode.Disposable[];
   #detail: OperationDetail | undefined;
   #closed = false;
 
-  constructor(operation: string, panel: vscode.WebviewPanel, link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
+  constructor(operation: string, panel: vscode.WebviewPanel, link: ProxyLink, model: Model, team: TeamSessions, log: vscode.LogOutputChannel) {
     this.#operation = operation;
     this.panel = panel;
     this.#link = link;
     this.#model = model;
+    this.#team = team;
     this.#log = log;
     this.#subscriptions = [panel.webview.onDidReceiveMessage((raw: unknown) => this.#run(this.#receive(raw))), link.onDidAttach(() => this.#run(this.#load()))];
   }
@@ -98,6 +103,8 @@ class OperationTab {
     let detail: OperationDetail | null;
     try {
       detail = await this.#link.request(METHODS.operation, { operation: this.#operation }, Reply);
+      // What is not this machine's may be the gateway's.
+      detail ??= (await this.#team.operation(this.#operation)) ?? null;
     } catch (error) {
       this.#log.warn(`operation ${this.#operation}: ${String(error)}`);
       this.#post({
@@ -137,7 +144,9 @@ class OperationTab {
         await this.#load();
         return;
       case 'verify':
-        await vscode.commands.executeCommand(COMMANDS.verify, message.session);
+        // The gateway's are checked as they are read.
+        if (await this.#team.operation(this.#operation)) await this.#team.refresh();
+        else await vscode.commands.executeCommand(COMMANDS.verify, message.session);
         await this.#load();
         return;
       case 'open':

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { METHODS, OperationPage, type OperationSummary } from '../../contract/control.ts';
+import type { GatewayLink } from '../gateway/gatewayLink.ts';
 import { COMMANDS, CONTEXT, ITEM, VIEWS } from '../ids.ts';
 import type { Model } from '../model.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
@@ -14,6 +15,7 @@ const REFRESH_MS = 300;
 export class SessionsTree implements vscode.TreeDataProvider<SessionNode>, vscode.Disposable {
   readonly #link: ProxyLink;
   readonly #model: Model;
+  readonly #gateway: GatewayLink;
   readonly #log: vscode.LogOutputChannel;
   readonly #view: vscode.TreeView<SessionNode>;
   readonly #changed = new vscode.EventEmitter<void>();
@@ -32,14 +34,22 @@ export class SessionsTree implements vscode.TreeDataProvider<SessionNode>, vscod
   /** Records were added: open details may be out of date. */
   readonly onDidRecord = this.#records.event;
 
-  constructor(link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
+  constructor(link: ProxyLink, model: Model, gateway: GatewayLink, log: vscode.LogOutputChannel) {
     this.#link = link;
     this.#model = model;
+    this.#gateway = gateway;
     this.#log = log;
     this.#view = vscode.window.createTreeView(VIEWS.sessions, { treeDataProvider: this, showCollapseAll: true });
     this.#subscriptions = [
       this.#view,
-      this.#view.onDidChangeVisibility(() => this.#schedule()),
+      this.#view.onDidChangeVisibility(({ visible }) => {
+        gateway.sessions.watch(visible);
+        this.#schedule();
+      }),
+      gateway.onDidRecord(() => {
+        this.#records.fire();
+        this.#changed.fire();
+      }),
       model.onDidChange(() => this.#follow()),
       link.onDidAttach(() => {
         this.#revision = -1;
@@ -72,7 +82,14 @@ export class SessionsTree implements vscode.TreeDataProvider<SessionNode>, vscod
   }
 
   getChildren(node?: SessionNode): SessionNode[] {
-    if (node === undefined) return sessionTree(this.#operations, this.#more && this.#wanted < MAX_SHOWN, Date.now(), vscode.env.language, vscode.l10n.t);
+    if (node === undefined)
+      return sessionTree(
+        [...this.#operations, ...this.#gateway.sessions.operations(this.#filter)],
+        this.#more && this.#wanted < MAX_SHOWN,
+        Date.now(),
+        vscode.env.language,
+        vscode.l10n.t,
+      );
     return node.kind === 'day' || node.kind === 'conversation' ? [...node.children] : [];
   }
 

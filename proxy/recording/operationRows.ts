@@ -2,8 +2,8 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite';
 import type { Actor } from '../../contract/actor.ts';
 import type { OperationPage, OperationQuery, OperationSummary } from '../../contract/control.ts';
+import type { Filter, FilterKey } from '../../contract/operationFilter.ts';
 import { OutcomeKind } from '../../contract/recording.ts';
-import type { Filter, FilterKey } from './filter.ts';
 
 type Row = Record<string, SQLOutputValue>;
 

@@ -48,6 +48,8 @@ export class ApprovalsPanel extends LitElement {
   #skew = 0;
   #pointerIn = false;
   #warned = new Set<string>();
+  /** Keys of what waited for this person: what is answered stays where it was, though it waits for nobody any more. */
+  #answerable: ReadonlySet<string> = new Set();
   #stop: (() => void)[] = [];
 
   static override styles = panelStyles;
@@ -118,7 +120,7 @@ export class ApprovalsPanel extends LitElement {
           @focusout=${() => queueMicrotask(() => this.#hold())}
         >
           ${mine.length > 0 ? this.#list(mine) : nothing}
-          ${others.length > 0 ? html`<h2 class="section">${say('ask.others')}</h2>${this.#list(others)}` : nothing}
+          ${others.length > 0 ? html`<h2 class="section">${say(others.some(isOpen) ? 'ask.others' : 'ask.othersDone')}</h2>${this.#list(others)}` : nothing}
         </div>
         <cs-grants
           .grants=${snapshot.grants}
@@ -231,7 +233,11 @@ export class ApprovalsPanel extends LitElement {
     return this.entries.some((e) => e !== entry && e.phase.kind === 'open' && this.#isMine(e)) ? say('do.next') : say('do.close');
   }
 
-  #isMine({ ask }: Entry): boolean {
+  #isMine(entry: Entry): boolean {
+    return isOpen(entry) ? this.#waitsForMe(entry) : this.#answerable.has(entry.key);
+  }
+
+  #waitsForMe({ ask }: Entry): boolean {
     const { me, mine } = this.snapshot ?? {};
     return mine ? mine.includes(ask.id) : me === undefined || waitsForMe(ask, me);
   }
@@ -282,6 +288,7 @@ export class ApprovalsPanel extends LitElement {
         this.snapshot = message;
         this.ending = new Set([...this.ending].filter((id) => message.grants.some((g) => g.id === id)));
         this.entries = reconcile(before, message, this.now, this.held);
+        this.#answerable = new Set(this.entries.filter((e) => (isOpen(e) && this.#waitsForMe(e)) || this.#answerable.has(e.key)).map(({ key }) => key));
         const fresh = arrivals(
           before,
           this.entries.filter((e) => this.#isMine(e)),

@@ -9,6 +9,7 @@ const STRINGS = {
   'ask.waiting.one': '1 waiting for you',
   'ask.waiting': '{n} waiting for you',
   'ask.others': 'Waiting for someone else',
+  'ask.othersDone': 'Answered by someone else',
   'ask.othersLine': 'Waits for {who}, since {time}.',
   'ask.deadline': 'Denied in {time} unless you answer',
   'ask.minuteLeft': 'One minute left to answer: {headline}',

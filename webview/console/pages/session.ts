@@ -1,6 +1,7 @@
 /** One session: its operations as they come, each opened as in the editor, and the chain checked here. */
 import { css, html, nothing, type TemplateResult } from 'lit';
 import type { OperationDetail } from '../../../contract/control.ts';
+import { SessionRecord } from '../../../contract/gateway/sessionRecord.ts';
 import type { GatewaySession } from '../../../contract/gateway/sessions.ts';
 import type { FromOperation, ToOperation } from '../../../contract/webview.ts';
 import { OperationPanel } from '../../operation/operationPanel.ts';
@@ -11,7 +12,7 @@ import { agentName, personName } from '../../parts/names.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { duration } from '../../parts/timeLeft.ts';
 import { ConsolePage, type PageContext, when } from '../page.ts';
-import { SessionRecord } from '../sessionRecord.ts';
+
 import { pageStyles } from '../styles.ts';
 
 /** Lines asked for at once, and lines after which a person is told to export instead of scrolling. */

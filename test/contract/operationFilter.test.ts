@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
-import { parseFilter } from '../../../proxy/recording/filter.ts';
+import { parseFilter } from '../../contract/operationFilter.ts';
 
 const NOW = Date.UTC(2026, 10, 20);
 const DAY = 86_400_000;

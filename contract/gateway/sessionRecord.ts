@@ -1,7 +1,7 @@
-/** A session's lines as operations, with the chain checked here, in the reader's own browser. */
+/** A session's lines as operations, with the chain checked where it is read: the console's browser, the editor. */
 
-import type { OperationDetail, OperationSummary } from '../../contract/control.ts';
-import { Entry } from '../../contract/recording.ts';
+import type { OperationDetail, OperationSummary } from '../control.ts';
+import { Entry } from '../recording.ts';
 
 const FIRST = '0'.repeat(64);
 

@@ -1,0 +1,163 @@
+/**
+ * Two people in two real workbenches with a gateway between them: both sign in from the Accounts menu at a real identity
+ * provider, what one asks the other approves, and what is asked of the one who asked is not theirs to approve.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { Demo } from '../../demo/demo.ts';
+import { ScriptedPerson } from '../../demo/person.ts';
+import { customers } from '../../demo/shop.ts';
+import { type Browser, openBrowser, openWorkbench } from '../../demo/workbench.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const VSIX = process.env['COUNTERSIGN_VSIX'] ?? join(ROOT, 'out', 'countersign.vsix');
+const STEP_MS = 60_000;
+
+describe('a team in two workbenches', { timeout: 600_000 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-team-'));
+  const demo = new Demo({ folder, vsix: VSIX, say: () => {}, team: true });
+  let browser: Browser;
+  let dana: ScriptedPerson;
+  let sam: ScriptedPerson;
+
+  before(async () => {
+    await demo.start();
+    await demo.startTeam();
+    // One browser with two tabs, as a person has who tries both.
+    browser = await openBrowser();
+    dana = new ScriptedPerson(browser.page);
+    sam = new ScriptedPerson(await browser.context.newPage());
+    await Promise.all([openWorkbench(dana.page, demo.workbench.url()), openWorkbench(sam.page, demo.team.window.workbench.url())]);
+    await dana.waitUntilOn();
+    await sam.waitUntilOn();
+  });
+
+  after(async () => {
+    await browser?.close();
+    await demo.stop();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+
+  const shot = async (name: string): Promise<void> => {
+    const to = process.env['COUNTERSIGN_SHOTS'];
+    if (!to) return;
+    await dana.page.screenshot({ path: join(to, `${name}-dana.png`) });
+    await sam.page.screenshot({ path: join(to, `${name}-sam.png`) });
+  };
+
+  /** Runs a statement in Dana's terminal, on the shared connection. @returns what psql says, once it has */
+  async function psql(sql: string): Promise<() => Promise<string>> {
+    const out = join(demo.workspace, 'psql.txt');
+    rmSync(out, { force: true });
+    await dana.page.bringToFront();
+    await dana.typeInTerminal(`psql -XAt "$COUNTERSIGN_DSN_PRODUCTION" -c "${sql}" > psql.txt 2>&1; echo done >> psql.txt`);
+    return () => until('psql’s answer', () => (existsSync(out) && /^done$/m.test(readFileSync(out, 'utf8')) ? readFileSync(out, 'utf8') : undefined));
+  }
+
+  it('signs both in from the Accounts menu, each as who they said they are', async () => {
+    await dana.signIn('Dana');
+    await sam.page.bringToFront();
+    await sam.signIn('Sam');
+    await shot('signed-in');
+    await dana.page.bringToFront();
+    await dana.openApprovals();
+    await dana.openConnections();
+    await dana.page.locator('.monaco-list-row', { hasText: 'production' }).filter({ hasText: 'gateway' }).first().waitFor({ timeout: STEP_MS });
+    // The entry that asked to sign in has gone with its badge.
+    for (const { page } of [dana, sam]) assert.equal(await page.locator('.activitybar [aria-label*="Accounts"] .badge-content:visible').count(), 0);
+    await shot('connections');
+  });
+
+  it('masks what Dana reads in production', async () => {
+    const answered = await psql('select name, email, ssn from customers where id = 42');
+    const text = await answered();
+    const customer = customers().find(({ id }) => id === 42);
+    assert.ok(customer);
+    assert.ok(text.includes(customer.name), text);
+    assert.ok(text.includes('‹redacted›') && !text.includes(customer.ssn) && !text.includes(customer.email), text);
+  });
+
+  it('holds what Dana writes until Sam approves it in his own window, and Dana cannot', async () => {
+    const answered = await psql("update customers set city = 'Lisbon' where id = 42 returning name, email, ssn, city");
+    await sam.page.bringToFront();
+    await sam.waitForAsk();
+    await shot('asked');
+    const card = await sam.currentCard();
+    for (const part of ['UPDATE', 'customers', 'production-writes', 'Dana']) assert.ok(card.includes(part), `the card does not say ${part}:\n${card}`);
+    await dana.page.bringToFront();
+    const own = await dana.openApprovals();
+    await own.getByText('Waiting for someone else').waitFor({ timeout: STEP_MS });
+    assert.equal(await own.locator('cs-armed-button.approve').count(), 0, 'Dana is offered to approve her own request');
+    await shot('waiting');
+    await sam.page.bringToFront();
+    await sam.approve();
+    const text = await answered();
+    assert.match(text, /‹redacted›\|Lisbon/);
+    await shot('approved');
+    assert.match(await sam.currentCard(), /Approved by Sam/);
+    assert.doesNotMatch(await sam.currentCard(), /someone else/);
+    await sam.done();
+  });
+
+  it('wants a fresh login for what policy marks, for that request alone', async () => {
+    const answered = await psql('create index concurrently if not exists by_city on customers (city)');
+    await sam.page.bringToFront();
+    await sam.waitForAsk();
+    const before = demo.team.identity.logins;
+    await sam.approveWithFreshLogin('Sam');
+    assert.equal(demo.team.identity.logins, before + 1);
+    assert.match(await answered(), /CREATE INDEX/);
+    await shot('fresh-login');
+    await sam.done();
+  });
+
+  it('shows both in Sessions what was asked, who approved it, and what came back', async () => {
+    for (const person of [sam, dana]) {
+      await person.page.bringToFront();
+      await person.openSessions();
+      const row = person.page.locator('.monaco-list-row', { hasText: 'UPDATE customers' }).filter({ hasText: 'approved by Sam' });
+      await row.first().waitFor({ timeout: STEP_MS });
+    }
+    const page = await dana.openOperation('UPDATE customers');
+    assert.match(page, /‹redacted›/);
+    assert.match(page, /Sam/);
+    await shot('sessions');
+  });
+
+  it('cuts what Dana runs when she signs out, says why, and takes her question back', async () => {
+    const answered = await psql("update customers set city = 'Porto' where id = 43");
+    await sam.page.bringToFront();
+    await sam.waitForAsk();
+    await dana.page.bringToFront();
+    await dana.signOut();
+    assert.match(await answered(), /sign/i);
+    const panel = await sam.panel('approvals');
+    await panel.locator('cs-armed-button.approve').waitFor({ state: 'detached', timeout: STEP_MS });
+    const shared = dana.page.locator('.monaco-list-row', { hasText: 'production' }).filter({ hasText: 'ready' });
+    await shared.waitFor({ state: 'detached', timeout: STEP_MS });
+    await shot('signed-out');
+  });
+
+  it('lets the database’s login nowhere but the gateway', () => {
+    const needle = demo.team.options.kept.gatewayPassword;
+    const holding = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .map((name) => join(folder, name))
+      .filter((path) => !path.startsWith(join(folder, 'postgres')) && statSync(path, { throwIfNoEntry: false })?.isFile() === true)
+      .filter((path) => readFileSync(path, 'latin1').includes(needle));
+    // The demo's own notes, which its next start needs.
+    assert.deepEqual(holding, [join(folder, 'kept.json')]);
+  });
+});
+
+async function until<T>(what: string, look: () => T | Promise<T>): Promise<NonNullable<T>> {
+  const deadline = Date.now() + STEP_MS;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
