@@ -112,7 +112,8 @@ async function story(demo: Demo, browser: Browser, step: Step): Promise<void> {
     const { countedMs, shownMs } = await person.waitForAsk();
     assert.ok(await person.focusIsInChat(), 'the ask took the focus from the chat');
     await browser.page.locator('.statusbar-item', { hasText: '1 ask' }).waitFor();
-    assert.equal(await browser.page.locator('.activitybar .badge-content', { hasText: '1' }).count(), 1, 'the activity bar shows no badge');
+    const ours = browser.page.locator('.activitybar .action-item', { has: browser.page.locator('[aria-label^="Countersign"]') });
+    assert.equal(await ours.locator('.badge-content', { hasText: '1' }).count(), 1, 'the activity bar shows no badge');
     assert.equal(await browser.page.locator('.notification-toast', { hasText: 'Waiting for you' }).count(), 0, 'a notification repeats what is on the screen');
     const card = await eventually(
       async () => {

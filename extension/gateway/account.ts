@@ -9,6 +9,7 @@ import { Person, personLabel } from '../../contract/actor.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Translate } from '../translate.ts';
 import { renew, revoke, type Tokens } from './oauth.ts';
+import { type Fetch, trusting } from './trust.ts';
 
 /** A token is renewed this long before it runs out at the latest, in milliseconds; short ones after two thirds of their life. */
 const RENEW_BEFORE_MS = 90_000;
@@ -62,6 +63,7 @@ export class GatewayAccount {
   readonly #window = randomUUID();
   #url: URL | undefined;
   #urlProblem: string | undefined;
+  #fetch: Fetch = trusting(undefined);
   #kept: Kept | undefined;
   #sentence: string | undefined;
   #problem: string | undefined;
@@ -86,9 +88,15 @@ export class GatewayAccount {
     return kept && kept.expiresAt > Date.now() ? { value: kept.access, expiresAt: kept.expiresAt } : undefined;
   }
 
+  /** How the gateway is called: whom its certificate may be by is a setting. */
+  get fetch(): Fetch {
+    return this.#fetch;
+  }
+
   /** Another gateway was set, or none. */
-  async use(url: URL | undefined, problem?: string): Promise<void> {
+  async use(url: URL | undefined, { problem, via }: { readonly problem?: string; readonly via?: Fetch } = {}): Promise<void> {
     this.#url = url;
+    this.#fetch = via ?? trusting(undefined);
     this.#urlProblem = problem;
     this.#sentence = undefined;
     await this.reload();
@@ -126,7 +134,7 @@ export class GatewayAccount {
     changed();
     if (!kept || !url) return undefined;
     try {
-      await revoke(url, kept.refresh);
+      await revoke(url, kept.refresh, this.#fetch);
       return undefined;
     } catch (error) {
       this.#options.log(`signing out: ${error instanceof Error ? error.message : 'failed'}`);
@@ -161,7 +169,7 @@ export class GatewayAccount {
     if (!force && kept.expiresAt - Date.now() > aheadOf(kept) + SPREAD_MS) return this.#plan();
     if (!(await this.#claim(kept))) return await this.reload();
     try {
-      const tokens = await renew(url, kept.refresh);
+      const tokens = await renew(url, kept.refresh, this.#fetch);
       this.#failures = 0;
       this.#problem = undefined;
       await this.#keep({ ...tokens, url: kept.url, person: kept.person });

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { ApiError, ENDPOINTS, type EndpointId } from '../../contract/gateway/api.ts';
 import { Problem } from '../../contract/problem.ts';
 import { problemOf } from './oauth.ts';
+import type { Fetch } from './trust.ts';
 
 /** How long one call may take, in milliseconds. */
 const CALL_MS = 20_000;
@@ -16,12 +17,14 @@ type Answer<Id extends EndpointId> = (typeof ENDPOINTS)[Id] extends { readonly a
 export interface ApiOptions {
   readonly gateway: URL;
   readonly token: string;
+  /** Left out: the authorities that everything here trusts. */
+  readonly fetch?: Fetch;
 }
 
 /** @throws Problem `not-signed-in` and the gateway's other refusals, with its sentence; `gateway-unreachable` */
 export async function call<Id extends EndpointId>(
   id: Id,
-  { gateway, token }: ApiOptions,
+  { gateway, token, fetch: via = fetch }: ApiOptions,
   given: { readonly id?: string; readonly body?: unknown; readonly query?: Readonly<Record<string, string | number>> } = {},
 ): Promise<Answer<Id>> {
   const endpoint = ENDPOINTS[id];
@@ -31,7 +34,7 @@ export async function call<Id extends EndpointId>(
   try {
     const url = under(gateway, path);
     for (const [name, value] of Object.entries(given.query ?? {})) url.searchParams.set(name, String(value));
-    const response = await fetch(url, {
+    const response = await via(url, {
       method: endpoint.method,
       headers: { authorization: `Bearer ${token}`, ...(given.body !== undefined && { 'content-type': 'application/json' }) },
       ...(given.body !== undefined && { body: JSON.stringify(given.body) }),
@@ -58,7 +61,7 @@ export async function call<Id extends EndpointId>(
 }
 
 /** Follows what changes at the gateway until the stream ends. @throws as `call`, when it could not be had or broke */
-export async function follow({ gateway, token }: ApiOptions, signal: AbortSignal, heard: (event: string) => void): Promise<void> {
+export async function follow({ gateway, token, fetch: via = fetch }: ApiOptions, signal: AbortSignal, heard: (event: string) => void): Promise<void> {
   const silence = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const alive = (): void => {
@@ -68,7 +71,7 @@ export async function follow({ gateway, token }: ApiOptions, signal: AbortSignal
   };
   try {
     alive();
-    const response = await fetch(under(gateway, ENDPOINTS.events.path), {
+    const response = await via(under(gateway, ENDPOINTS.events.path), {
       headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream' },
       redirect: 'error',
       signal: AbortSignal.any([signal, silence.signal]),

@@ -12,6 +12,7 @@ import { gatewayAddress } from './oauth.ts';
 import { SignInUris, signInByBrowser } from './signIn.ts';
 import { TeamApprovals } from './team.ts';
 import { TeamSessions } from './teamSessions.ts';
+import { trusting } from './trust.ts';
 
 const Done = z.unknown();
 /**
@@ -84,7 +85,7 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
     const problem =
       text !== undefined && !url ? vscode.l10n.t('The gateway’s address in the settings cannot be used. Write https://HOST, without a login.') : undefined;
     if (problem !== undefined) this.#log.error(problem);
-    await this.account.use(url, problem);
+    await this.account.use(url, { ...(problem !== undefined && { problem }), via: trusting(setting(SETTINGS.gatewayCa)) });
   }
 
   // ── the Accounts menu ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,8 +130,8 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
     const { state } = this.account;
     if (state.kind === 'none')
       throw new Error(state.sentence ?? vscode.l10n.t('No gateway is set. Put its address into the setting {0} first.', SETTINGS.gatewayUrl));
-    const tokens = await signInByBrowser(state.url, this.#uris);
-    const { person } = await call('me', { gateway: state.url, token: tokens.access });
+    const tokens = await signInByBrowser(state.url, this.#uris, this.account.fetch);
+    const { person } = await call('me', { gateway: state.url, token: tokens.access, fetch: this.account.fetch });
     await this.account.signedIn(tokens, person);
     if (!this.#shown) throw new Error(vscode.l10n.t('You were signed out again meanwhile.'));
     return this.#shown;

@@ -2,6 +2,7 @@
 import * as oauth from 'openid-client';
 import { EDITOR_CLIENT } from '../../contract/gateway/api.ts';
 import { Problem } from '../../contract/problem.ts';
+import { type Fetch, trusting } from './trust.ts';
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]']);
 /** How long the gateway may take for one answer, in seconds. */
@@ -32,8 +33,8 @@ export function gatewayAddress(text: string): URL | undefined {
 }
 
 /** @throws Problem `gateway-unreachable`, `not-a-gateway` */
-export async function begin(gateway: URL, redirect: string): Promise<Attempt> {
-  const config = await discover(gateway);
+export async function begin(gateway: URL, redirect: string, via?: Fetch): Promise<Attempt> {
+  const config = await discover(gateway, via);
   const verifier = oauth.randomPKCECodeVerifier();
   const state = oauth.randomState();
   const page = oauth.buildAuthorizationUrl(config, {
@@ -64,8 +65,8 @@ export async function begin(gateway: URL, redirect: string): Promise<Attempt> {
 }
 
 /** @throws Problem `sign-in-ended` where it is over for good, `gateway-unreachable` where it may be tried again */
-export async function renew(gateway: URL, refresh: string): Promise<Tokens> {
-  const config = await discover(gateway);
+export async function renew(gateway: URL, refresh: string, via?: Fetch): Promise<Tokens> {
+  const config = await discover(gateway, via);
   try {
     return tokensOf(await oauth.refreshTokenGrant(config, refresh));
   } catch (cause) {
@@ -74,8 +75,8 @@ export async function renew(gateway: URL, refresh: string): Promise<Tokens> {
 }
 
 /** Ends the login at the gateway: what lives on it is cut there. @throws Problem `gateway-unreachable` */
-export async function revoke(gateway: URL, refresh: string): Promise<void> {
-  const config = await discover(gateway);
+export async function revoke(gateway: URL, refresh: string, via?: Fetch): Promise<void> {
+  const config = await discover(gateway, via);
   try {
     await oauth.tokenRevocation(config, refresh);
   } catch (cause) {
@@ -83,12 +84,13 @@ export async function revoke(gateway: URL, refresh: string): Promise<void> {
   }
 }
 
-async function discover(gateway: URL): Promise<oauth.Configuration> {
+async function discover(gateway: URL, via = trusting(undefined)): Promise<oauth.Configuration> {
   const loopback = gateway.protocol === 'http:' && LOOPBACK.has(gateway.hostname);
   try {
     return await oauth.discovery(gateway, EDITOR_CLIENT, undefined, oauth.None(), {
       algorithm: 'oauth2',
       timeout: TIMEOUT_S,
+      [oauth.customFetch]: (url, options) => via(url, options as RequestInit),
       ...(loopback && { execute: [oauth.allowInsecureRequests] }),
     });
   } catch (cause) {
@@ -128,7 +130,7 @@ export function problemOf(cause: unknown, gateway: URL): Problem {
   if (code !== undefined && /CERT|SELF_SIGNED|UNABLE_TO/.test(code)) {
     return new Problem(
       'gateway-certificate',
-      `The certificate of the gateway at ${host} is not one that this machine trusts (${code}). Add its authority to the system’s, or have it renewed.`,
+      `The certificate of the gateway at ${host} is not one that this machine trusts (${code}). Name its authority’s file in \`countersign.gateway.ca\`, or have it renewed.`,
       {
         cause,
       },

@@ -6,8 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApprovalAnswer, DecidedApproval, PendingApproval } from '../../contract/approval.ts';
 import type { GatewayAnswerResult, GatewayApproval } from '../../contract/gateway/approvals.ts';
 import { Problem } from '../../contract/problem.ts';
-import { call, follow } from './api.ts';
+import { type ApiOptions, call, follow } from './api.ts';
 import { NO_QUESTIONS, type TeamQuestions } from './questions.ts';
+import type { Fetch } from './trust.ts';
 
 /** Waits between tries while the gateway is out of reach, in milliseconds. */
 const FIRST_WAIT_MS = 500;
@@ -19,6 +20,7 @@ const SEEN_KEPT = 200;
 export interface TeamAccount {
   readonly state: { readonly kind: string; readonly url?: URL };
   readonly token: { readonly value: string } | undefined;
+  readonly fetch?: Fetch;
   refused(): Promise<void>;
 }
 
@@ -100,11 +102,12 @@ export class TeamApprovals {
     this.#run = undefined;
   }
 
-  #access(): { readonly gateway: URL; readonly token: string } {
+  #access(): ApiOptions {
     const { state, token } = this.#options.account;
     if (state.kind !== 'signed-in' || !state.url || !token)
       throw new Problem('not-signed-in', 'You are not signed in to the gateway. Sign in with the Accounts menu, then answer again.');
-    return { gateway: state.url, token: token.value };
+    const { fetch } = this.#options.account;
+    return { gateway: state.url, token: token.value, ...(fetch && { fetch }) };
   }
 
   async #follow(signal: AbortSignal): Promise<void> {

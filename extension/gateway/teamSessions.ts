@@ -116,10 +116,10 @@ export class TeamSessions {
   }
 
   async #load(): Promise<void> {
-    const { state, token } = this.#options.account;
+    const { state, token, fetch } = this.#options.account;
     const who = this.#who;
     if (state.kind !== 'signed-in' || !state.url || !token || who === undefined) return;
-    const access = { gateway: state.url, token: token.value };
+    const access = { gateway: state.url, token: token.value, ...(fetch && { fetch }) };
     const before = this.#read;
     const { sessions } = await call('sessions', access, { query: { limit: SESSIONS } });
     const read = new Map<string, Read>();
