@@ -27,16 +27,8 @@ describe('an authority that the settings name', () => {
         seen.push(`${request.method} ${request.url} ${request.headers.authorization ?? ''} ${body}`);
         if (request.url?.startsWith('/.well-known/')) {
           const { origin } = gateway;
-          return response
-            .setHeader('content-type', 'application/json')
-            .end(
-              JSON.stringify({
-                issuer: `${origin}/`,
-                authorization_endpoint: `${origin}/oauth/authorize`,
-                token_endpoint: `${origin}/oauth/token`,
-                response_types_supported: ['code'],
-              }),
-            );
+          const metadata = { issuer: `${origin}/`, authorization_endpoint: `${origin}/oauth/authorize`, token_endpoint: `${origin}/oauth/token` };
+          return response.setHeader('content-type', 'application/json').end(JSON.stringify({ ...metadata, response_types_supported: ['code'] }));
         }
         if (request.url === '/v1/events') {
           response.writeHead(200, { 'content-type': 'text/event-stream' });
