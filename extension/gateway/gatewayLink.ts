@@ -8,7 +8,7 @@ import type { Model } from '../model.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 import { accountLine, GatewayAccount } from './account.ts';
 import { call } from './api.ts';
-import { gatewayAddress } from './oauth.ts';
+import { begin, gatewayAddress } from './oauth.ts';
 import { SignInUris, signInByBrowser } from './signIn.ts';
 import { TeamApprovals } from './team.ts';
 import { TeamSessions } from './teamSessions.ts';
@@ -130,7 +130,7 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
     const { state } = this.account;
     if (state.kind === 'none')
       throw new Error(state.sentence ?? vscode.l10n.t('No gateway is set. Put its address into the setting {0} first.', SETTINGS.gatewayUrl));
-    const tokens = await signInByBrowser(state.url, this.#uris, this.account.fetch);
+    const tokens = await signInByBrowser(state.url, this.#uris, (redirect) => begin(state.url, redirect, this.account.fetch));
     const { person } = await call('me', { gateway: state.url, token: tokens.access, fetch: this.account.fetch });
     await this.account.signedIn(tokens, person);
     if (!this.#shown) throw new Error(vscode.l10n.t('You were signed out again meanwhile.'));

@@ -2,8 +2,7 @@
 import * as vscode from 'vscode';
 import { Problem } from '../../contract/problem.ts';
 import { listenForAnswer } from './loopback.ts';
-import { begin, type Tokens } from './oauth.ts';
-import type { Fetch } from './trust.ts';
+import type { Attempt, Tokens } from './oauth.ts';
 
 /** How long a person may take in the browser, in milliseconds. */
 const PERSON_MS = 5 * 60_000;
@@ -35,8 +34,8 @@ interface WayBack {
   close(): void;
 }
 
-/** @throws Problem with a sentence for a person */
-export async function signInByBrowser(gateway: URL, uris: SignInUris, via: Fetch): Promise<Tokens> {
+/** @param begin begins one that comes back to an address. @throws Problem with a sentence for a person */
+export async function signInByBrowser(gateway: URL, uris: SignInUris, begin: (redirect: string) => Promise<Attempt>): Promise<Tokens> {
   const title = vscode.l10n.t('Signing in to the gateway at {0}. Go on in your browser.', gateway.host);
   return await vscode.window.withProgress({ location: vscode.ProgressLocation.Notification, title, cancellable: true }, async (_progress, cancel) => {
     const back = await wayBack(uris);
@@ -53,7 +52,7 @@ export async function signInByBrowser(gateway: URL, uris: SignInUris, via: Fetch
     });
     cancelled.catch(() => undefined);
     try {
-      const attempt = await Promise.race([begin(gateway, back.redirect, via), cancelled]);
+      const attempt = await Promise.race([begin(back.redirect), cancelled]);
       const answer = back.answer(attempt.state);
       if (!(await vscode.env.openExternal(vscode.Uri.parse(attempt.page, true)))) {
         throw new Problem('no-browser', vscode.l10n.t('The browser was not opened, so nobody was signed in.'));
