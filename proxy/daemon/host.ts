@@ -163,7 +163,7 @@ export class Host implements WindowHost {
       clients: this.#clients,
       secret: (ref) => this.#secrets.get(ref),
       port: (connection, configured) => options.ports.of(connection, configured),
-      mount: (path, router) => this.#http.mount(path, router),
+      mount: (...mounted) => this.#http.mount(...mounted),
       served: (connection) => this.#serving.get(connection),
       connections: () => [...parts.policy.current().connections.values()],
       pins: this.#pins,

@@ -1,10 +1,13 @@
 /** Reads a JSON body once, strictly, up to a cap. */
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { Problem } from '../../contract/problem.ts';
 import { parseStrict } from './strictJson.ts';
 
 /** Largest request body, in bytes. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+
+const BYTE_ORDER_MARK = 0xfeff;
 
 export type Body = { readonly json: unknown } | { readonly refused: 400 | 413 | 415; readonly why?: string };
 
@@ -22,21 +25,17 @@ export function readJson(request: IncomingMessage): Promise<Body> {
       request.pause();
       return resolve({ refused: 413 });
     });
-    request.once('end', () => resolve(parse(Buffer.concat(chunks))));
+    request.once('end', () => resolve(parse(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))));
     request.once('error', reject);
     request.once('close', () => reject(new Error('the client went away')));
   });
 }
 
 function parse(bytes: Buffer): Body {
-  let text: string;
+  if (!isUtf8(bytes)) return { refused: 400 };
+  const text = bytes.toString();
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    return { refused: 400 };
-  }
-  try {
-    return { json: parseStrict(text) };
+    return { json: parseStrict(text.charCodeAt(0) === BYTE_ORDER_MARK ? text.slice(1) : text) };
   } catch (cause) {
     return { refused: 400, ...(cause instanceof Problem && cause.code === 'ambiguous-json' && { why: cause.message }) };
   }

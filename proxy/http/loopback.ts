@@ -3,9 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import express, { type ErrorRequestHandler, type RequestHandler, Router } from 'express';
 import type { Log } from '../pipeline/engine.ts';
-import type { Clients } from '../protocols/protocol.ts';
+import type { ClientIdentity, Clients, DirectMount } from '../protocols/protocol.ts';
 import { MAX_BODY_BYTES, readJson } from './body.ts';
 import { bearerOf, rejection } from './guard.ts';
+import { acceptLines, LINES, refuseLines } from './lines.ts';
 
 const LOOPBACK = '127.0.0.1';
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -30,6 +31,7 @@ export class LoopbackServer {
   readonly #options: LoopbackOptions;
   readonly #server: Server;
   readonly #mounts = new Map<string, Router>();
+  readonly #direct = new Map<string, DirectMount>();
   readonly #sockets = new Set<Socket>();
 
   constructor(options: LoopbackOptions) {
@@ -40,8 +42,11 @@ export class LoopbackServer {
     const guard = { port: options.port, allowedOrigins: options.allowedOrigins ?? [] };
     const handle = (request: IncomingMessage, response: ServerResponse): void => {
       const refused = rejection(request, guard);
-      if (refused) refuse(request, response, refused);
+      if (refused) return refuse(request, response, refused);
+      const direct = this.#direct.get(request.url ?? '');
+      if (direct) this.#serve(direct, request, response).catch((cause: unknown) => this.#broke(cause, response));
       else app(request, response);
+      return undefined;
     };
     this.#server = createServer(
       {
@@ -65,7 +70,18 @@ export class LoopbackServer {
       socket.end('HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
       socket.destroy();
     };
-    this.#server.on('upgrade', goAway);
+    this.#server.on('upgrade', (request, socket, head) => {
+      const lines = rejection(request, guard) === undefined && request.method === 'GET' && head.length === 0 && request.headers.upgrade === LINES;
+      const direct = lines ? this.#direct.get(request.url ?? '') : undefined;
+      // Whatever else one might want to switch to is not spoken here.
+      if (!direct?.lines) return goAway(request, socket);
+      const identity = this.#identify(request);
+      if (!identity) return refuseLines(socket);
+      return direct.lines(
+        acceptLines(socket, () => this.#identify(request) !== undefined),
+        identity,
+      );
+    });
     this.#server.on('connect', goAway);
     // Waiting for "100 Continue" gets no special treatment: the same guard, then the body.
     this.#server.on('checkContinue', (request, response) => {
@@ -105,11 +121,17 @@ export class LoopbackServer {
   }
 
   /** Serves a router at `/<path>` and below it, after every check; `response.locals.identity` says who calls. */
-  mount(path: string, router: Router): { dispose(): void } {
+  mount(path: string, router: Router, direct?: DirectMount): { dispose(): void } {
     if (!MOUNT_PATH.test(path)) throw new Error(`not a path to mount at: ${path}`);
     if (this.#mounts.has(path)) throw new Error(`something is mounted at ${path} already`);
     this.#mounts.set(path, Router({ caseSensitive: true, strict: false }).use(`/${path}`, router));
-    return { dispose: () => void this.#mounts.delete(path) };
+    if (direct) this.#direct.set(`/${path}`, direct);
+    return {
+      dispose: () => {
+        this.#mounts.delete(path);
+        this.#direct.delete(`/${path}`);
+      },
+    };
   }
 
   async stop(): Promise<void> {
@@ -129,15 +151,28 @@ export class LoopbackServer {
     return app;
   }
 
-  readonly #authenticate: RequestHandler = (request, response, next) => {
+  /** The same checks in the same order as on the way through the router. */
+  async #serve(direct: DirectMount, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    setSecureHeaders(response);
+    const identity = this.#identify(request);
+    if (!identity) return refuse(request, response, UNKNOWN);
+    if (request.method !== 'POST') return direct.request(request, response, identity, undefined);
+    const body = await readJson(request).catch(() => undefined);
+    if (!body) return void response.destroy();
+    if ('refused' in body) return refuse(request, response, { status: body.refused, message: body.why ?? BODY_REFUSED[body.refused] });
+    return direct.request(request, response, identity, body.json);
+  }
+
+  #identify(request: IncomingMessage): ClientIdentity | undefined {
     const token = bearerOf(request);
-    const identity = token === undefined ? undefined : this.#options.clients.bearer(token);
-    if (!identity) {
-      refuse(request, response, { status: 401, message: 'A valid bearer token is needed. It expires; reload the editor window for a new one.' });
-      return;
-    }
+    return token === undefined ? undefined : this.#options.clients.bearer(token);
+  }
+
+  readonly #authenticate: RequestHandler = (request, response, next) => {
+    const identity = this.#identify(request);
+    if (!identity) return refuse(request, response, UNKNOWN);
     response.locals.identity = identity;
-    next();
+    return next();
   };
 
   /** The longest path first, so that `/mcp/orders` is not taken by `/mcp`. */
@@ -157,10 +192,16 @@ export class LoopbackServer {
     // Express's own complaints about a request (a path that is not well encoded) carry the status they mean.
     const status = (error as { status?: unknown } | undefined)?.status;
     const malformed = typeof status === 'number' && status >= 400 && status < 500;
-    if (!malformed) this.#options.log.error('http.request-failed', { cause: error });
-    if (response.headersSent) response.destroy();
-    else response.status(malformed ? 400 : 500).json({ error: malformed ? 'The request is malformed.' : 'The proxy failed. Its log says more.' });
+    if (!malformed) this.#broke(error, response);
+    else if (response.headersSent) response.destroy();
+    else response.status(400).json({ error: 'The request is malformed.' });
   };
+
+  #broke(cause: unknown, response: ServerResponse): void {
+    this.#options.log.error('http.request-failed', { cause });
+    if (response.headersSent) response.destroy();
+    else response.writeHead(500, { 'Content-Type': 'application/json' }).end('{"error":"The proxy failed. Its log says more."}');
+  }
 }
 
 /** `request.body` is the parsed JSON of a POST, and undefined otherwise. */
@@ -172,6 +213,8 @@ const jsonBody: RequestHandler = async (request, response, next) => {
   request.body = body.json;
   return next();
 };
+
+const UNKNOWN = { status: 401, message: 'A valid bearer token is needed. It expires; reload the editor window for a new one.' };
 
 const BODY_REFUSED = {
   400: 'The request body is not JSON.',

@@ -1,16 +1,20 @@
 /** `proxy mcp <name>`: carries MCP between a client that only speaks stdio and the loopback server. Decides nothing. */
+import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
 import type { JsonObject } from '../protocols/mcp/message.ts';
 import { EventStream } from '../protocols/mcp/upstream/eventStream.ts';
 import { ParamHeaders } from '../protocols/mcp/upstream/paramHeaders.ts';
 import type { BridgeAccess } from './bridgeAccess.ts';
+import { LinePipe, openLines } from './linePipe.ts';
+import { LineReader } from './lineReader.ts';
 
 /** Longest message of the client's, in bytes, and of the server's, in characters. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 const MAX_ANSWER_CHARS = 64 * 1024 * 1024;
 /** How long a stream that ended waits before it is opened again, in milliseconds. */
 const REOPEN_MS = 1_000;
+const RETURN = 13;
 const NAME = /^[\w~-][\w.~-]{0,199}$/;
 
 const Message = z.looseObject({ jsonrpc: z.literal('2.0'), id: z.union([z.string(), z.number()]).optional(), method: z.string().optional() });
@@ -62,19 +66,36 @@ export async function carry(bridge: Bridge): Promise<void> {
     left: new AbortController(),
   };
   const running = new Set<Promise<void>>();
-  // A connection's first exchange tells the session and the version that all later ones carry, so it goes alone.
-  for await (const line of lines(bridge.input)) {
-    const message = parse(line);
+  const pause = (): void => void bridge.input.pause();
+  const resume = (): void => void bridge.input.resume();
+  let pipe: LinePipe | undefined;
+  /** @returns when the next line may come, where that is not now */
+  const take = (line: Buffer): Promise<unknown> | undefined => {
+    if (line.length === 0 || (line.length === 1 && line[0] === RETURN)) return undefined;
+    const message = parse(line.toString());
     if (!message) {
       write(bridge.output, { jsonrpc: '2.0', id: null, error: { code: -32_700, message: 'The message is not JSON-RPC.' } });
-      continue;
+      return undefined;
     }
-    if (cancels(state, message)) continue;
+    const initializes = message.method === 'initialize';
+    if (pipe) return pipe.send(line, message.method === undefined ? undefined : message.id, initializes);
+    if (!initializes || state.session !== undefined) return byRequest(message);
+    return openPipe(bridge, state, { pause, resume }, line, message.id).then((opened) => {
+      pipe = opened;
+      return opened ? opened.send(line, message.id, true) : byRequest(message);
+    });
+  };
+  const byRequest = (message: Message): Promise<unknown> | undefined => {
+    if (cancels(state, message)) return undefined;
     const sent = post(bridge, state, message).finally(() => running.delete(sent));
     running.add(sent);
-    if (message.method === 'initialize' || message.id === undefined) await sent;
-    if (message.method === 'notifications/initialized') void listen(bridge, state);
-  }
+    // A connection's first exchange tells the session and the version that all later ones carry, so it goes alone.
+    const alone = message.method === 'initialize' || message.id === undefined;
+    if (message.method !== 'notifications/initialized') return alone ? sent : undefined;
+    return sent.then(() => void listen(bridge, state));
+  };
+  await eachLine(bridge.input, take);
+  await pipe?.end();
   await Promise.all(running);
   state.left.abort();
   if (state.session === undefined) return;
@@ -254,19 +275,61 @@ function write(output: Writable, message: object): void {
   output.write(`${textOf(message)}\n`);
 }
 
-async function* lines(input: AsyncIterable<Buffer | string | Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let held = '';
-  for await (const chunk of input) {
-    held += typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true });
-    for (let end = held.indexOf('\n'); end >= 0; end = held.indexOf('\n')) {
-      const line = held.slice(0, end).trim();
-      held = held.slice(end + 1);
-      if (line !== '') yield line;
-    }
-    if (held.length > MAX_MESSAGE_BYTES) throw new Error('a message is too long');
-  }
-  if (held.trim() !== '') yield held.trim();
+/** Takes line after line, each once the one before lets it. Resolves when the last was taken, rejects for one that is too long. */
+function eachLine(input: Readable, take: (line: Buffer) => Promise<unknown> | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const held: Buffer[] = [];
+    /** What the line before waits for. */
+    let waiting: Promise<unknown> | undefined;
+    let ended = false;
+    const go = (line: Buffer): void => {
+      if (waiting) return void held.push(line);
+      waiting = take(line);
+      if (!waiting) return undefined;
+      input.pause();
+      return void waiting.then(goOn, reject);
+    };
+    const goOn = (): void => {
+      waiting = undefined;
+      const lines = held.splice(0);
+      for (const line of lines) go(line);
+      if (waiting !== undefined) return;
+      if (ended) resolve();
+      else input.resume();
+    };
+    const reader = new LineReader(MAX_MESSAGE_BYTES, go);
+    input.on('data', (chunk: Buffer | string) => {
+      if (!reader.write(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)) reject(new Error('a message is too long'));
+    });
+    input.once('end', () => {
+      reader.end();
+      ended = true;
+      if (!waiting) resolve();
+    });
+    input.once('error', reject);
+  });
+}
+
+/** Undefined where the proxy takes no lines: then each message is a request of its own. */
+async function openPipe(
+  bridge: Bridge,
+  state: BridgeState,
+  flow: { readonly pause: () => void; readonly resume: () => void },
+  opening: Buffer,
+  id: unknown,
+): Promise<LinePipe | undefined> {
+  const open = async (): Promise<Socket | undefined> => {
+    const socket = await openLines(state.at);
+    if (socket !== undefined && socket !== 'login') return socket;
+    const next = await bridge.renew?.();
+    if (!next) return undefined;
+    state.at = next;
+    const again = await openLines(next);
+    return again === 'login' ? undefined : again;
+  };
+  const first = await openLines(state.at);
+  const socket = first === 'login' ? await open() : first;
+  return socket && new LinePipe({ output: bridge.output, open, ...flow }, socket, opening, id);
 }
 
 async function readEvents(body: AsyncIterable<Uint8Array>, deliver: (text: string) => void): Promise<void> {

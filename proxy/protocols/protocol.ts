@@ -1,4 +1,5 @@
 /** What a protocol offers the proxy, and what it gets from it. One folder and one line in `index.ts` each. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Router } from 'express';
 import type { Actor } from '../../contract/actor.ts';
@@ -21,6 +22,14 @@ export interface ClientIdentity {
   readonly held?: { readonly asked: (approval: string, deadline: number) => void; readonly claim: () => Promise<boolean> };
   /** What the agent says it is doing. Unverified. */
   readonly reason?: string;
+}
+
+/** Serves what a router serves at its root, without one: of the data path, where a router costs more than the rest of a small call. */
+export interface DirectMount {
+  /** @param body the parsed JSON of a POST, and undefined otherwise. Throws nothing */
+  readonly request: (request: IncomingMessage, response: ServerResponse, identity: ClientIdentity, body: unknown) => void;
+  /** A client's messages as lines on a stream of their own, each way; absent: none are taken. */
+  readonly lines?: (stream: Duplex, identity: ClientIdentity) => void;
 }
 
 /** Checks the short-lived logins that agents' clients use. It can approve nothing. */
@@ -62,8 +71,11 @@ export interface ProtocolHost {
   readonly loopback?: boolean;
   /** A stable loopback port for a connection: the one configured, or one chosen once and remembered. */
   readonly port: (connection: string, configured?: number) => Promise<number>;
-  /** Mounts a router on the loopback HTTP server at `/<path>`; Host, Origin and bearer token have been checked by then. */
-  readonly mount: (path: string, router: Router) => { dispose(): void };
+  /**
+   * Mounts a router on the loopback HTTP server at `/<path>`; Host, Origin and bearer token have been checked by then. A host may use
+   * `direct` in the router's place.
+   */
+  readonly mount: (path: string, router: Router, direct?: DirectMount) => { dispose(): void };
   /** Other connections that are being served, by name: how our own MCP tools reach a database. */
   readonly served: (connection: string) => Served | undefined;
   readonly connections: () => readonly ConnectionConfig[];

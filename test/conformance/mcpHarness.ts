@@ -56,7 +56,7 @@ rules:
     const served = await mcp.serve(t.policy().connections.get('main') as McpConnection, {
       ...t.host,
       clients: logins,
-      mount: (path, router) => http.mount(path, router),
+      mount: (...mounted) => http.mount(...mounted),
     });
     const clients: Client[] = [];
     const connect = async (): Promise<Client> => {

@@ -3,7 +3,7 @@ import { Problem } from '../../../contract/problem.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
 import type { Caller } from './exchanges.ts';
-import { SessionTransport } from './http/sessionTransport.ts';
+import type { LegTransport, SessionEvents } from './http/sessionTransport.ts';
 import { type Id, isObject, type JsonObject, type Message, type Reply } from './message.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
 
@@ -12,10 +12,10 @@ export interface LegOptions {
   readonly open: (identity: ClientIdentity, client: ClientSide) => Promise<RelaySession>;
 }
 
-export class LegacyLeg {
+export class LegacyLeg<Transport extends LegTransport = LegTransport> {
   readonly #options: LegOptions;
   readonly #identity: ClientIdentity;
-  readonly #transport: SessionTransport;
+  readonly #transport: Transport;
   readonly #end: () => void;
   /** The client's requests that have no answer yet, in order. */
   readonly #inFlight = new Map<Id, AbortController>();
@@ -28,18 +28,19 @@ export class LegacyLeg {
   #unusable = false;
 
   /** @param end forgets the session: its next request is told that it has ended */
-  constructor(options: LegOptions, identity: ClientIdentity, session: string, end: () => void) {
+  constructor(options: LegOptions, identity: ClientIdentity, transport: (events: SessionEvents) => Transport, end: () => void) {
     this.#options = options;
     this.#identity = identity;
-    this.#transport = new SessionTransport(session, { onMessage: (message, gone) => this.#received(message, gone) });
+    this.#transport = transport({ onMessage: (message, gone) => this.#received(message, gone) });
     this.#end = end;
   }
 
-  get transport(): SessionTransport {
+  get transport(): Transport {
     return this.#transport;
   }
 
   async close(): Promise<void> {
+    this.#transport.ending?.();
     for (const controller of this.#inFlight.values()) controller.abort();
     for (const answer of this.#asked.values()) answer({ error: { code: -32_000, message: 'The client has left.' } });
     await this.#relay?.close('the client has left');
@@ -64,8 +65,10 @@ export class LegacyLeg {
     const controller = new AbortController();
     this.#inFlight.set(id, controller);
     // No answer can be delivered once the stream has gone for good: it is as good as cancelled.
-    gone.addEventListener('abort', () => controller.abort(), { once: true });
+    const leave = (): void => controller.abort();
+    gone.addEventListener('abort', leave, { once: true });
     const reply = await this.#reply(id, method, params, controller.signal);
+    gone.removeEventListener('abort', leave);
     this.#inFlight.delete(id);
     this.#transport.answer(id, { id, ...reply });
     if (this.#unusable) this.#end();

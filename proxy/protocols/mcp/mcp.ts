@@ -65,7 +65,7 @@ class Relay implements Served {
     this.#front = new RelayFront({ log: host.engine.log, maxSessions: MAX_PROCESSES, leg, modern: this.#modern });
     const router = Router();
     router.all('/', this.#front.handle);
-    this.#mounted = host.mount(`mcp/${connection.name}`, router);
+    this.#mounted = host.mount(`mcp/${connection.name}`, router, { request: this.#front.request, lines: this.#front.lines });
   }
 
   get state(): ServedState {
@@ -154,7 +154,7 @@ class Relay implements Served {
     };
     const command = upstream.command.map(known);
     for (const [variable, value] of upstream.env) env[variable] = known(value);
-    return new StdioServer({
+    const server: StdioServer = new StdioServer({
       connection: name,
       command,
       env,
@@ -163,12 +163,13 @@ class Relay implements Served {
       scrub: (text) => session.masking.scrub(secrets.reduce((t, secret) => (secret === '' ? t : t.replaceAll(secret, '[secret]')), text)).text,
       onMessage: on.onMessage,
       onExit: (why) => {
-        this.#failures = clock.now() - now < SETTLED_MS && !session.signal.aborted ? this.#failures + 1 : 0;
+        this.#failures = clock.now() - now < SETTLED_MS && !server.stopping ? this.#failures + 1 : 0;
         // One quick end may be a client that left; from the second on it is the server.
         this.#notBefore = this.#failures < 2 ? 0 : clock.now() + Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (this.#failures - 2));
         on.onExit(why);
       },
     });
+    return server;
   }
 }
 

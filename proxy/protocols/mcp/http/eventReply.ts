@@ -3,6 +3,9 @@ import type { ServerResponse } from 'node:http';
 
 /** Comments on an open stream, in milliseconds. */
 const KEEP_ALIVE_MS = 10_000;
+/** How long a server that answers with a stream is given, in milliseconds: what it has said by then leaves in one piece. */
+const FIRST_WORD_MS = 30;
+const STREAM_HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' };
 /** An answer that takes longer becomes a stream, so that the client sees that someone is there, in milliseconds. */
 const PATIENCE_MS = 2_000;
 /** What a client may leave unread before it is given up, in bytes. */
@@ -12,6 +15,8 @@ export class EventReply {
   readonly #response: ServerResponse;
   #timer: NodeJS.Timeout | undefined;
   #streaming = false;
+  /** It is to be a stream, even if of one event. */
+  #soon = false;
   #ended = false;
 
   /** @param onPatience called when the answer has taken so long that it becomes a stream; `open` by itself if it is not given */
@@ -30,6 +35,15 @@ export class EventReply {
     return !this.#ended;
   }
 
+  /** It becomes a stream in a moment, unless it has been answered by then. */
+  openSoon(open: () => void): void {
+    if (this.#streaming || this.#ended || this.#soon) return;
+    this.#soon = true;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(open, FIRST_WORD_MS);
+    this.#timer.unref();
+  }
+
   open(): void {
     if (this.#streaming || this.#ended) return;
     this.#begin();
@@ -40,7 +54,7 @@ export class EventReply {
   #begin(): void {
     this.#streaming = true;
     clearTimeout(this.#timer);
-    this.#response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' });
+    this.#response.writeHead(200, STREAM_HEADERS);
     this.#timer = setInterval(() => this.#write(': waiting\n\n'), KEEP_ALIVE_MS);
     this.#timer.unref();
   }
@@ -61,8 +75,10 @@ export class EventReply {
       return;
     }
     this.#stop();
-    const body = Buffer.from(data);
-    this.#response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': body.length });
+    // As text, it leaves with the headers in one write.
+    const body = this.#soon ? `event: message\n${fields}data: ${data}\n\n` : data;
+    const type = this.#soon ? STREAM_HEADERS : { 'Content-Type': 'application/json' };
+    this.#response.writeHead(this.#soon ? 200 : status, { ...type, 'Content-Length': Buffer.byteLength(body) });
     this.#response.end(body);
   }
 

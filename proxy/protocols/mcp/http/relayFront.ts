@@ -1,13 +1,17 @@
 /** HTTP towards the clients of a relayed server, framed by ourselves: sessions for those of the older era, exchanges for the rest. */
 import { randomUUID } from 'node:crypto';
-import type { Request, RequestHandler, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { RequestHandler } from 'express';
 import { Problem } from '../../../../contract/problem.ts';
 import type { Log } from '../../../pipeline/engine.ts';
 import type { ClientIdentity } from '../../protocol.ts';
 import { LegacyLeg, type LegOptions } from '../legacyLeg.ts';
+import { LineTransport } from '../lineTransport.ts';
 import { type Message, readMessage } from '../message.ts';
 import type { ModernLeg } from '../modernLeg.ts';
 import { readExchange } from './exchangeHeaders.ts';
+import { SessionTransport } from './sessionTransport.ts';
 
 /** A session that nothing was sent on for so long ends, in milliseconds. */
 const IDLE_MS = 12 * 60 * 60 * 1000;
@@ -21,8 +25,8 @@ export interface RelayFrontOptions {
   readonly modern: ModernLeg;
 }
 
-interface SessionOfClient {
-  readonly leg: LegacyLeg;
+interface SessionOfClient<Transport extends SessionTransport | LineTransport = SessionTransport | LineTransport> {
+  readonly leg: LegacyLeg<Transport>;
   readonly identity: ClientIdentity;
   idle: NodeJS.Timeout | undefined;
 }
@@ -35,10 +39,13 @@ export class RelayFront {
     this.#options = options;
   }
 
-  readonly handle: RequestHandler = (request, response) => {
-    const identity = response.locals.identity as ClientIdentity;
+  /** On a host that routes by itself. */
+  readonly handle: RequestHandler = (request, response) => this.request(request, response, response.locals.identity as ClientIdentity, request.body as unknown);
+
+  /** One request, whose sender is known. */
+  readonly request = (request: IncomingMessage, response: ServerResponse, identity: ClientIdentity, body: unknown): void => {
     try {
-      if (request.method === 'POST') this.#post(request, response, identity);
+      if (request.method === 'POST') this.#post(request, response, identity, body);
       else this.#onSession(request, response, identity);
     } catch (cause) {
       if (!(cause instanceof Problem)) this.#options.log.error('mcp.front.failed', { cause });
@@ -47,12 +54,33 @@ export class RelayFront {
     }
   };
 
+  /** A client that writes lines: a session for as long as its stream is open. */
+  readonly lines = (stream: Duplex, identity: ClientIdentity): void => {
+    const id = randomUUID();
+    const end = (): void => void this.#end(id);
+    const leg = new LegacyLeg(
+      this.#options.leg,
+      identity,
+      ({ onMessage }) =>
+        new LineTransport(id, stream, {
+          onMessage: (message, gone) => {
+            this.#touch(id, session);
+            onMessage(message, gone);
+          },
+          onEnd: end,
+        }),
+      end,
+    );
+    const session: SessionOfClient = { leg, identity, idle: undefined };
+    this.#touch(id, session);
+    this.#endOldest();
+  };
+
   async close(): Promise<void> {
     await Promise.all([...this.#sessions.keys()].map((id) => this.#end(id)));
   }
 
-  #post(request: Request, response: Response, identity: ClientIdentity): void {
-    const body: unknown = request.body;
+  #post(request: IncomingMessage, response: ServerResponse, identity: ClientIdentity, body: unknown): void {
     const accept = request.headers.accept ?? '';
     if (!accept.includes('application/json') || !accept.includes('text/event-stream')) {
       return refuse(response, 406, 'The client must accept both application/json and text/event-stream.');
@@ -61,7 +89,7 @@ export class RelayFront {
     if (Array.isArray(body)) return refuse(response, 400, 'A batch was refused: send one message at a time.', -32_600);
     const session = request.headers['mcp-session-id'];
     const exchange = session === undefined ? readExchange(request, body) : undefined;
-    if (exchange?.kind === 'refused') return void response.status(exchange.status).json(exchange.body);
+    if (exchange?.kind === 'refused') return answer(response, exchange.status, exchange.body);
     const message = readMessage(body);
     if (exchange?.kind === 'stateless') return this.#options.modern.handle(message, exchange.headers, response, identity);
     if (session === undefined) return this.#open(message, response, identity);
@@ -70,7 +98,7 @@ export class RelayFront {
     return known?.leg.transport.post(message, response, typeof version === 'string' ? version : undefined);
   }
 
-  #onSession(request: Request, response: Response, identity: ClientIdentity): void {
+  #onSession(request: IncomingMessage, response: ServerResponse, identity: ClientIdentity): void {
     if (request.headers['mcp-session-id'] === undefined) {
       response.setHeader('Allow', 'POST');
       return refuse(response, 405, 'There is no session: send initialize first.');
@@ -81,15 +109,15 @@ export class RelayFront {
       if (!(request.headers.accept ?? '').includes('text/event-stream')) return refuse(response, 406, 'The client must accept text/event-stream.');
       return known.leg.transport.get(request, response);
     }
-    void this.#end(known.leg.transport.id).then(() => response.status(200).end());
+    void this.#end(known.leg.transport.id).then(() => response.writeHead(200).end());
     return undefined;
   }
 
   /** The session that a request names; another window's does not exist for this one. */
-  #known(request: Request, response: Response, identity: ClientIdentity): SessionOfClient | undefined {
+  #known(request: IncomingMessage, response: ServerResponse, identity: ClientIdentity): SessionOfClient<SessionTransport> | undefined {
     const id = request.headers['mcp-session-id'];
     const session = typeof id === 'string' ? this.#sessions.get(id) : undefined;
-    if (!session || session.identity.conversation !== identity.conversation) {
+    if (!session || !overHttp(session) || session.identity.conversation !== identity.conversation) {
       refuse(response, 404, 'This session has ended. Initialize again.', -32_001);
       return undefined;
     }
@@ -102,17 +130,26 @@ export class RelayFront {
     return session;
   }
 
-  #open(message: Message, response: Response, identity: ClientIdentity): void {
+  #open(message: Message, response: ServerResponse, identity: ClientIdentity): void {
     if (message.kind !== 'request' || message.method !== 'initialize') return refuse(response, 400, 'There is no session: send initialize first.');
     const id = randomUUID();
-    const leg = new LegacyLeg(this.#options.leg, identity, id, () => void this.#end(id));
+    const leg = new LegacyLeg(
+      this.#options.leg,
+      identity,
+      (events) => new SessionTransport(id, events),
+      () => void this.#end(id),
+    );
     this.#touch(id, { leg, identity, idle: undefined });
     leg.transport.post(message, response, undefined);
+    this.#endOldest();
+    return undefined;
+  }
+
+  #endOldest(): void {
     for (const oldest of this.#sessions.keys()) {
       if (this.#sessions.size <= this.#options.maxSessions) break;
       void this.#end(oldest);
     }
-    return undefined;
   }
 
   #touch(id: string, session: SessionOfClient): void {
@@ -134,6 +171,15 @@ export class RelayFront {
   }
 }
 
-function refuse(response: Response, status: number, message: string, code = -32_000): void {
-  response.status(status).json({ jsonrpc: '2.0', id: null, error: { code, message } });
+function overHttp(session: SessionOfClient): session is SessionOfClient<SessionTransport> {
+  return session.leg.transport instanceof SessionTransport;
+}
+
+function refuse(response: ServerResponse, status: number, message: string, code = -32_000): void {
+  answer(response, status, { jsonrpc: '2.0', id: null, error: { code, message } });
+}
+
+function answer(response: ServerResponse, status: number, body: object): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }).end(text);
 }

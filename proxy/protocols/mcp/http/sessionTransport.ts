@@ -43,7 +43,22 @@ export interface SessionEvents {
   readonly onMessage: (message: Message, gone: AbortSignal) => void;
 }
 
-export class SessionTransport {
+/** What a session's leg asks of the way to its client. */
+export interface LegTransport {
+  readonly id: string;
+  /** Sends something on the stream of a request, else on the stream for the rest. */
+  send(message: object, about: Id | undefined): void;
+  answer(id: Id, message: object): void;
+  /** Answers a request with a stream, before there is anything to say on it. */
+  stream(id: Id): void;
+  /** Breaks a request's stream off, as the server has done: the client will ask for it again. */
+  breakOff(id: Id): void;
+  /** The session ends: what comes from now on is not taken. */
+  ending?(): void;
+  close(): void;
+}
+
+export class SessionTransport implements LegTransport {
   readonly id: string;
   readonly #events: SessionEvents;
   readonly #streams = new Map<Id, Stream>();
@@ -106,14 +121,12 @@ export class SessionTransport {
     if (stream.done) stream.reply?.close();
   }
 
-  /** Sends something on the stream of a request, else on the stream for the rest. */
   send(message: object, about: Id | undefined): void {
     if (this.#closed) return;
     const stream = (about === undefined ? undefined : this.#streams.get(about)) ?? this.#own;
     this.#event(stream, JSON.stringify({ jsonrpc: '2.0', ...message }));
   }
 
-  /** Answers a request. */
   answer(id: Id, message: object): void {
     const stream = this.#streams.get(id);
     if (!stream) return;
@@ -127,13 +140,13 @@ export class SessionTransport {
     stream.reply?.close();
   }
 
-  /** Answers a request with a stream, before there is anything to say on it. */
+  /** The stream waits a moment: most servers have but the answer to say, and it and all that makes it a stream leave in one write. */
   stream(id: Id): void {
     const stream = this.#streams.get(id);
-    if (stream) this.#prime(stream);
+    if (!stream?.reply || stream.reply.streaming) return;
+    stream.reply.openSoon(() => this.#prime(stream));
   }
 
-  /** Breaks a request's stream off, as the server has done: the client will ask for it again. */
   breakOff(id: Id): void {
     const stream = this.#streams.get(id);
     if (!stream?.reply?.alive || !stream.resumes) return;

@@ -329,26 +329,26 @@ export class HttpServer implements Channel {
       });
       const end = (settle: () => void): void => {
         this.#bodies.delete(body);
-        body.removeAllListeners('data');
         drain(body);
         settle();
       };
       this.#bodies.add(body);
-      body.on('data', (chunk: Buffer) => {
-        try {
-          events.write(chunk);
-        } catch {
-          return end(() =>
-            reject(new Problem('message-too-long', `The MCP server ${connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters.`)),
-          );
-        }
-        // An answered stream has nothing left to say; servers that leave it open would hold a connection each.
-        return done() ? end(resolve) : undefined;
-      });
-      body.once('end', () => end(resolve));
-      body.once('error', (cause) => end(() => reject(cause)));
-      body.once('close', () => end(resolve));
       if (this.#paused) body.pause();
+      body.read({
+        data: (chunk) => {
+          try {
+            events.write(chunk);
+          } catch {
+            return end(() =>
+              reject(new Problem('message-too-long', `The MCP server ${connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters.`)),
+            );
+          }
+          // An answered stream has nothing left to say; servers that leave it open would hold a connection each.
+          return done() ? end(resolve) : undefined;
+        },
+        end: () => end(resolve),
+        error: (cause) => end(() => reject(cause)),
+      });
     });
   }
 

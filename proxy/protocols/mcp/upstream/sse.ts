@@ -70,7 +70,17 @@ export class SseServer implements Channel {
       }
       this.#body = answer.body;
       const events = new EventStream({ maxChars: MAX_MESSAGE_CHARS, onEvent: (event) => this.#received(event) });
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) events.write(chunk);
+      await new Promise<void>((resolve, reject) => {
+        const data = (chunk: Buffer): void => {
+          try {
+            events.write(chunk);
+          } catch (cause) {
+            answer.body.destroy();
+            reject(cause as Error);
+          }
+        };
+        answer.body.read({ data, end: resolve, error: reject });
+      });
       this.#exit(`The MCP server ${connection} has ended the connection.`);
     } catch (cause) {
       if (!this.#stopped.signal.aborted) this.#exit(unreachable(connection, url, cause));

@@ -80,6 +80,11 @@ export class StdioServer implements Channel {
     return !this.#exited;
   }
 
+  /** It was told to end: that it does is no failure of its own. */
+  get stopping(): boolean {
+    return this.#stopping !== undefined;
+  }
+
   send(message: Outgoing): void {
     if (this.#exited || !this.#child.stdin.writable) return;
     this.#child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);

@@ -42,7 +42,7 @@ rules:
   const host: ProtocolHost = {
     ...engine.host,
     clients: logins,
-    mount: (path, router) => http.mount(path, router),
+    mount: (...mounted) => http.mount(...mounted),
     served: (name) => (name === 'shop' ? served : undefined),
   };
   const [connection] = engine.policy().connections.values();

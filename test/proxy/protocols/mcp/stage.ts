@@ -111,7 +111,7 @@ export class Stage {
       clients: this.clients,
       secret: (ref) => this.secrets.get(ref.name),
       port: async (_, configured) => configured ?? freePort(),
-      mount: (path, router) => this.http.mount(path, router),
+      mount: (...mounted) => this.http.mount(...mounted),
       served: (name) => this.served.get(name),
       connections: () => this.connections,
       pins: new Pins({ storage: this.pinned, clock, log, changed: () => queueMicrotask(() => this.#pinsChanged()) }),

@@ -50,7 +50,7 @@ rules:
   logins = new ClientLogins({ secret: new Secret('s'.repeat(64)), person: ADA, clock: engine.engine.clock, newId: engine.engine.newId });
   http = new LoopbackServer({ port: await freePort(), clients: logins, log: engine.engine.log });
   await http.start();
-  const host: ProtocolHost = { ...engine.host, clients: logins, mount: (path, router) => http.mount(path, router), served: (name) => served.get(name) };
+  const host: ProtocolHost = { ...engine.host, clients: logins, mount: (...mounted) => http.mount(...mounted), served: (name) => served.get(name) };
   for (const connection of engine.policy().connections.values()) {
     served.set(connection.name, connection.protocol === 'postgres' ? await postgres.serve(connection, host) : await mcp.serve(connection, host));
   }

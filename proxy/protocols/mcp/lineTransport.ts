@@ -1,0 +1,112 @@
+/** A session of the older era whose client's messages come as lines on a stream of their own: what a bridge for stdio carries. */
+import { isUtf8 } from 'node:buffer';
+import type { Duplex } from 'node:stream';
+import { Problem } from '../../../contract/problem.ts';
+import { MAX_BODY_BYTES } from '../../http/body.ts';
+import { LineReader } from '../../http/lineReader.ts';
+import { parseStrict } from '../../http/strictJson.ts';
+import type { LegTransport, SessionEvents } from './http/sessionTransport.ts';
+import { type Id, type Message, readMessage } from './message.ts';
+
+/** What a client may leave unread before it is given up, in bytes. */
+const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
+
+export interface LineEvents extends SessionEvents {
+  /** The client has hung up. */
+  readonly onEnd: () => void;
+}
+
+export class LineTransport implements LegTransport {
+  readonly id: string;
+  readonly #stream: Duplex;
+  readonly #events: LineEvents;
+  readonly #left = new AbortController();
+  /** The client's requests that have no answer yet. */
+  readonly #waiting = new Set<Id>();
+  #ending = false;
+
+  constructor(id: string, stream: Duplex, events: LineEvents) {
+    this.id = id;
+    this.#stream = stream;
+    this.#events = events;
+    const lines = new LineReader(MAX_BODY_BYTES, (line) => this.#line(line));
+    stream.on('data', (chunk: Buffer) => {
+      if (lines.write(chunk)) return;
+      this.#refuse(null, `A message may have at most ${MAX_BODY_BYTES} bytes.`);
+      stream.end();
+      stream.removeAllListeners('data');
+      stream.resume();
+    });
+    // Who does not read its answers is not read from.
+    stream.on('drain', () => void stream.resume());
+    stream.on('error', () => stream.destroy());
+    stream.once('end', () => this.#end());
+    stream.once('close', () => this.#end());
+  }
+
+  send(message: object): void {
+    this.#write({ jsonrpc: '2.0', ...message });
+  }
+
+  answer(id: Id, message: object): void {
+    this.#waiting.delete(id);
+    this.#write({ jsonrpc: '2.0', ...message });
+  }
+
+  /** There is one stream, and it is open. */
+  stream(): void {}
+
+  breakOff(): void {}
+
+  ending(): void {
+    this.#ending = true;
+  }
+
+  /** All that was taken has its answer. An empty line says so: what the client sent since can be sent again. */
+  close(): void {
+    if (this.#stream.writable) this.#stream.end('\n');
+  }
+
+  #end(): void {
+    if (this.#left.signal.aborted) return;
+    this.#left.abort();
+    this.#stream.end();
+    this.#events.onEnd();
+  }
+
+  #line(line: Buffer): void {
+    if (this.#ending || line.length === 0 || (line.length === 1 && line[0] === 13)) return;
+    let message: Message;
+    try {
+      if (!isUtf8(line)) throw new Problem('malformed-json', 'A message was refused: it is not UTF-8.');
+      message = readMessage(parseStrict(line.toString()));
+    } catch (cause) {
+      return this.#refuse(idIn(line), cause instanceof Problem ? cause.message : 'A message was refused.');
+    }
+    if (message.kind === 'request') {
+      if (this.#waiting.has(message.id)) return this.#refuse(message.id, 'A request with this id waits already.');
+      this.#waiting.add(message.id);
+    }
+    return this.#events.onMessage(message, this.#left.signal);
+  }
+
+  #refuse(id: Id | null, message: string): void {
+    this.#write({ jsonrpc: '2.0', id, error: { code: -32_600, message } });
+  }
+
+  #write(message: object): void {
+    if (!this.#stream.writable) return;
+    if (!this.#stream.write(`${JSON.stringify(message)}\n`)) this.#stream.pause();
+    if (this.#stream.writableLength > MAX_UNREAD_BYTES) this.#stream.destroy();
+  }
+}
+
+/** What a refused message calls itself, for its refusal to reach whoever sent it. Nothing else is read of it. */
+function idIn(line: Buffer): Id | null {
+  try {
+    const { id } = JSON.parse(line.toString()) as { readonly id?: unknown };
+    return typeof id === 'string' || typeof id === 'number' ? id : null;
+  } catch {
+    return null;
+  }
+}
