@@ -30,6 +30,11 @@ const LITERAL = 2;
 const DIGITS = 4;
 const LETTER = 8;
 const ESCAPE = 16;
+/** What a literal's third character may be, as bits: most places that begin like one go on differently. */
+const THIRD_DIGIT = 1;
+const THIRD_LETTER = 2;
+const THIRD_OTHER = 4;
+const ANY_THIRD = THIRD_DIGIT | THIRD_LETTER | THIRD_OTHER;
 /** Longest escape that may end right before a word (`\u000a`), in characters after its first. */
 const MAX_ESCAPE = 6;
 /** Longest run that is masked because it is stuck to a value, in characters. */
@@ -60,6 +65,7 @@ export class Scanner {
   readonly #action = new Uint8Array(128);
   readonly #chars: (readonly Detector[] | undefined)[] = Array.from({ length: 128 });
   readonly #literals = new Map<number, Literal[]>();
+  /** By a literal's first two characters: what its third may be. */
   readonly #second = new Uint8Array(128 * 128);
   readonly #digits: Detector[] = [];
   readonly #minDigits: number;
@@ -102,12 +108,13 @@ export class Scanner {
 
   #addLiteral(literal: Literal): void {
     const [first = '', second = ''] = literal.text;
+    const third = literal.text.length > 2 ? thirdOf(literal.text.charCodeAt(2)) : literal.detector.anchors.wordsThen === 'digit' ? THIRD_DIGIT : ANY_THIRD;
     const cases = (c: string) => (literal.anyCase ? new Set([c.toLowerCase(), c.toUpperCase()]) : new Set([c]));
     for (const a of cases(first)) {
       for (const b of cases(second)) {
         const key = a.charCodeAt(0) * 128 + b.charCodeAt(0);
         this.#mark(a.charCodeAt(0), LITERAL);
-        this.#second[key] = 1;
+        this.#second[key] = (this.#second[key] ?? 0) | third;
         this.#literals.set(key, [...(this.#literals.get(key) ?? []), literal]);
       }
     }
@@ -127,7 +134,8 @@ export class Scanner {
         if (inWord && i - escape > MAX_ESCAPE) continue;
         inWord = true;
         const next = text.charCodeAt(i + 1);
-        if (next < 128 && second[code * 128 + next] === 1 && this.#visitLiterals(text, i, code, next, visit)) return true;
+        const third = next < 128 ? (second[code * 128 + next] as number) : 0;
+        if (third !== 0 && (third & thirdOf(text.charCodeAt(i + 2))) !== 0 && this.#visitLiterals(text, i, code, next, visit)) return true;
         continue;
       }
       if ((act & DIGITS) !== 0) {
@@ -245,7 +253,8 @@ export class Scanner {
         if (inWord && i - escape > MAX_ESCAPE) continue;
         inWord = true;
         const next = i + 1 < end ? (bytes[i + 1] as number) : 128;
-        if (next < 128 && second[code * 128 + next] === 1) return this.#suspiciousBytes(bytes, start, end);
+        if (next < 128 && ((second[code * 128 + next] as number) & thirdOf(i + 2 < end ? (bytes[i + 2] as number) : 128)) !== 0)
+          return this.#suspiciousBytes(bytes, start, end);
         continue;
       }
       inWord = (act & DIGITS) !== 0;
@@ -258,7 +267,8 @@ export class Scanner {
       if ((act & ESCAPE) !== 0) escape = i;
       if ((act & LITERAL) === 0) continue;
       const next = i + 1 < end ? (bytes[i + 1] as number) : 128;
-      if (next < 128 && second[code * 128 + next] === 1) return this.#suspiciousBytes(bytes, start, end);
+      if (next < 128 && ((second[code * 128 + next] as number) & thirdOf(i + 2 < end ? (bytes[i + 2] as number) : 128)) !== 0)
+        return this.#suspiciousBytes(bytes, start, end);
     }
     return false;
   }
@@ -281,6 +291,13 @@ export class Scanner {
   #order(hit: Hit): number {
     return this.#rank.get(hit.detector) ?? 0;
   }
+}
+
+/** The end of a text is as good as any other character: no literal goes on there. */
+function thirdOf(code: number): number {
+  if (code >= 48 && code <= 57) return THIRD_DIGIT;
+  const lower = code | 32;
+  return lower >= 97 && lower <= 122 && code < 128 ? THIRD_LETTER : THIRD_OTHER;
 }
 
 function placeOf(text: string): number {

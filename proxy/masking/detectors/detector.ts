@@ -20,6 +20,8 @@ interface Anchors {
   readonly literals?: readonly string[];
   /** The same in any case; ASCII letters. */
   readonly words?: readonly string[];
+  /** What must follow a word of two letters. */
+  readonly wordsThen?: 'digit';
   /** The first digit of each group in a number that goes on for at least so many digits, separators skipped. */
   readonly digits?: number;
 }

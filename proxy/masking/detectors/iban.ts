@@ -25,7 +25,7 @@ export const iban: Detector = {
   id: 'iban',
   title: 'Bank account number (IBAN)',
   longest: 64,
-  anchors: { words: Object.keys(LENGTHS) },
+  anchors: { words: Object.keys(LENGTHS), wordsThen: 'digit' },
   scan(text, anchor, found) {
     const length = LENGTHS[text.slice(anchor, anchor + 2).toUpperCase()];
     if (length === undefined || !this.maybe?.(text, anchor) || !startsWord(text, anchor)) return false;
