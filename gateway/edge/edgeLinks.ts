@@ -101,7 +101,6 @@ export class EdgeLinks {
     }
     this.#announceTo(link, edge);
     this.#goneAt.delete(edge);
-    for (const wake of this.#waiting.get(edge) ?? []) wake();
     this.#options.changed(edge);
   }
 
@@ -118,6 +117,7 @@ export class EdgeLinks {
     const known = this.#links.get(link.id);
     if (!known) return;
     known.said = said;
+    for (const wake of this.#waiting.get(known.edge) ?? []) wake();
     for (const [connection, why] of Object.entries(said.problems)) this.#options.log.warn('edge.will-not-dial', { edge: known.edge, connection, why });
     this.#options.changed(known.edge);
   }
@@ -161,7 +161,8 @@ export class EdgeLinks {
         await answered(stream, signal);
         return { stream, lost: () => lostBecause(edge, stream) };
       } catch (cause) {
-        if (signal.aborted) throw cause;
+        if (signal.aborted)
+          throw why ?? new Problem('unreachable', `The edge ${edge} did not open the way to ${connection} in time. Check that it runs.`, { cause });
         why = refusal(edge, connection, cause);
         this.#options.log.warn('edge.not-dialled', { edge, link: link.id, connection, host: opening.host, port: opening.port, why: why.message });
       }
@@ -169,10 +170,10 @@ export class EdgeLinks {
     throw why ?? new Problem('edge-away', away(edge, connection));
   }
 
-  /** Those that take new streams, the least busy first. */
+  /** Those that take new streams, the least busy first. One that has not said how it stands may be about to leave: it has met this replica before. */
   #usable(edge: string): Known[] {
     return [...this.#links.values()]
-      .filter((known) => known.edge === edge && known.link.attached && known.said?.draining !== true)
+      .filter((known) => known.edge === edge && known.link.attached && known.said?.draining === false)
       .toSorted((a, b) => a.link.streams - b.link.streams);
   }
 

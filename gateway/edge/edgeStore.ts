@@ -152,8 +152,8 @@ export class EdgeStore {
     await db.query('UPDATE edge_keys SET seen_at = ms() WHERE id = $1', [kid]);
     return {
       id: kid,
-      // The key is in it: a link is resumed, and its token renewed, by who opened it alone.
-      person: { issuer: publicUrl, subject: `edge:${row.edge}:${kid}`, name: `the edge ${row.edge}`, groups: [] },
+      // Not the key: a link goes on when that is changed.
+      person: { issuer: publicUrl, subject: `edge:${row.edge}`, name: `the edge ${row.edge}`, groups: [] },
       basis: kid,
       expiresAt: Math.min(Date.now() + LINK_MS, row.ends ?? Number.POSITIVE_INFINITY),
       connections: [],

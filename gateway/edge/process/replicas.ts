@@ -113,8 +113,9 @@ export class Replicas {
             line.replica = replica;
             line.targets = targets;
             this.#known = replicas;
-            this.#say(line);
             this.#settle();
+            // Nothing is opened on a link before this is said: one that is let go of at once ends no session.
+            if (this.#lines.has(line)) this.#say(line);
           },
         },
       }),
@@ -142,7 +143,7 @@ export class Replicas {
     const met = new Set<string>();
     for (const line of [...this.#lines].toSorted((a, b) => b.uplink.streams - a.uplink.streams || a.since - b.since)) {
       if (line.replica === undefined || line.uplink.state.state !== 'ready') continue;
-      if (met.has(line.replica)) {
+      if (met.has(line.replica) && line.uplink.streams === 0) {
         this.#misses++;
         void this.#drop(line, 'This replica is connected already.');
       } else met.add(line.replica);

@@ -243,6 +243,8 @@ export class ClientSession {
   #serverGone(): void {
     if (this.#goodbye) return void this.end({ reason: 'the client said goodbye' });
     const lost = this.#parts.backend.lost?.();
+    // The server did not hang up, and may not know yet: what it is still doing is cancelled on another way, if there is one soon.
+    if (lost !== undefined && !this.#answers.idle) this.#cancelUpstream();
     const message = lost ?? 'The database closed the connection. Connect again.';
     void this.end({ reason: lost?.slice(0, 400) ?? 'the database closed the connection', error: { code: SQLSTATE.connectionFailure, message } });
   }

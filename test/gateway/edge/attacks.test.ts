@@ -221,6 +221,23 @@ connections:
     const mine = (await views()).find(({ name }) => name === 'plant')!;
     assert.deepEqual(mine.keys.map(({ id }) => id).toSorted(), [before, edge.identity.keyId].toSorted());
     assert.equal(edge.notReady, undefined);
+    // What is open is renewed by another key of the same edge; and by no other edge's.
+    const second = newKeys();
+    assert.equal((await bring(on.url, await token('other'), second)).status, 200);
+    let by = other;
+    const uplink = come(async () => await assertion(on.url, by), 'other');
+    await soon(() => assert.equal(uplink.state.state, 'ready'));
+    const link = (): { id: string; key: string } | undefined => on.gateways[0]!.edgeLinks.all.find((one) => one.edge === 'other');
+    const id = link()?.id;
+    by = second;
+    uplink.tokenChanged();
+    await soon(() => assert.equal(link()?.key, second.id));
+    assert.equal(link()?.id, id);
+    const foreign = newKeys();
+    assert.equal((await bring(on.url, await token('fifth'), foreign)).status, 200);
+    by = foreign;
+    uplink.tokenChanged();
+    await soon(() => assert.equal(link(), undefined));
   });
 });
 

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Client } from 'pg';
+import { Client } from 'pg';
 import { Secret } from '../../../contract/secret.ts';
 import { openSecrets } from '../../../gateway/secrets.ts';
 import type { Uplink } from '../../../proxy/uplink/uplink.ts';
@@ -38,7 +38,7 @@ describe('a connection behind an edge', () => {
     await secrets.put('shop', new Secret(PASSWORD), { issuer: 'os', subject: 'root', groups: [] });
     await secrets.close();
     const text = `version: 1
-defaults: { write: allow }
+defaults: { write: allow, execute: allow }
 connections:
   shop:
     protocol: postgres
@@ -62,8 +62,8 @@ connections:
     await front.stop();
   });
 
-  const edge = async (): Promise<{ state: string; sentence: string; processes: { replicas: number; draining: boolean }[] }> => {
-    const { body } = await root.call('GET', '/v1/edges');
+  const edge = async (replica = 0): Promise<{ state: string; sentence: string; processes: { replicas: number; draining: boolean }[] }> => {
+    const { body } = await root.call('GET', '/v1/edges', undefined, replica);
     return (body.edges as { name: string; state: string; sentence: string; processes: { replicas: number; draining: boolean }[] }[]).find(
       ({ name }) => name === 'plant',
     )!;
@@ -81,6 +81,17 @@ connections:
     const client = await through(uplink, 'shop', database.database);
     clients.push(client);
     return client;
+  };
+  /** Statements that sleep at the server, as it says itself. */
+  const sleeping = async (seconds = 60): Promise<number> => {
+    const direct = new Client({ host: '127.0.0.1', port: database.port, database: database.database, user: SUPERUSER, password: PASSWORD });
+    await direct.connect();
+    const { rows } = await direct.query<{ n: number }>(
+      "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE $1",
+      [`SELECT pg_sleep(${seconds})%`],
+    );
+    await direct.end();
+    return rows[0]?.n ?? 0;
   };
   const offered = (uplink: Uplink): { state: string; problem?: string | undefined } | undefined => uplink.offered.find(({ name }) => name === 'shop');
 
@@ -122,6 +133,7 @@ connections:
       () => assert.fail('it cannot have ended'),
       (cause: Error) => cause.message,
     );
+    await soon(async () => assert.equal(await sleeping(), 1));
     children[0]!.child.kill('SIGKILL');
     assert.match(await running, /edge plant, through which this connection was reached, was lost/);
     await soon(async () => assert.equal((await edge()).state, 'away'));
@@ -132,5 +144,63 @@ connections:
     const again = await open(uplink);
     assert.equal((await again.query('SELECT 1 AS one')).rows[0].one, 1);
     await again.end();
+  });
+
+  it('goes on through a network that breaks for a moment', async () => {
+    const uplink = await at(0);
+    const client = await open(uplink);
+    const slow = client.query("SELECT pg_sleep(0.4), 'whole' AS said");
+    // What is resumed is resumed at the replica that has it.
+    front.lead(ports[0]!);
+    front.cut();
+    assert.equal((await slow).rows[0].said, 'whole');
+    await client.end();
+    front.lead(...ports);
+    await soon(async () => assert.equal((await edge()).state, 'connected'));
+  });
+
+  it('cancels what runs, on a way of its own', async () => {
+    const uplink = await at(0);
+    const client = await open(uplink);
+    const running = client.query('SELECT pg_sleep(61)').catch(() => undefined);
+    await soon(async () => assert.equal(await sleeping(61), 1));
+    // A client that goes has its statement cancelled at the server, not only forgotten.
+    (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    await soon(async () => assert.equal(await sleeping(61), 0));
+    await running;
+  });
+
+  it('is served by another process of the edge when one shuts down; what is open there ends by itself', async () => {
+    const added = await root.call('POST', '/v1/edges', { name: 'plant' });
+    const second = forkEdge(
+      edgeFile({ gateway: on.url, token: added.body.token as string, drainSeconds: 20, allow: [`${INSIDE}:${database.port}`, `127.0.0.1:${database.port}`] }),
+    );
+    children.push(second);
+    await second.connected(2);
+    await soon(async () => assert.equal((await edge()).processes.length, 2));
+    // The first has nothing to carry, the second neither: whichever is asked, the other stands in.
+    const uplink = await at(0);
+    const open1 = await open(uplink);
+    const open2 = await open(uplink);
+    const slow = Promise.all([open1.query("SELECT pg_sleep(1), 'whole' AS said"), open2.query("SELECT pg_sleep(1), 'whole' AS said")]);
+    const left = new Promise((resolve) => second.child.once('exit', resolve));
+    second.child.kill('SIGTERM');
+    await soon(async () => assert.deepEqual((await edge()).processes.map(({ draining }) => draining).toSorted(), [false, true]));
+    const fresh = await open(uplink);
+    assert.equal((await fresh.query('SELECT 1 AS one')).rows[0].one, 1);
+    for (const { rows } of await slow) assert.equal(rows[0].said, 'whole');
+    for (const client of [open1, open2, fresh]) await client.end();
+    assert.equal(await left, 0);
+    await soon(async () => assert.equal((await edge()).processes.length, 1));
+  });
+
+  it('outlives a replica of the gateway, and finds the next', async () => {
+    const uplink = await at(1);
+    const client = await open(uplink);
+    await on.gateways[0]!.stop('the test stops it');
+    front.lead(ports[1]!);
+    assert.equal((await client.query('SELECT 1 AS one')).rows[0].one, 1);
+    await client.end();
+    await soon(async () => assert.equal((await edge(1)).state, 'connected'));
   });
 });
