@@ -315,6 +315,7 @@ export class Gateway {
           recordKey: this.core.recordKey,
           lines: this.lines,
           archive: this.archiver && (() => (this.archiver as Archiver).health),
+          understand: (connection, text, plan) => this.path.understand(connection, text, plan),
         }),
       ),
     );

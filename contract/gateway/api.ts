@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { AccessRequest, GatewayAnswer, GatewayAnswerResult, GatewayApproval, GatewayApprovals, GatewayGrant } from './approvals.ts';
 import { AddedEdge, EdgeView, NewEdge } from './edges.ts';
+import { ExplainPolicy, PolicyExplanation } from './explain.ts';
 import { Me, NewServiceAccount, PersonView, ServiceAccountView } from './identity.ts';
 import { PolicyCheck, PolicyKeys, PolicyVersion, PolicyVersionDetail, PutPolicy, SharedConnection, SignedPolicy } from './policy.ts';
 import { AuditPage, AuditReport, GatewaySession, SessionEntries, SessionQuery, StorageHealth } from './sessions.ts';
@@ -32,6 +33,8 @@ export const ENDPOINTS = {
   policyKeys: { method: 'GET', path: '/v1/policy/keys', answer: PolicyKeys },
   putPolicy: { method: 'PUT', path: '/v1/policy', body: PutPolicy, answer: PolicyVersion },
   checkPolicy: { method: 'POST', path: '/v1/policy/check', body: z.object({ text: PutPolicy.shape.text }), answer: PolicyCheck },
+  /** A `POST` for what it carries: nothing is changed by it. */
+  explainPolicy: { method: 'POST', path: '/v1/policy/explain', body: ExplainPolicy, answer: PolicyExplanation },
   policyHistory: {
     method: 'GET',
     path: '/v1/policy/history',

@@ -22,6 +22,8 @@ export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
   policyKeys: ANYONE,
   putPolicy: ['admin'],
   checkPolicy: ['admin', 'auditor'],
+  // As the history: what decides, and why, tells the whole text bit by bit. An approver reads of a question's rule on the question.
+  explainPolicy: ['admin', 'auditor'],
   policyHistory: ['admin', 'auditor'],
   policyVersion: ['admin', 'auditor'],
   // A service account and its runs see the connections that they may use.

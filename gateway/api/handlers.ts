@@ -15,6 +15,7 @@ import type { RateLimits } from '../identity/rateLimit.ts';
 import { rolesOf } from '../identity/roles.ts';
 import type { ServiceAccounts } from '../identity/serviceAccounts.ts';
 import type { CentralPolicy } from '../policy/central.ts';
+import { explainPolicy, type TesterParts } from '../policy/tester.ts';
 import type { RecordLines } from '../recording/archive/recordLines.ts';
 import { appendAudit, GATEWAY_CHAIN } from '../recording/chains.ts';
 import { verifyRecords } from '../recording/exportRecord.ts';
@@ -49,6 +50,7 @@ export interface HandlerParts {
   readonly recordKey: RecordKey;
   readonly lines: RecordLines;
   readonly archive: (() => NonNullable<StorageHealth['archive']>) | undefined;
+  readonly understand: TesterParts['understand'];
 }
 
 /** How long a link to a fresh login can be followed, in milliseconds. */
@@ -81,6 +83,7 @@ export function handlers(parts: HandlerParts): Handlers {
     policyKeys: () => policy.keys(),
     putPolicy: async ({ principal, body }) => await policy.put(body, principal.person),
     checkPolicy: ({ body }) => policy.check(body.text),
+    explainPolicy: async ({ body }) => await explainPolicy({ central: policy, understand: parts.understand, issuer: config.publicUrl }, body),
     policyHistory: async ({ query }) => await policy.history(query.before),
     policyVersion: async ({ id }) => {
       if (!/^\d{1,15}$/.test(id)) throw new Problem('not-found', 'There is no such version.');

@@ -148,6 +148,14 @@ export class CentralPolicy {
       : { ok: false, problems: [...result.problems], warnings: [...result.warnings] };
   }
 
+  /** A text compiled, without putting it in force. @throws `Problem` `policy-broken` */
+  draft(text: string): LoadedPolicy {
+    const result = load(text);
+    if (result.ok) return result.policy;
+    const [problem] = result.problems;
+    throw new Problem('policy-broken', `This draft is no policy yet: line ${problem?.line ?? 1}: ${problem?.message ?? ''}`);
+  }
+
   /** Puts a text in force everywhere. @throws `Problem` `policy-broken`, `conflict` */
   async put({ text, comment, over }: PutPolicy, author: Person, source: 'api' | 'file' = 'api'): Promise<PolicyVersion> {
     const result = load(text);

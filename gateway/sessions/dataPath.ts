@@ -3,13 +3,14 @@
  * protocols here; who they are is what their token says.
  */
 import type { Duplex } from 'node:stream';
+import type { Facts } from '../../contract/facts.ts';
 import { assertNever, Problem } from '../../contract/problem.ts';
 import type { Secret } from '../../contract/secret.ts';
 import type { OfferedConnection, StreamOpening } from '../../contract/tunnel.ts';
 import { Serving } from '../../proxy/daemon/serving.ts';
 import { Pins } from '../../proxy/pinning/pins.ts';
 import type { Engine } from '../../proxy/pipeline/engine.ts';
-import type { ConnectionConfig, SecretRef } from '../../proxy/policy/policy.ts';
+import type { ConnectionConfig, MaskPlan, SecretRef } from '../../proxy/policy/policy.ts';
 import type { ClientIdentity, Dial, Protocol, ProtocolHost, ServedState } from '../../proxy/protocols/protocol.ts';
 import type { MuxStream } from '../../proxy/uplink/muxStream.ts';
 import type { EdgeLinks } from '../edge/edgeLinks.ts';
@@ -118,6 +119,11 @@ export class DataPath {
   /** Someone's sign-in was ended: their tunnels are cut, and with them every session. */
   cut(basis: string, sentence: string): number {
     return this.tunnel.cut((principal) => principal.basis === basis, 'revoked', sentence);
+  }
+
+  /** What a text would be taken for on a connection that is served here; nothing is sent for it. Undefined: it is not served. */
+  understand(connection: string, text: string, plan: MaskPlan): Promise<readonly Facts[]> | undefined {
+    return this.#serving.get(connection)?.understand?.(text, plan);
   }
 
   /** Sends everyone elsewhere, then ends what is left. */

@@ -3,12 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Router } from 'express';
 import type { Actor } from '../../contract/actor.ts';
+import type { Facts } from '../../contract/facts.ts';
 import type { Secret } from '../../contract/secret.ts';
 import type { OAuthConnection, OAuthSettings } from '../credential/oauth/broker.ts';
 import type { Pins } from '../pinning/pins.ts';
 import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
-import type { ConnectionConfig, LeasedCredential, SecretRef } from '../policy/policy.ts';
+import type { ConnectionConfig, LeasedCredential, MaskPlan, SecretRef } from '../policy/policy.ts';
 
 /** Who is at the other end of a data surface, once they have proved it. */
 export interface ClientIdentity {
@@ -105,6 +106,8 @@ export interface Served {
   readonly environment?: { readonly host: string; readonly port: number; readonly database: string };
   /** A connection from inside the proxy, already identified: the same bytes through the same code as from outside. */
   readonly connect?: (identity: ClientIdentity) => Duplex;
+  /** What a text would be taken for, under a plan of masks: for whoever tries a policy. Sends nothing of it. Rejects where it cannot be told. */
+  readonly understand?: (text: string, plan: MaskPlan) => Promise<readonly Facts[]>;
   /** Upstream tokens, where a person can sign in. */
   readonly oauth?: OAuthConnection;
   /** Called when a secret was provided or changed. */

@@ -135,6 +135,39 @@ describe('the console', () => {
     assert.equal(await olga.getByText('Make a join token').count(), 0);
   });
 
+  it('explains an operation to whoever looks after the policy, and what a draft would change, without sideways scrolling on a phone', async () => {
+    const page = await visit('root', 'policy', 390);
+    const tester = page.locator('cs-policy-tester');
+    await tester.getByLabel('By hand: its effect and targets').check();
+    await tester.getByLabel('Targets, with commas between').fill(`orders, ${SCRIPT.slice(0, 40)}`);
+    await tester.getByRole('button', { name: 'Explain' }).click();
+    const inForce = tester.getByRole('region', { name: 'In force' });
+    await inForce.getByText('Asks').first().waitFor();
+    await inForce.getByText('May approve: group dba').waitFor();
+    assert.match((await inForce.textContent()) ?? '', /writes.*effect is write/s);
+    assert.equal(await tester.getByRole('region', { name: 'Your draft' }).count(), 0);
+
+    await page.getByLabel('Policy text').fill(POLICY.replace('verdict: ask, approvers: group:dba', 'verdict: deny, say: Not today.'));
+    await tester.getByText('Your draft is compared with what is in force.').waitFor();
+    await tester.getByRole('button', { name: 'Explain' }).click();
+    const draft = tester.getByRole('region', { name: 'Your draft' });
+    await draft.getByText('Denied').first().waitFor();
+    await draft.getByText('Another answer than what is in force').waitFor();
+    await draft.getByText('Not today.').first().waitFor();
+    await inForce.getByText('Asks').first().waitFor();
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), true);
+
+    await tester.getByLabel('An SQL statement').check();
+    await tester.getByLabel('Statement', { exact: true }).fill('UPDATE orders SET a = 1');
+    await tester.getByRole('button', { name: 'Explain' }).click();
+    await tester.getByText('could not be looked up from here').waitFor();
+    assert.notEqual(await page.title(), 'owned');
+    // Whoever may not read the whole policy tries nothing on it.
+    const other = await visit('dana', 'policy');
+    await other.getByText('what reaches a laptop of yours').waitFor();
+    assert.equal(await other.locator('cs-policy-tester').count(), 0);
+  });
+
   it('ends the login with Sign out', async () => {
     const page = await visit('root', 'health');
     await page.getByText('This gateway takes new work.').waitFor();

@@ -1,6 +1,7 @@
 /** A PostgreSQL connection on loopback: the listener, the sessions, the catalog they share, and the state a person sees. */
 import { createServer, type Server, Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
+import type { Facts } from '../../../contract/facts.ts';
 import { Problem } from '../../../contract/problem.ts';
 import type { Outcome, RunResult } from '../../pipeline/operation.ts';
 import { run } from '../../pipeline/run.ts';
@@ -126,6 +127,11 @@ class ServedPostgres implements Served, Ground {
 
   get environment(): { readonly host: string; readonly port: number; readonly database: string } {
     return { host: '127.0.0.1', port: this.#port, database: this.connection.upstream.database };
+  }
+
+  async understand(sql: string, plan: MaskPlan): Promise<readonly Facts[]> {
+    const catalog = await this.catalogs.fresh();
+    return this.classifier.classify(sql, catalog, plan, { searchPath: ['$user', 'public'], standardConformingStrings: true }).parts;
   }
 
   connect(identity: ClientIdentity): Duplex {

@@ -10,6 +10,7 @@ import { type Client, type Stage, stage } from '../stage.ts';
 
 const BODIES: Partial<Record<EndpointId, unknown>> = {
   putPolicy: { text: 'version: 1\n', comment: 'x', over: 999 },
+  explainPolicy: { person: { subject: 'x' }, agent: 'script', connection: 'x', operation: { kind: 'sql', text: 'SELECT 1' } },
   checkPolicy: { text: 'version: 1\n' },
   answer: { answer: 'deny', id: 'app_x', digest: 'd' },
   requestAccess: { connection: 'none', effects: ['read'], targets: ['*'], minutes: 5, reason: 'x' },

@@ -1,10 +1,12 @@
 /** The organisation's policy: what is in force, how it came to be, and a draft that is checked before it counts. */
 import { html, nothing, type TemplateResult } from 'lit';
-import type { PolicyCheck, PolicyVersion, PolicyVersionDetail, SignedPolicy } from '../../../contract/gateway/policy.ts';
+import type { PersonView } from '../../../contract/gateway/identity.ts';
+import type { PolicyCheck, PolicyVersion, PolicyVersionDetail, SharedConnection, SignedPolicy } from '../../../contract/gateway/policy.ts';
 import { icon } from '../../parts/icon.ts';
 import { personName } from '../../parts/names.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { ConsolePage, when } from '../page.ts';
+import './policyTester.ts';
 
 /** The draft is checked this long after the last key, in milliseconds. */
 const CHECK_MS = 400;
@@ -14,6 +16,8 @@ export class PolicyPage extends ConsolePage {
   static override properties = {
     ...ConsolePage.properties,
     signed: { state: true },
+    people: { state: true },
+    connections: { state: true },
     whole: { state: true },
     versions: { state: true },
     more: { state: true },
@@ -26,6 +30,9 @@ export class PolicyPage extends ConsolePage {
   declare signed: SignedPolicy | undefined;
   /** The whole text in force, for those who may see it. */
   declare whole: PolicyVersionDetail | undefined;
+  /** For trying an operation: as whom, and where. */
+  declare people: readonly PersonView[];
+  declare connections: readonly SharedConnection[];
   declare versions: readonly PolicyVersion[];
   declare more: boolean;
   declare detail: PolicyVersionDetail | undefined;
@@ -39,6 +46,8 @@ export class PolicyPage extends ConsolePage {
   constructor(...context: ConstructorParameters<typeof ConsolePage>) {
     super(...context);
     this.versions = [];
+    this.people = [];
+    this.connections = [];
     this.more = false;
     this.comment = '';
     this.draft = sessionStorage.getItem(DRAFT) ?? undefined;
@@ -62,6 +71,8 @@ export class PolicyPage extends ConsolePage {
     this.whole = newest && (await this.api.call('policyVersion', { id: String(newest.version) }));
     this.versions = versions;
     this.more = more;
+    this.people = (await this.api.call('people')).people;
+    this.connections = (await this.api.call('connections')).connections;
     if (this.draft !== undefined) await this.#checkNow();
   }
 
@@ -74,7 +85,7 @@ export class PolicyPage extends ConsolePage {
       <p class="lead quiet">
         ${version === undefined ? 'No policy is in force yet: the built-in rules decide.' : html`Version ${version} is in force since ${when(since)}. It is signed, and every proxy has it within a second. People’s own files and workspaces can only tighten it.${whole ? nothing : ' Below is what reaches a laptop of yours: without what the gateway keeps to itself.'}`}
       </p>
-      ${this.#mayWrite ? this.#editor(text) : html`<pre tabindex="0" aria-label="The policy in force">${text}</pre>`} ${this.#mayLookBack ? this.#history() : nothing}`;
+      ${this.#mayWrite ? this.#editor(text) : html`<pre tabindex="0" aria-label="The policy in force">${text}</pre>`} ${this.#mayLookBack ? html`<cs-policy-tester .api=${this.api} .draft=${this.draft !== undefined && this.draft !== text ? this.draft : undefined} .people=${this.people} .connections=${this.connections}></cs-policy-tester>${this.#history()}` : nothing}`;
   }
 
   #editor(inForce: string): TemplateResult {
