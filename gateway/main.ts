@@ -1,10 +1,13 @@
 /** Entry point of the gateway: `countersign gateway` runs it, `countersign gateway check` reads its configuration. */
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { Problem } from '../contract/problem.ts';
 import { logLine } from '../proxy/log.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
-import { type Env, loadConfig } from './config/load.ts';
+import { type Env, type GatewayConfig, loadConfig } from './config/load.ts';
+import { keysFor } from './credential/keys.ts';
 import { Gateway } from './gateway.ts';
+import type { Finding } from './recording/objects/objectStore.ts';
 import { openPlaces } from './recording/objects/open.ts';
 import { masterKey } from './sealed.ts';
 
@@ -49,15 +52,31 @@ export function checkGateway(file: string | undefined, env: Env, { out, error }:
 export async function checkPlaces(file: string | undefined, env: Env, { out, error }: Out): Promise<0 | 1> {
   const result = loadConfig(file, env);
   if (!result.ok) return 1;
-  const { recordings } = result.config;
+  const { config } = result;
+  const findings: Finding[] = [];
   // The gateway makes its own folder when it starts, as the user that it runs as.
-  if (!recordings.s3 && recordings.folder === undefined) return 0;
-  const { archive } = openPlaces(result.config, env);
-  const findings = (await archive?.check()) ?? [];
+  if (config.recordings.s3 || config.recordings.folder !== undefined) {
+    const { archive } = openPlaces(config, env);
+    const found = (await archive?.check()) ?? [];
+    findings.push(...found);
+    if (found.every(({ good }) => good))
+      findings.push({ good: true, sentence: `Records of ended sessions go to ${archive?.title}: what was written there could be read back and removed.` });
+  }
+  if (config.aws.kms) findings.push(await checkKms(config, env));
   for (const { good, sentence } of findings) (good ? out : error)(sentence);
-  if (findings.some(({ good }) => !good)) return 1;
-  out(`Records of ended sessions go to ${archive?.title}: what was written there could be read back and removed.`);
-  return 0;
+  return findings.every(({ good }) => good) ? 0 : 1;
+}
+
+async function checkKms(config: GatewayConfig, env: Env): Promise<Finding> {
+  try {
+    const keys = keysFor(config, env, undefined);
+    const key = randomBytes(32);
+    const { kek, wrapped } = await keys.wrap(key);
+    if (!key.equals(await keys.unwrap(kek, wrapped))) return { good: false, sentence: 'AWS KMS opened something else than it sealed.' };
+    return { good: true, sentence: `AWS KMS seals and opens with ${kek.replace(/^kms:/, '')}.` };
+  } catch (cause) {
+    return { good: false, sentence: cause instanceof Problem ? cause.message : String(cause) };
+  }
 }
 
 /** Runs until a signal ends it. @returns the exit code */

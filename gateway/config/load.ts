@@ -104,6 +104,8 @@ function* judge(config: ConfigShape): Generator<{ path: Path; message: string }>
       yield { path: ['identity', 'providers', i, 'scopes'], message: '`scopes` must hold `openid`: without it there is no ID token.' };
     }
   }
+  if (config.aws.kms && config.vault?.transit)
+    yield { path: ['aws', 'kms'], message: 'Credentials are sealed with one key: keep `aws.kms`, or `vault.transit`.' };
   const { recordings } = config;
   for (const [path, place] of [
     [['recordings'], recordings] as const,

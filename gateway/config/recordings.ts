@@ -33,6 +33,17 @@ export type AwsLogin = z.infer<typeof AwsLogin>;
 export const Aws = z.strictObject({
   region: Region.optional(),
   login: AwsLogin.optional(),
+  /** Credentials are sealed with this key, which never leaves AWS, instead of the gateway’s. */
+  kms: z
+    .strictObject({
+      key: z.string().regex(/^(arn:aws[a-z-]*:kms:[\w:/-]{1,200}|alias\/[\w/-]{1,250}|[\w-]{1,100})$/, 'Write the key’s ARN, its id, or `alias/NAME`.'),
+      /** ARNs of keys that still open what they sealed. */
+      oldKeys: z
+        .array(z.string().regex(/^arn:aws[a-z-]*:kms:[\w:/-]{1,200}$/, 'Write the key’s ARN.'))
+        .max(10)
+        .default([]),
+    })
+    .optional(),
   /** Other addresses than AWS’s own: of a VPC endpoint, say. */
   endpoints: z.strictObject({ sts: httpsUrl.optional(), kms: httpsUrl.optional() }).prefault({}),
 });

@@ -1,7 +1,10 @@
 /** What credentials are sealed with, as the configuration says. */
+import { awsCredentials } from '../aws/login.ts';
+import { awsRegion, stsPlace } from '../aws/place.ts';
 import { type Env, type GatewayConfig, readSecret } from '../config/load.ts';
 import { masterKey } from '../sealed.ts';
 import type { KeyWrapper } from './envelope.ts';
+import { kmsKeys } from './kmsKeys.ts';
 import { localKeys } from './localKeys.ts';
 import { transitKeys } from './transitKeys.ts';
 import { Vault } from './vault.ts';
@@ -14,7 +17,28 @@ export function vaultOf({ vault }: GatewayConfig, env: Env): Vault | undefined {
 }
 
 export function keysFor(config: GatewayConfig, env: Env, vault: Vault | undefined): KeyWrapper {
+  const local = localKeys([masterKey(config, env), ...config.oldKeys.map((place) => readSecret(place, env))]);
+  const outside = outsideKeys(config, env, vault);
+  if (!outside) return local;
+  return {
+    current: () => outside.current(),
+    wrap: (key) => outside.wrap(key),
+    // What was sealed before the gateway was told of the other opens still, until secrets are rotated.
+    unwrap: (kek, wrapped) => (kek.startsWith('local:') ? local : outside).unwrap(kek, wrapped),
+  };
+}
+
+function outsideKeys(config: GatewayConfig, env: Env, vault: Vault | undefined): KeyWrapper | undefined {
+  const { kms } = config.aws;
+  if (kms) {
+    const { endpoints, login } = config.aws;
+    return kmsKeys({
+      ...kms,
+      region: /^arn:aws[a-z-]*:kms:([a-z0-9-]+):/.exec(kms.key)?.[1] ?? awsRegion(config, env),
+      credentials: awsCredentials(login, env, stsPlace(config, env)),
+      ...(endpoints.kms !== undefined && { endpoint: endpoints.kms }),
+    });
+  }
   const transit = config.vault?.transit;
-  if (vault && transit) return transitKeys(vault, transit.mount, transit.key);
-  return localKeys([masterKey(config, env), ...config.oldKeys.map((place) => readSecret(place, env))]);
+  return vault && transit && transitKeys(vault, transit.mount, transit.key);
 }

@@ -1,15 +1,13 @@
 /** The archive as the configuration says. */
 import { join } from 'node:path';
 import { awsCredentials } from '../../aws/login.ts';
-import type { StsPlace } from '../../aws/sts.ts';
+import { awsRegion, stsPlace } from '../../aws/place.ts';
 import type { Env, GatewayConfig } from '../../config/load.ts';
 import type { Place } from '../../config/recordings.ts';
 import { folderObjects } from './folder.ts';
 import type { ObjectStore } from './objectStore.ts';
 import { s3Objects } from './s3.ts';
 
-/** Where S3-compatible servers that have no regions take requests to be. */
-const NO_REGION = 'us-east-1';
 /** The folder below `data`, wherever that is. */
 const OWN_FOLDER = 'data';
 
@@ -20,19 +18,12 @@ export interface Places {
   readonly all: ReadonlyMap<string, ObjectStore>;
 }
 
-export function stsPlace({ aws }: GatewayConfig, env: Env): StsPlace {
-  return {
-    region: aws.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? NO_REGION,
-    ...(aws.endpoints.sts !== undefined && { endpoint: aws.endpoints.sts }),
-  };
-}
-
 export function openPlaces(config: GatewayConfig, env: Env): Places {
   const { aws, data, database, recordings } = config;
   const open = ({ folder, s3 }: Place): ObjectStore | undefined => {
     if (s3) {
       const credentials = awsCredentials(s3.login ?? aws.login, env, stsPlace(config, env));
-      return s3Objects({ place: s3, region: s3.region ?? aws.region ?? NO_REGION, credentials });
+      return s3Objects({ place: s3, region: s3.region ?? awsRegion(config, env), credentials });
     }
     return folder === undefined ? undefined : folderObjects(folder);
   };
