@@ -2,9 +2,11 @@
 
 import { type GatewayInfo } from '../contract/gateway/api.ts';
 import { Problem } from '../contract/problem.ts';
+import type { Secret } from '../contract/secret.ts';
 import { TUNNEL_PATH } from '../contract/tunnel.ts';
 import { Secrets } from '../proxy/credential/secrets.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
+import type { SecretRef } from '../proxy/policy/policy.ts';
 import { protocols } from '../proxy/protocols/index.ts';
 import { EventStreams } from './api/events.ts';
 import { handlers } from './api/handlers.ts';
@@ -13,10 +15,14 @@ import { apiRouter } from './api/router.ts';
 import { Answers } from './approval/answers.ts';
 import { Notices } from './approval/notices.ts';
 import { withdrawQuestionsOf } from './approval/storeApprovals.ts';
+import { awsCredentials } from './aws/login.ts';
+import { stsPlace } from './aws/place.ts';
 import { type Env, type GatewayConfig, readSecret } from './config/load.ts';
 import { consoleRouter } from './console/console.ts';
 import { CredentialStore } from './credential/credentialStore.ts';
 import { keysFor, vaultOf } from './credential/keys.ts';
+import { RdsLogins } from './credential/rdsLogins.ts';
+import { TokenExchanges } from './credential/tokenExchange.ts';
 import { VaultLeases } from './credential/vaultLeases.ts';
 import { EdgeLinks } from './edge/edgeLinks.ts';
 import { EdgePresence, forgetLinksOf, listEdges } from './edge/edgePresence.ts';
@@ -82,6 +88,8 @@ export class Gateway {
   readonly lines: RecordLines;
   readonly archiver: Archiver | undefined;
   readonly #leases: VaultLeases | undefined;
+  readonly #rds: RdsLogins;
+  readonly #exchanges: TokenExchanges;
   readonly #notices: Notices;
   readonly #events: EventStreams;
   #draining = false;
@@ -160,6 +168,11 @@ export class Gateway {
     this.#leases = vault && new VaultLeases(vault, log);
     this.credentials = new CredentialStore(db, keysFor(config, env, vault), log);
     const given = new Secrets(env, () => undefined);
+    const secret = (ref: SecretRef): Secret | undefined => (ref.from === 'secret' ? this.credentials.get(ref.name) : given.get(ref));
+    const clock = { now: () => Date.now() };
+    const sts = stsPlace(config, env);
+    this.#rds = new RdsLogins({ sts, credentials: awsCredentials(config.aws.login, env, sts), clock, log });
+    this.#exchanges = new TokenExchanges({ issuer: config.publicUrl, keys: this.identity.keys, secret, clock, log });
     this.edges = new EdgeStore({ db, publicUrl: config.publicUrl, clockSkew: config.identity.clockSkew, log });
     this.#presence = new EdgePresence({
       db,
@@ -185,8 +198,13 @@ export class Gateway {
       engine: this.core.engine,
       sessions: this.core.sessions,
       protocols,
-      secret: (ref) => (ref.from === 'secret' ? this.credentials.get(ref.name) : given.get(ref)),
-      ...(this.#leases && { lease: ({ path }: { readonly path: string }) => (this.#leases as VaultLeases).issue(path) }),
+      secret,
+      lease: (credential, _signal, actor) => {
+        if (credential.lease === 'aws-rds') return this.#rds.issue(credential, actor);
+        if (this.#leases) return this.#leases.issue(credential.path);
+        throw new Problem('no-lease', 'This connection gets its logins from Vault, and this gateway is told of none. Add `vault` to its configuration.');
+      },
+      exchange: this.#exchanges.credentials,
       ...who,
       laptops: new Laptops({ central: this.policy, approvals: this.core.approvals, log }),
       authenticate: async (token) => await (isEdgeToken(token) ? this.edges.authenticate(token) : who.authenticate(token)),
@@ -253,7 +271,7 @@ export class Gateway {
     this.#events.stop();
     const closing = this.http.stop(this.config.drainSeconds * 1000);
     await this.path.stop('This gateway is shutting down. Connect again, and another one serves you.', this.config.drainSeconds * 1000);
-    await this.#leases?.stop();
+    await Promise.all([this.#leases?.stop(), this.#rds.stop(), this.#exchanges.stop()]);
     await this.core.stop('this gateway is shutting down; connect again and another one serves you');
     await closing;
     await this.archiver?.stop();

@@ -3,10 +3,8 @@ import { z } from 'zod';
 import { httpsUrl, SecretPlace, text } from './words.ts';
 
 const DAYS = z.number().int().positive().max(36_500);
-export const Region = z.string().regex(/^[a-z0-9-]{2,40}$/, 'Write a region, such as `eu-central-1`.');
-export const RoleArn = z
-  .string()
-  .regex(/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/, 'Write the role’s ARN: `arn:aws:iam::123456789012:role/NAME`.');
+const Region = z.string().regex(/^[a-z0-9-]{2,40}$/, 'Write a region, such as `eu-central-1`.');
+const RoleArn = z.string().regex(/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/, 'Write the role’s ARN: `arn:aws:iam::123456789012:role/NAME`.');
 
 /** Left out: what AWS’s own tools read from the environment (AWS_ACCESS_KEY_ID …, or AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE). */
 export const AwsLogin = z

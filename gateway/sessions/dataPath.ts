@@ -36,6 +36,7 @@ export interface DataPathOptions {
   readonly secret: (ref: SecretRef) => Secret | undefined;
   /** Logins that are lent: Vault's, where the gateway is told of one. */
   readonly lease?: ProtocolHost['lease'];
+  readonly exchange?: ProtocolHost['exchange'];
   /** @throws Problem whose sentence says why the token is not good */
   readonly authenticate: (token: string) => Promise<TunnelPrincipal>;
   /** Who a stream's client is to the engine: the person is the token's; what acts for them is the proxy's word, unless the token names it. */
@@ -66,6 +67,7 @@ export class DataPath {
       // What names an edge is reached through it or not at all.
       dial: ({ edge, name }) => (edge === undefined ? undefined : (edges?.through(edge, name) ?? noEdges)),
       ...(lease && { lease }),
+      ...(options.exchange && { exchange: options.exchange }),
       loopback: false,
       port: () => Promise.reject(new Error('a gateway listens on no port for a connection')),
       mount: (path, router) => this.#http.mount(path, router),
@@ -233,7 +235,8 @@ function splice(outside: MuxStream, inside: Duplex): void {
 
 function credentialOf(config: ConnectionConfig): string {
   if (config.protocol !== 'postgres' || !config.credential) return 'kept by the gateway';
-  return 'lease' in config.credential ? 'lent for each session by Vault, to the gateway' : 'a role of its own for each session, made by the gateway';
+  if ('lease' in config.credential) return `lent for each session by ${config.credential.lease === 'vault' ? 'Vault' : 'AWS'}, to the gateway`;
+  return 'a role of its own for each session, made by the gateway';
 }
 
 /** Where a database is, and what its secret is called, is nobody's business on a laptop. */

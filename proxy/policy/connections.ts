@@ -2,6 +2,7 @@
 import { isAbsolute } from 'node:path';
 import type { z } from 'zod';
 import type { MaskKind } from '../../contract/verdict.ts';
+import { AwsCredential, awsCredential, tokenExchange } from './gatewayCredentials.ts';
 import {
   type ConnectionConfig,
   type McpConnection,
@@ -51,8 +52,13 @@ export function compileConnection(yaml: YamlText, name: string, value: unknown, 
 
 function postgres(yaml: YamlText, path: Path, name: string, value: object, problems: Problems, error: Say): PostgresConnection | undefined {
   const wanted = 'credential' in value ? value.credential : undefined;
-  const isLease = typeof wanted === 'object' && wanted !== null && 'vault' in wanted;
-  const parsed = (isLease ? PostgresShape.extend({ credential: VaultCredential }) : PostgresShape).safeParse(value);
+  const isOf = (key: string): boolean => typeof wanted === 'object' && wanted !== null && key in wanted;
+  const shapes = isOf('vault')
+    ? PostgresShape.extend({ credential: VaultCredential })
+    : isOf('aws')
+      ? PostgresShape.extend({ credential: AwsCredential })
+      : PostgresShape;
+  const parsed = shapes.safeParse(value);
   if (!parsed.success) {
     problems.errors.push(...shapeErrors(yaml, path, parsed.error.issues));
     return undefined;
@@ -66,10 +72,19 @@ function postgres(yaml: YamlText, path: Path, name: string, value: object, probl
     error(['tls', 'ca'], 'An authority is checked only with `mode: verify-full`. Write that, or remove `ca`.');
   const mode = tls?.mode ?? (LOOPBACK.has(upstream.host) || upstream.host.startsWith('/') ? 'disable' : 'verify-full');
   const password = shape.password === undefined ? undefined : secretRef(shape.password, (message) => error(['password'], message));
-  const credential =
-    shape.credential && ('vault' in shape.credential ? ({ lease: 'vault', path: shape.credential.vault } as const) : mintedCredential(shape.credential, error));
-  if (credential && 'lease' in credential && shape.via !== 'gateway')
-    error(['credential', 'vault'], 'Only a gateway gets logins from Vault. Add `via: gateway`.');
+  const credential = ((): PostgresConnection['credential'] => {
+    if (!shape.credential) return undefined;
+    if ('vault' in shape.credential) return { lease: 'vault', path: shape.credential.vault };
+    if ('aws' in shape.credential)
+      return awsCredential(
+        shape.credential.aws,
+        { connection: name, ...upstream, user, isEncrypted: mode !== 'disable', ttlMs: parseDuration(shape.credential.aws.ttl ?? DEFAULT_TTL) },
+        error,
+      );
+    return mintedCredential(shape.credential, error);
+  })();
+  if (shape.credential && !('mint' in shape.credential) && shape.via !== 'gateway')
+    error(['credential'], `Only a gateway gets logins from ${'vault' in shape.credential ? 'Vault' : 'AWS'}. Add \`via: gateway\`.`);
   if (shape.edge !== undefined) edgeErrors(shape.via, error);
   if (credential && shape.password !== undefined)
     error(['password'], 'With `credential` no session logs in as `user`. Move this to `credential: { admin: … }`, or remove `credential`.');
@@ -202,6 +217,11 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
     };
   }
   if (!httpAddress(shape.url, error)) return undefined;
+  if (shape.exchange) {
+    if (via !== 'gateway') error(['upstream', 'exchange'], 'Only a gateway can vouch for who is signed in. Add `via: gateway`.');
+    if (shape.oauth || Object.keys(shape.headers ?? {}).some((header) => header.toLowerCase() === 'authorization'))
+      error(['upstream', 'exchange'], 'There is one login for a server: keep `exchange`, or remove it and keep the other.');
+  }
   return {
     name,
     protocol: 'mcp',
@@ -215,6 +235,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
       url: shape.url,
       headers: values(shape.headers, 'headers'),
       ...(shape.oauth && { oauth: oauthClient(shape.oauth, error) }),
+      ...(shape.exchange && { exchange: tokenExchange(shape.exchange, secretRef, (host) => LOOPBACK.has(host), error) }),
     },
   };
 }

@@ -38,11 +38,29 @@ export interface MintedCredential {
 }
 
 /** A login that something else hands out for a while and takes back: Vault's or OpenBao's database engine. */
-export interface LeasedCredential {
+export interface VaultCredential {
   readonly lease: 'vault';
   /** `database/creds/orders` */
   readonly path: string;
 }
+
+/** A login of Amazon RDS or Aurora, by keys of an IAM role. */
+export interface AwsRdsCredential {
+  readonly lease: 'aws-rds';
+  readonly connection: string;
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly region: string;
+  readonly role: string;
+  readonly externalId?: string;
+  /** Whether the keys say whose they are in session tags. */
+  readonly tags: boolean;
+  /** How long keys are good, in milliseconds. */
+  readonly ttlMs: number;
+}
+
+export type LeasedCredential = VaultCredential | AwsRdsCredential;
 
 export interface PostgresConnection extends ConnectionBase {
   readonly protocol: 'postgres';
@@ -75,6 +93,19 @@ export interface HttpUpstream {
   readonly url: string;
   readonly headers: ReadonlyMap<string, string | SecretRef>;
   readonly oauth?: OAuthClient;
+  /** A token for each person, by a gateway. */
+  readonly exchange?: TokenExchange;
+}
+
+/** How a gateway gets a person's token for a server (RFC 8693). */
+export interface TokenExchange {
+  readonly issuer: string;
+  readonly client: { readonly id: string; readonly secret?: SecretRef };
+  readonly audience?: string;
+  readonly resource?: string;
+  readonly scopes: readonly string[];
+  /** In whose name it is asked for. */
+  readonly as: 'person' | 'gateway';
 }
 
 /** How we are known to the authorization server of an MCP server, where it must be said. */

@@ -1,8 +1,10 @@
 /** The shape of `countersign.yaml`. What one value means with another is checked when it is compiled (load.ts). */
+
 import { z } from 'zod';
 import { AGENT_KINDS } from '../../contract/actor.ts';
 import { EFFECTS, type Effect } from '../../contract/facts.ts';
 import { DECISIONS, MASK_KINDS } from '../../contract/verdict.ts';
+import { AwsCredential, Exchange } from './gatewayCredentials.ts';
 import { FIRST_CONTACTS, HINTS, PRIVILEGES, SECRET_ARGUMENTS } from './policy.ts';
 
 export const MAX_RULES = 500;
@@ -177,6 +179,7 @@ export const HttpUpstream = z.strictObject({
   url: z.string().min(1).max(2000),
   headers: z.record(HeaderName, headerValue).optional().describe('Headers for it; a value may be `secret:NAME`, `env:NAME` or `file:PATH`.'),
   oauth: OAuth.optional(),
+  exchange: Exchange.optional(),
   transport: z.enum(['http', 'sse']).optional().describe('`http` (the default): Streamable HTTP. `sse`: the older HTTP+SSE, with a stream at `url`.'),
 });
 
@@ -298,7 +301,12 @@ const PolicyFile = z.strictObject({
   connections: z
     .record(
       ConnectionName,
-      z.union([PostgresShape.extend({ credential: z.union([Credential, VaultCredential]).optional() }), McpShape, TightenShape, TightenMcpShape]),
+      z.union([
+        PostgresShape.extend({ credential: z.union([Credential, VaultCredential, AwsCredential]).optional() }),
+        McpShape,
+        TightenShape,
+        TightenMcpShape,
+      ]),
     )
     .optional()
     .describe('What is protected, by name.'),

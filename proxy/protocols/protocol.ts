@@ -9,7 +9,8 @@ import type { OAuthConnection, OAuthSettings } from '../credential/oauth/broker.
 import type { Pins } from '../pinning/pins.ts';
 import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
-import type { ConnectionConfig, LeasedCredential, MaskPlan, SecretRef } from '../policy/policy.ts';
+import type { ConnectionConfig, LeasedCredential, MaskPlan, SecretRef, TokenExchange } from '../policy/policy.ts';
+import type { UpstreamCredentials } from './mcp/upstream/credentials.ts';
 
 /** Who is at the other end of a data surface, once they have proved it. */
 export interface ClientIdentity {
@@ -59,13 +60,25 @@ export interface Dialled {
   readonly lost: () => string | undefined;
 }
 
+/** Whose token is wanted for what. */
+export interface ExchangeFor {
+  readonly connection: string;
+  readonly url: URL;
+  readonly settings: TokenExchange;
+  readonly actor: Actor;
+  /** Aborted when the session is over. */
+  readonly signal: AbortSignal;
+}
+
 export interface ProtocolHost {
   readonly engine: Engine;
   readonly clients: Clients;
   /** Upstream secrets. Undefined: nobody has provided it yet. */
   readonly secret: (ref: SecretRef) => Secret | undefined;
   /** Gets a login from whoever hands them out; absent: nobody does. @throws Problem */
-  readonly lease?: (credential: LeasedCredential, signal: AbortSignal) => Promise<LeasedLogin>;
+  readonly lease?: (credential: LeasedCredential, signal: AbortSignal, actor?: Actor) => Promise<LeasedLogin>;
+  /** Tokens for a server, of whoever has a session; absent: nobody gets them. */
+  readonly exchange?: (wanted: ExchangeFor) => UpstreamCredentials;
   /** How a connection is reached that is not reached from here; absent, or undefined: as everything is. */
   readonly dial?: (connection: ConnectionConfig) => Dial | undefined;
   /** False where nothing is listened on: in a gateway, whose clients come through its tunnel. */

@@ -5,12 +5,12 @@ import type { OAuthConnection } from '../../credential/oauth/broker.ts';
 import { signedInHeaders } from '../../credential/oauth/credentials.ts';
 import type { ClientOptions } from '../../credential/oauth/registration.ts';
 import type { Session } from '../../pipeline/session.ts';
-import type { McpConnection, SecretRef, StdioUpstream } from '../../policy/policy.ts';
+import type { HttpUpstream, McpConnection, SecretRef, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
 import { RelayFront } from './http/relayFront.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
-import { configuredHeaders } from './upstream/credentials.ts';
+import { configuredHeaders, type UpstreamCredentials } from './upstream/credentials.ts';
 import { EraServer, type KnownEras } from './upstream/eras.ts';
 import { HttpServer } from './upstream/http.ts';
 import { SseServer } from './upstream/sse.ts';
@@ -124,13 +124,25 @@ class Relay implements Served {
     const options = {
       connection: name,
       url: new URL(upstream.url),
-      credentials: this.oauth ? signedInHeaders(configured, this.oauth) : configured,
+      credentials: this.#exchanged(session, configured, upstream) ?? (this.oauth ? signedInHeaders(configured, this.oauth) : configured),
       log: this.#host.engine.log,
       dial: this.#host.dial?.(connection),
     };
     return new EraServer(on, this.#known, (events) =>
       upstream.transport === 'sse' ? new SseServer({ ...options, ...events }) : new HttpServer({ ...options, ...events }),
     );
+  }
+
+  /** The person's own token, where the policy says that there is one. */
+  #exchanged({ request, signal }: Session, configured: UpstreamCredentials, { exchange, url }: HttpUpstream): UpstreamCredentials | undefined {
+    if (!exchange) return undefined;
+    const { name: connection } = this.connection;
+    const theirs = this.#host.exchange?.({ connection, url: new URL(url), settings: exchange, actor: request.actor, signal });
+    if (!theirs) throw new Problem('no-exchange', `${connection} wants a token for each person, and only a gateway gets those.`);
+    return {
+      headers: async (to) => ({ ...(await configured.headers(to)), ...(await theirs.headers(to)) }),
+      refused: (...refusal) => theirs.refused(...refusal),
+    };
   }
 
   #spawn(session: Session, upstream: StdioUpstream, on: ChannelEvents): Channel {
@@ -175,7 +187,8 @@ class Relay implements Served {
 
 /** How a person signs in to a server that is reached over HTTP, unless policy says with which `Authorization` to come. */
 function signInOf({ name, upstream }: McpConnection, host: ProtocolHost): OAuthConnection | undefined {
-  if (upstream.transport === 'stdio' || [...upstream.headers.keys()].some((header) => header.toLowerCase() === 'authorization')) return undefined;
+  if (upstream.transport === 'stdio' || upstream.exchange || [...upstream.headers.keys()].some((header) => header.toLowerCase() === 'authorization'))
+    return undefined;
   const { id, secret, metadata, scopes = [] } = upstream.oauth ?? {};
   const client = (): ClientOptions => {
     const known = secret && host.secret(secret);

@@ -1,4 +1,5 @@
 /** Whom the proxy and its sessions log in to the database as: one login for all, or a role made for each session. */
+import type { Actor } from '../../../contract/actor.ts';
 import { Problem } from '../../../contract/problem.ts';
 import type { Secret } from '../../../contract/secret.ts';
 import { PostgresRoleBroker } from '../../credential/postgresRole/broker.ts';
@@ -63,6 +64,12 @@ export class Logins {
   async forCatalog(): Promise<Pick<SessionLogin, 'connection' | 'password'>> {
     const { credential } = this.#connection;
     if (!credential || !('lease' in credential)) return { connection: this.#connection, password: this.own() };
+    if (credential.lease === 'aws-rds') {
+      // Such a login opens a connection for a quarter of an hour only: a new one for each.
+      const login = await this.#lease();
+      void login.release();
+      return this.#withLogin(login);
+    }
     this.#catalogLease ??= this.#lease().catch((cause: unknown) => {
       this.#catalogLease = undefined;
       throw cause;
@@ -88,11 +95,20 @@ export class Logins {
   }
 
   /** @throws Problem `cannot-mint`, and what logging in throws: there is no other login to fall back to */
-  async session(): Promise<SessionLogin> {
+  async session(actor: Actor): Promise<SessionLogin> {
     const connection = this.#connection;
     if (connection.credential && 'lease' in connection.credential) {
-      const login = await this.#lease();
-      return { ...this.#withLogin(login), searchPath: undefined, lost: login.lost, release: () => login.release() };
+      const login = await this.#lease(actor);
+      return {
+        connection: this.#withLogin(login).connection,
+        // As it is when it is used: some change while the session lasts.
+        get password() {
+          return login.password;
+        },
+        searchPath: undefined,
+        lost: login.lost,
+        release: () => login.release(),
+      };
     }
     if (!this.#broker) return { connection, password: this.own(), searchPath: undefined, release: () => Promise.resolve() };
     const role = await this.#broker.mint();
@@ -113,12 +129,12 @@ export class Logins {
     this.#abort.abort();
   }
 
-  #lease(): Promise<LeasedLogin> {
+  #lease(actor?: Actor): Promise<LeasedLogin> {
     const { credential, name } = this.#connection;
     const { lease } = this.#host;
     if (!lease || !credential || !('lease' in credential))
-      throw new Problem('no-lease', `${name} gets its logins from Vault, and this gateway is told of none. Add \`vault\` to its configuration.`);
-    return lease(credential, this.#abort.signal);
+      throw new Problem('no-lease', `${name} gets its logins from elsewhere, and nothing here hands them out.`);
+    return lease(credential, this.#abort.signal, actor);
   }
 
   #withLogin({ password, user }: LeasedLogin): Pick<SessionLogin, 'connection' | 'password'> {

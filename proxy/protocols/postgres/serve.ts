@@ -321,7 +321,7 @@ class ServedPostgres implements Served, Ground {
       const result = await run(engine, record, operation, signal, async (permit): Promise<Outcome> => {
         permit.use(operation.digest);
         try {
-          login = await this.#logins.session();
+          login = await this.#logins.session(identity.actor);
           backend = await openBackend(login.connection, login.password, startup.upstream, AbortSignal.any([signal, record.signal]), this.#dial);
           return { outcome: 'done', masked: 0 };
         } catch (cause) {

@@ -31,6 +31,8 @@ export interface FakeAws {
   readonly kmsCalls: string[];
   /** Answered in the place of everything. */
   refuse: { readonly status: number; readonly code: string } | undefined;
+  /** How often it was. */
+  refused: number;
   /** How long lent keys are good, in seconds. */
   seconds: number;
   /** KMS: what `alias/countersign` stands for. */
@@ -53,6 +55,7 @@ export async function fakeAws(): Promise<FakeAws> {
     lent: new Map<string, Lent>(),
     kmsCalls: [] as string[],
     refuse: undefined as FakeAws['refuse'],
+    refused: 0,
     seconds: 900,
     alias: KMS_KEY,
   };
@@ -129,6 +132,7 @@ export async function fakeAws(): Promise<FakeAws> {
       const body = Buffer.concat(chunks);
       const isKms = request.headers['x-amz-target'] !== undefined;
       const { refuse } = fake;
+      if (refuse) fake.refused++;
       const answer = refuse
         ? isKms
           ? { status: refuse.status, body: JSON.stringify({ __type: refuse.code }) }

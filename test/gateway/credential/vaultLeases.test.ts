@@ -64,7 +64,11 @@ connections:
       .join(', ')} }
 `);
     const connection = t.policy().connections.get('orders') as PostgresConnection;
-    served = await postgres.serve(connection, { ...t.host, loopback: false, lease: ({ path }) => leases.issue(path) });
+    served = await postgres.serve(connection, {
+      ...t.host,
+      loopback: false,
+      lease: (credential) => leases.issue(credential.lease === 'vault' ? credential.path : ''),
+    });
     seconds = 5;
     const client = new Client({ stream: (() => served.connect?.(t.identity())) as never, user: 'x', database: db.database });
     await client.connect();
