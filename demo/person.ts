@@ -221,18 +221,24 @@ export class ScriptedPerson {
 
   /** Gives the Connections tree its place. */
   async openConnections(): Promise<void> {
-    const header = this.page.locator('.pane-header', { hasText: 'Connections' }).first();
+    await this.#unfold('Connections', true);
+  }
+
+  /** Gives one of our views the whole side bar. */
+  async only(view: 'Approvals' | 'Sessions' | 'Connections'): Promise<void> {
+    for (const one of ['Approvals', 'Sessions', 'Connections']) await this.#unfold(one, one === view);
+  }
+
+  async #unfold(view: string, open: boolean): Promise<void> {
+    const header = this.page.locator('.pane-header', { hasText: view }).first();
     await header.waitFor({ timeout: STEP_MS });
-    if ((await header.getAttribute('aria-expanded')) !== 'true') await header.click();
+    if (((await header.getAttribute('aria-expanded')) === 'true') !== open) await header.click();
   }
 
   /** Gives the Sessions tree the whole side bar. @returns its text. */
   async openSessions(): Promise<string> {
     await this.openApprovals();
-    for (const other of ['Approvals', 'Connections']) {
-      const header = this.page.locator('.pane-header.expanded', { hasText: other }).first();
-      if (await header.isVisible()) await header.click();
-    }
+    await this.only('Sessions');
     const tree = this.page
       .locator('.pane', { has: this.page.locator('.pane-header', { hasText: 'Sessions' }) })
       .locator('.monaco-list')

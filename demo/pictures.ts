@@ -1,4 +1,4 @@
-/** `npm run screenshots`: each panel in the real workbench, in three themes, to `docs/images/`. */
+/** `npm run screenshots`: each panel in the real workbench, in three themes, to `docs/images/`; `-- team` for the team's alone. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -14,6 +14,7 @@ const THEMES = { dark: 'Dark Modern', light: 'Light Modern', 'high-contrast': 'D
 /** How long a theme may take to reach every webview, in milliseconds. */
 const SETTLE_MS = 1500;
 
+const [only] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), 'countersign-pictures-'));
 const demo = new Demo({ folder, vsix: join(ROOT, 'out', 'countersign.vsix'), say: () => {}, team: true });
 await demo.start();
@@ -55,6 +56,35 @@ async function take(name: string, short: string, of: Page): Promise<void> {
   console.log(`docs/images/${name}-${short}.png`);
 }
 
+/** One person with a proxy on this machine. */
+async function localPictures(person: ScriptedPerson): Promise<void> {
+  await person.ask(PROMPTS.look);
+  await person.waitForChat(/This is what I was given/);
+  await person.ask(PROMPTS.refund);
+  await person.waitForAsk();
+  await page.mouse.move(700, 300);
+  await picture('approvals');
+
+  await person.approve();
+  await person.waitForChat(/The database answered/);
+  await person.ask(PROMPTS.wipe);
+  await person.allowToolIfAsked();
+  await person.waitForChat(/That did not work/);
+
+  await person.openSessions();
+  await person.openOperation('SELECT customers');
+  await picture('operation');
+
+  await page.locator('.pane-header', { hasText: 'Sessions' }).first().click();
+  await page.locator('.pane-header', { hasText: 'Connections' }).first().click();
+  await page.locator('.monaco-list-row', { hasText: 'PostgreSQL' }).first().click();
+  await page.keyboard.press('ArrowRight');
+  await runCommand(page, 'Countersign: Doctor');
+  await page.waitForTimeout(SETTLE_MS);
+  await picture('connections');
+  await runCommand(page, 'View: Close All Editors');
+}
+
 /** Two people and a gateway: who asks, who approves, the console. */
 async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await demo.startTeam();
@@ -72,10 +102,12 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await sam.page.bringToFront();
   await runCommand(sam.page, 'View: Hide Secondary Side Bar');
   await sam.waitForAsk();
+  await sam.only('Approvals');
   await sam.page.mouse.move(700, 300);
   await picture('team-approver', sam.page);
   await dana.page.bringToFront();
   const waiting = await dana.openApprovals();
+  await dana.only('Approvals');
   await waiting.locator('button.row').first().click();
   await dana.page.mouse.move(700, 300);
   await picture('team-requester', dana.page);
@@ -111,32 +143,7 @@ try {
   await person.waitUntilOn();
   await person.openChat();
 
-  await person.ask(PROMPTS.look);
-  await person.waitForChat(/This is what I was given/);
-  await person.ask(PROMPTS.refund);
-  await person.waitForAsk();
-  await page.mouse.move(700, 300);
-  await picture('approvals');
-
-  await person.approve();
-  await person.waitForChat(/The database answered/);
-  await person.ask(PROMPTS.wipe);
-  await person.allowToolIfAsked();
-  await person.waitForChat(/That did not work/);
-
-  await person.openSessions();
-  await person.openOperation('SELECT customers');
-  await picture('operation');
-
-  await page.locator('.pane-header', { hasText: 'Sessions' }).first().click();
-  await page.locator('.pane-header', { hasText: 'Connections' }).first().click();
-  await page.locator('.monaco-list-row', { hasText: 'PostgreSQL' }).first().click();
-  await page.keyboard.press('ArrowRight');
-  await runCommand(page, 'Countersign: Doctor');
-  await page.waitForTimeout(SETTLE_MS);
-  await picture('connections');
-
-  await runCommand(page, 'View: Close All Editors');
+  if (only !== 'team') await localPictures(person);
   await teamPictures(person);
 } catch (error) {
   for (const [i, one] of browser.context.pages().entries())

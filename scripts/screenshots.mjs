@@ -7,6 +7,6 @@ import { main, ROOT, setup } from './setup.mjs';
 main(() => {
   const { node, env } = setup({ editor: true, chromium: true });
   buildExtension({ node, env });
-  const { status } = spawnSync(node, [join(ROOT, 'demo', 'pictures.ts')], { cwd: ROOT, env, stdio: 'inherit' });
+  const { status } = spawnSync(node, [join(ROOT, 'demo', 'pictures.ts'), ...process.argv.slice(2)], { cwd: ROOT, env, stdio: 'inherit' });
   process.exitCode = status ?? 1;
 });

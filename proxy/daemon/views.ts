@@ -73,7 +73,10 @@ export function agentAccess(
 export function surfaceAccess(window: string, { serving, clients, httpPort }: AccessOptions): SurfaceAccess {
   const environment: Record<string, string> = {};
   const { user, password } = clients.issueLogin(window);
-  for (const { config, served } of serving.all) {
+  // What a client reaches without a word is this machine's own, before what is shared: signing in changes nothing about it.
+  const local = serving.all.filter(({ config }) => config.via === 'local');
+  const shared = serving.all.filter(({ config }) => config.via !== 'local');
+  for (const { config, served } of [...local, ...shared]) {
     const at = served?.environment;
     if (!at) continue;
     const url = new URL(`postgres://${at.host}:${at.port}`);

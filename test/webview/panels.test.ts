@@ -374,8 +374,28 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
         shown({ pending: [pending({ actor: { person: BEN, agent: { kind: 'copilot', name: 'Copilot' } }, verdict: verdict({ approvers: ['group:dba'] }) })] }),
       );
       await p.page.locator('.row', { hasText: 'UPDATE orders' }).click();
-      await p.page.locator('.result', { hasText: 'Waits for group:dba' }).waitFor();
+      await p.page.locator('.result', { hasText: 'Waits for the group dba' }).waitFor();
       assert.equal(await approve(p).count(), 0);
+      // It still waits: its time is there to be seen, and says for whom it is.
+      await p.page.locator('cs-ask-card [role=timer]').waitFor();
+      await p.page.locator('cs-ask-card .facts', { hasText: 'for Ben' }).waitFor();
+      assert.equal(await p.page.locator('cs-ask-card .settled').count(), 0);
+    });
+  });
+
+  it('says of nothing that was answered that it waits for someone else, whoever answered', async () => {
+    await withPanel('approvals', async (p) => {
+      await p.send(shown({ pending: [pending(), toolAsk(1)], mine: ['app-1'] }));
+      await p.page.locator('h2.section', { hasText: 'Waiting for someone else' }).waitFor();
+      await armed(p);
+      await approve(p).click();
+      await p.send({ type: 'answered', id: 'app-1', result: 'accepted' });
+      const both = [decided({ id: 'app-1' }), decided({ id: toolAsk(1).id, by: BEN })];
+      await p.send(shown({ pending: [], mine: [], decided: both }));
+      await p.page.locator('h2.section', { hasText: 'Answered by someone else' }).waitFor();
+      const own = p.page.locator('.lists > ol').first();
+      assert.match((await own.locator('cs-ask-card h2').first().textContent()) ?? '', /UPDATE orders/);
+      assert.equal(await p.page.getByText('Waiting for someone else').count(), 0);
     });
   });
 

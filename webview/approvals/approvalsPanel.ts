@@ -17,7 +17,7 @@ import { clockTime, SOON_MS, timeLeft } from '../parts/timeLeft.ts';
 import { plainLine } from '../parts/untrustedText.ts';
 import type { AskCard, CardWish } from './askCard.ts';
 import { banners } from './banners.ts';
-import { decidedWord } from './decided.ts';
+import { approverWords, decidedWord } from './decided.ts';
 import { readNotes, rememberNote } from './notes.ts';
 import { panelStyles } from './panelStyles.ts';
 import { arrivals, type Entry, type Group, groupsOf, identical, isOpen, nextDeparture, reconcile, settle, withPhase } from './queue.ts';
@@ -199,7 +199,7 @@ export class ApprovalsPanel extends LitElement {
       .me=${this.snapshot?.me}
       .held=${this.held}
       .notes=${this.notes}
-      .othersLine=${say('ask.othersLine', { who: entry.ask.verdict.approvers.join(', '), time: clockTime(entry.ask.askedAt) })}
+      .othersLine=${say('ask.othersLine', { who: entry.ask.verdict.approvers.map(approverWords).join(', '), time: clockTime(entry.ask.askedAt) })}
       .nextLabel=${this.#nextLabel(entry)}
       @wish=${(e: CustomEvent<CardWish>) => this.#wish(entry, e.detail)}
     ></cs-ask-card>`;

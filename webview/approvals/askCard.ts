@@ -110,7 +110,9 @@ export class AskCard extends LitElement {
     const left = timeLeft(ask.askedAt, ask.deadline, this.now);
     const actions = actionsOf(this.entry, { linked: this.linked, mine: this.mine, over: left.state === 'over', othersLine: this.othersLine });
     const named = ownName(actor.agent);
-    return html`<article class="card effect-${facts.effect} ${actions.answer || actions.again ? '' : 'settled'}" aria-label=${plainLine(headlineOf(actor.agent, facts))}>
+    // What waits for somebody else still waits: its time runs on, and it is there to be read.
+    const settled = !actions.answer && !actions.again && (this.mine || this.entry.phase.kind !== 'open' || left.state === 'over');
+    return html`<article class="card effect-${facts.effect} ${settled ? 'settled' : ''}" aria-label=${plainLine(headlineOf(actor.agent, facts))}>
       <header>
         <h2 tabindex="-1">
           <span class="agent">${safeText(agentName(actor.agent))}</span> <span class="arrow" aria-hidden="true">→</span> <strong>${safeText(facts.headline)}</strong>
@@ -121,13 +123,13 @@ export class AskCard extends LitElement {
       </header>
       <div class="bar ${left.state}" aria-hidden="true"><div class="rest"></div></div>
       <p class="facts">
-        <span class="effect">${facts.effect}</span><span class="fact">${safeText(ask.connection)}</span>${facts.bulk ? html`<span class="fact strong">${icon('warning', 'small')} ${say('ask.bulk')}</span>` : nothing}${facts.notes.map(
+        <span class="effect">${facts.effect}</span><span class="fact">${safeText(ask.connection)}</span>${this.me !== undefined && isSame(this.me, actor.person) ? nothing : html`<span class="fact">${safeText(say('ask.for', { who: personName(actor.person) }))}</span>`}${facts.bulk ? html`<span class="fact strong">${icon('warning', 'small')} ${say('ask.bulk')}</span>` : nothing}${facts.notes.map(
           (note) => html`<span class="fact">${safeText(note)}</span>`,
         )}${
           facts.sensitive.length > 0
             ? html`<span class="fact strong">${icon('hidden', 'small')} ${safeText(say('ask.sensitive', { columns: listed(facts.sensitive, 4) }))}</span>`
             : nothing
-        }${this.me !== undefined && isSame(this.me, actor.person) ? nothing : html`<span class="fact">${safeText(say('ask.for', { who: personName(actor.person) }))}</span>`}${named === undefined ? nothing : html`<span class="fact quiet">${safeText(say('ask.calls', { name: named }))}</span>`}
+        }${named === undefined ? nothing : html`<span class="fact quiet">${safeText(say('ask.calls', { name: named }))}</span>`}
       </p>
       <cs-payload
         .text=${ask.payload}

@@ -8,3 +8,9 @@ export function decidedWord({ answer, why, by, outcome }: DecidedApproval): stri
   const who = by && why === 'person' ? ` ${say('decided.by', { who: personName(by) })}` : '';
   return `${word}${who}${outcome === undefined || outcome === '' ? '' : ` · ${outcome}`}`;
 }
+
+/** Whom a rule asks, in words: `group:dba` is the group dba. */
+export function approverWords(approver: string): string {
+  const [, kind, name = ''] = /^(group|user):(.+)$/s.exec(approver) ?? [];
+  return kind === 'group' ? say('ask.group', { name }) : kind === 'user' ? name : approver;
+}

@@ -100,6 +100,12 @@ export class Console extends LitElement {
         background: var(--vscode-list-activeSelectionBackground);
         font-weight: 600;
       }
+      @media (forced-colors: active) {
+        nav a[aria-current='page'] {
+          outline: 2px solid Highlight;
+          outline-offset: -2px;
+        }
+      }
       .badge {
         margin-inline-start: auto;
         min-width: 18px;

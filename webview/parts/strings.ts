@@ -11,6 +11,7 @@ const STRINGS = {
   'ask.others': 'Waiting for someone else',
   'ask.othersDone': 'Answered by someone else',
   'ask.othersLine': 'Waits for {who}, since {time}.',
+  'ask.group': 'the group {name}',
   'ask.deadline': 'Denied in {time} unless you answer',
   'ask.minuteLeft': 'One minute left to answer: {headline}',
   'ask.request': 'The request',
