@@ -37,7 +37,7 @@ export async function teamStory(demo: Demo, browser: Browser, dana: ScriptedPers
 
   await step('what Dana’s agent asks in production waits for Sam, and Dana cannot approve it', async () => {
     await dana.ask(TEAM_PROMPT);
-    await dana.allowToolIfAsked();
+    await dana.letToolAsk(sam());
     await sam().page.bringToFront();
     const { shownMs } = await sam().waitForAsk();
     const card = await sam().currentCard();

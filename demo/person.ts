@@ -95,6 +95,18 @@ export class ScriptedPerson {
       await allow.click();
   }
 
+  /** How many requests wait for this person, in the status bar. */
+  get asks(): Locator {
+    return this.page.locator('.statusbar-item', { hasText: /\d+ asks?/ }).first();
+  }
+
+  /** Says yes to the editor's own question about the tool, if it has one, until what the agent asks waits with somebody else. */
+  async letToolAsk(other: ScriptedPerson): Promise<void> {
+    const theirs = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
+    await Promise.any([other.asks.waitFor({ timeout: STEP_MS }), theirs.waitFor({ timeout: STEP_MS })]);
+    if (await theirs.isVisible()) await theirs.click();
+  }
+
   async openApprovals(): Promise<FrameLocator> {
     await runCommand(this.page, 'Countersign: Show Approvals');
     return this.panel('approvals');
@@ -107,7 +119,7 @@ export class ScriptedPerson {
    */
   async waitForAsk(): Promise<{ countedMs: number | undefined; shownMs: number }> {
     const theirs = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
-    const asks = this.page.locator('.statusbar-item', { hasText: /\d+ asks?/ }).first();
+    const { asks } = this;
     await Promise.any([asks.waitFor({ timeout: STEP_MS }), theirs.waitFor({ timeout: STEP_MS })]);
     let startedAt: number | undefined;
     if (await theirs.isVisible()) {

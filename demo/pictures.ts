@@ -98,7 +98,7 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await dana.openConnections();
   await dana.page.locator('.monaco-list-row', { hasText: 'production' }).first().waitFor();
   await dana.ask(TEAM_PROMPT);
-  await dana.allowToolIfAsked();
+  await dana.letToolAsk(sam);
   await sam.page.bringToFront();
   await runCommand(sam.page, 'View: Hide Secondary Side Bar');
   await sam.waitForAsk();
