@@ -62,7 +62,7 @@ export async function startPolicy(
         completionProvider: { triggerCharacters: [' ', ':', '.', '['] },
         hoverProvider: true,
       },
-      diagnostics: (text, uri) => diagnose(text, layerOf(uri)),
+      diagnostics: (text, uri) => diagnose(text, layerOf(uri), gateway.layer()),
       completion: complete,
       hover,
     },

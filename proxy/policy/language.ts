@@ -32,13 +32,20 @@ const VARIABLES: Readonly<Record<string, { readonly fields: Readonly<Record<stri
 };
 const TOP_VARIABLES = [...Object.keys(CONDITION_VARIABLES), 'actor', 'surface'];
 
-/** @param as which layer the file is; decides what it may loosen */
-export function diagnose(text: string, as: Pick<PolicyLayer, 'layer' | 'trusted'> = { layer: 'user' }): Diagnostic[] {
-  const { problems } = compilePolicy([{ ...as, file: 'countersign.yaml', text }]);
+/** What a text is called while it is checked. */
+const THIS_FILE = 'countersign.yaml';
+
+/**
+ * @param as which layer the file is; decides what it may loosen
+ * @param above what stands above the text: an organisation's policy, with what it lets a text say and what it leaves without effect
+ */
+export function diagnose(text: string, as: Pick<PolicyLayer, 'layer' | 'trusted'> = { layer: 'user' }, above?: PolicyLayer): Diagnostic[] {
+  const { problems } = compilePolicy([...(above ? [above] : []), { ...as, file: THIS_FILE, text }], { gateway: above !== undefined });
   const lines = text.split('\n');
+  const mine = (those: readonly Found[]): Found[] => those.filter(({ file }) => file === THIS_FILE);
   return [
-    ...problems.errors.map((problem) => diagnostic(problem, DiagnosticSeverity.Error, lines)),
-    ...problems.warnings.map((problem) => diagnostic(problem, DiagnosticSeverity.Warning, lines)),
+    ...mine(problems.errors).map((problem) => diagnostic(problem, DiagnosticSeverity.Error, lines)),
+    ...mine(problems.warnings).map((problem) => diagnostic(problem, DiagnosticSeverity.Warning, lines)),
   ].slice(0, MAX_ITEMS);
 }
 

@@ -167,7 +167,7 @@ export class PolicyStore {
     const problems: PolicyProblem[] = [];
     const signed = this.#options.signed?.layer();
     const together = (those: readonly { readonly file: WatchedFile; readonly text: string }[]): LoadResult =>
-      loadPolicy([...(signed ? [signed] : []), ...those.map(asLayer)]);
+      loadPolicy([...(signed ? [signed] : []), ...those.map(asLayer)], { gateway: signed !== undefined });
     const candidates = files.flatMap((file, i) => {
       const text = candidate(file, reads[i], problems, signed !== undefined);
       return text === undefined ? [] : [{ file, text }];

@@ -12,7 +12,7 @@ import { DETECTOR_IDS, Match, Rule } from '../../../proxy/policy/schema.ts';
 const page = readFileSync(new URL('../../../docs/policy.md', import.meta.url), 'utf8');
 const blocks = [...page.matchAll(/^```(\S+)(?: (\S+))?(?: (\S+))?\n(.*?)^```$/gms)].map((found) => ({
   kind: found[2] ?? found[1] ?? '',
-  layer: found[3] === 'layer=workspace' ? ('workspace' as const) : ('user' as const),
+  layer: (found[3]?.slice('layer='.length) as 'workspace' | 'organisation' | undefined) ?? ('user' as const),
   text: found[4] ?? '',
   line: page.slice(0, found.index).split('\n').length,
 }));

@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import type { Position } from 'vscode-languageserver-protocol';
 import { BUILTIN_POLICY } from '../../../proxy/policy/builtin.ts';
 import { complete, diagnose, hover, lenses } from '../../../proxy/policy/language.ts';
+import type { PolicyLayer } from '../../../proxy/policy/load.ts';
 
 /** The text without its `|`, and where that stood. */
 function cursor(marked: string): [string, Position] {
@@ -96,6 +97,20 @@ describe('diagnostics', () => {
   it('find nothing in the built-in policy', () => {
     // Its own ids stand for its rules: a file that repeats them replaces them.
     assert.deepEqual(diagnose(BUILTIN_POLICY), []);
+    // Below a gateway's policy more may be said, and less has an effect.
+    const team =
+      "version: 1\nrules:\n  - { id: two, match: { effect: read }, verdict: ask, approvers: 'group:dba', min: 2 }\n  - { id: free, match: { effect: write }, verdict: allow }\n";
+    const above: PolicyLayer = {
+      layer: 'organisation',
+      file: 'of the gateway',
+      text: 'version: 1\n',
+      signed: { person: { issuer: 'x', subject: 'ada', groups: [] } },
+    };
+    assert.match(String(diagnose(team)[0]?.message), /needs the shared gateway/);
+    assert.deepEqual(
+      diagnose(team, { layer: 'user' }, above).map(({ message }) => String(message).slice(0, 38)),
+      ['A rule of the user can only tighten: `'],
+    );
   });
 });
 
