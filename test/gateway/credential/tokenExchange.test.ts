@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
-import { Provider } from 'oidc-provider';
+import { decodeJwt, decodeProtectedHeader } from 'jose';
 import type { Actor } from '../../../contract/actor.ts';
 import { Secret } from '../../../contract/secret.ts';
 import { TokenExchanges } from '../../../gateway/credential/tokenExchange.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import type { TokenExchange } from '../../../proxy/policy/policy.ts';
 import type { UpstreamCredentials } from '../../../proxy/protocols/mcp/upstream/credentials.ts';
-import { freePort } from '../../support/postgres.ts';
+import { type ExchangingProvider, exchangingProvider } from './exchangingProvider.ts';
 
-const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const GATEWAY = 'https://gateway.example';
 const UPSTREAM = new URL('https://mcp.example/mcp');
 const SECRET = `canary-client-${randomBytes(12).toString('hex')}`;
@@ -21,78 +18,12 @@ const SECRET = `canary-client-${randomBytes(12).toString('hex')}`;
 /** A real authorization server with the grant of RFC 8693, which believes the gateway's key and nobody else. */
 describe('tokens that are exchanged for each person', () => {
   const gatewayKey = generateKeyPairSync('ed25519');
-  let issuer = '';
-  let server: Server;
-  let provider: Provider;
-  /** What the gateway said, each time. */
-  const vouched: string[] = [];
-  const asked: Record<string, unknown>[] = [];
-  const requests: string[] = [];
-  let seconds = 600;
-  let refuse: string | undefined;
-  let isAway = false;
-
+  let server: ExchangingProvider;
   before(async () => {
-    const port = await freePort();
-    issuer = `http://127.0.0.1:${port}`;
-    provider = new Provider(issuer, {
-      clients: [{ client_id: 'gateway', client_secret: SECRET, grant_types: [GRANT], redirect_uris: [], response_types: [] }],
-      cookies: { keys: ['test'] },
-      scopes: ['openid', 'issues:read'],
-      features: { devInteractions: { enabled: false }, revocation: { enabled: true }, introspection: { enabled: true } },
-      ttl: { AccessToken: () => seconds, Grant: 3_600 },
-      findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
-    });
-    provider.on('server_error', () => undefined);
-    provider.registerGrantType(
-      GRANT,
-      async (ctx) => {
-        const { client } = ctx.oidc;
-        const params: Record<string, unknown> = { ...ctx.oidc.params };
-        asked.push(params);
-        if (refuse !== undefined) {
-          ctx.status = 400;
-          ctx.body = { error: refuse, error_description: SECRET };
-          return;
-        }
-        const subject = String(params.subject_token);
-        vouched.push(subject);
-        try {
-          const { payload } = await jwtVerify(subject, gatewayKey.publicKey, {
-            issuer: GATEWAY,
-            audience: issuer,
-            typ: 'JWT',
-            requiredClaims: ['exp', 'jti', 'sub'],
-          });
-          const token = new provider.AccessToken({ accountId: String(payload.sub), client: client as never, gty: 'token-exchange' } as never);
-          token.scope = typeof params.scope === 'string' ? params.scope : '';
-          const access_token = await token.save();
-          ctx.body = { access_token, issued_token_type: 'urn:ietf:params:oauth:token-type:access_token', token_type: 'Bearer', expires_in: seconds };
-        } catch {
-          ctx.status = 400;
-          ctx.body = { error: 'invalid_grant', error_description: 'the subject token is not good' };
-        }
-      },
-      ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope'],
-    );
-    const callback = provider.callback();
-    server = createServer((request, response) => {
-      requests.push(`${request.method} ${request.url}`);
-      if (isAway) return void request.socket.destroy();
-      return void callback(request, response);
-    });
-    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    server = await exchangingProvider({ issuer: GATEWAY, secret: SECRET, key: async () => gatewayKey.publicKey });
   });
-  after(async () => {
-    const closed = new Promise((resolve) => server.close(resolve));
-    server.closeAllConnections();
-    await closed;
-  });
-  beforeEach(() => {
-    seconds = 600;
-    refuse = undefined;
-    isAway = false;
-  });
+  after(() => server.stop());
+  beforeEach(() => Object.assign(server, { seconds: 600, refuse: undefined, isAway: false }));
 
   const logged: string[] = [];
   const say = (event: string, fields: Readonly<Record<string, unknown>> = {}): void => void logged.push(`${event} ${JSON.stringify(fields)}`);
@@ -107,7 +38,7 @@ describe('tokens that are exchanged for each person', () => {
       log,
     });
   const settings = (more: Partial<TokenExchange> = {}): TokenExchange => ({
-    issuer,
+    issuer: server.issuer,
     client: { id: 'gateway', secret: { from: 'secret', name: 'exchange' } },
     audience: 'https://mcp.example',
     scopes: ['issues:read'],
@@ -122,8 +53,7 @@ describe('tokens that are exchanged for each person', () => {
   };
   const bearer = async (credentials: UpstreamCredentials): Promise<string> =>
     ((await credentials.headers(UPSTREAM)).Authorization ?? '').replace('Bearer ', '');
-  /** What the real server knows of a token: undefined where it is none, or none any more. */
-  const account = async (token: string): Promise<string | undefined> => (await provider.AccessToken.find(token))?.accountId;
+  const account = (token: string): Promise<string | undefined> => server.account(token);
 
   it('are each person’s own, kept while sessions use them, and given back after the last', async () => {
     const all = exchanges();
@@ -132,10 +62,10 @@ describe('tokens that are exchanged for each person', () => {
     assert.equal(await account(a1), 'ada');
     assert.equal(a1, a2);
     assert.equal(await account(b), 'bob');
-    assert.equal(vouched.length, 2);
-    assert.equal(asked[0]?.audience, 'https://mcp.example');
-    assert.equal(asked[0]?.scope, 'issues:read');
-    assert.equal(asked[0]?.subject_token_type, 'urn:ietf:params:oauth:token-type:jwt');
+    assert.equal(server.vouched.length, 2);
+    assert.equal(server.asked[0]?.audience, 'https://mcp.example');
+    assert.equal(server.asked[0]?.scope, 'issues:read');
+    assert.equal(server.asked[0]?.subject_token_type, 'urn:ietf:params:oauth:token-type:jwt');
     ada1.end.abort();
     assert.equal(await bearer(ada2.credentials), a1);
     ada2.end.abort();
@@ -152,15 +82,15 @@ describe('tokens that are exchanged for each person', () => {
   it('are asked for with what counts at that server alone, for a minute, and opens nothing at the gateway', async () => {
     const all = exchanges();
     await bearer(session(all, 'dana').credentials);
-    const token = vouched.at(-1) ?? '';
+    const token = server.vouched.at(-1) ?? '';
     const claims = decodeJwt(token);
-    assert.deepEqual([claims.iss, claims.aud, claims.sub, claims.sub_iss], [GATEWAY, issuer, 'dana', 'https://idp.example']);
+    assert.deepEqual([claims.iss, claims.aud, claims.sub, claims.sub_iss], [GATEWAY, server.issuer, 'dana', 'https://idp.example']);
     assert.deepEqual(claims.act, { sub: 'Claude Code', kind: 'claude-code' });
     assert.equal((claims.exp ?? 0) - (claims.iat ?? 0), 60);
     // A token of the gateway's own is `at+jwt`, and for the gateway.
     assert.equal(decodeProtectedHeader(token).typ, 'JWT');
     await bearer(session(all, 'dana', { as: 'gateway' }).credentials);
-    assert.deepEqual([decodeJwt(vouched.at(-1) ?? '').sub, decodeJwt(vouched.at(-1) ?? '').act], [GATEWAY, undefined]);
+    assert.deepEqual([decodeJwt(server.vouched.at(-1) ?? '').sub, decodeJwt(server.vouched.at(-1) ?? '').act], [GATEWAY, undefined]);
     await all.stop();
   });
 
@@ -172,7 +102,7 @@ describe('tokens that are exchanged for each person', () => {
     const second = await bearer(credentials);
     assert.notEqual(second, first);
     offset = 0;
-    await (await provider.AccessToken.find(second))?.destroy();
+    await server.end(second);
     assert.equal(await credentials.refused(UPSTREAM, 401, undefined), true);
     const third = await bearer(credentials);
     assert.equal(await account(third), 'ada');
@@ -191,9 +121,9 @@ describe('tokens that are exchanged for each person', () => {
   it('are refused and missed with a sentence, and without a word of what the server said', async () => {
     const all = exchanges();
     const now = (from = all, who = 'ada', more: Partial<TokenExchange> = {}): Promise<string> => bearer(session(from, who, more).credentials);
-    refuse = 'invalid_target';
+    server.refuse = 'invalid_target';
     await assert.rejects(now(), { code: 'exchange-refused', message: /gives no token for this \(invalid_target\). It does not know this `audience`/ });
-    refuse = undefined;
+    server.refuse = undefined;
     await assert.rejects(now(exchanges('wrong')), { code: 'exchange-refused', message: /invalid_client.*its secret is wrong/ });
     await assert.rejects(now(exchanges(SECRET, generateKeyPairSync('ed25519').privateKey)), {
       code: 'exchange-refused',
@@ -211,12 +141,12 @@ describe('tokens that are exchanged for each person', () => {
       code: 'exchange-away',
       message: /127.0.0.1:9 does not say where its token endpoint is/,
     });
-    isAway = true;
+    server.isAway = true;
     await assert.rejects(now(all, 'carol'), { code: 'exchange-away', message: /does not answer/ });
-    isAway = false;
+    server.isAway = false;
     assert.equal(await account(await now(all, 'carol')), 'carol');
     await all.stop();
     const text = logged.join('\n');
-    assert.ok(!text.includes('canary') && vouched.every((token) => !text.includes(token)), text);
+    assert.ok(!text.includes('canary') && server.vouched.every((token) => !text.includes(token)), text);
   });
 });
