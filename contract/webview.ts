@@ -33,6 +33,8 @@ export const ToApprovals = z.discriminatedUnion('type', [
     pending: z.array(PendingApproval).max(500),
     /** Ids of those that the person may answer, where somebody else has worked it out; absent: as their verdicts say. */
     mine: z.array(id).max(500).optional(),
+    /** Ids of those that the person asked and others answer: they can be taken back. */
+    own: z.array(id).max(500).optional(),
     decided: z.array(DecidedApproval).max(50),
     grants: z.array(GrantView).max(200),
     /** Set when nothing can be forwarded: what and what to do. */

@@ -61,6 +61,11 @@ export class Model implements vscode.Disposable {
     return this.pending.filter(({ id }) => local.has(id) || this.#team.mine.includes(id));
   }
 
+  /** Ids of what this person asked and others answer. */
+  get own(): readonly string[] {
+    return this.#team.own;
+  }
+
   get decided(): DecidedApproval[] {
     return [...this.#team.decided, ...(this.#snapshot?.decided ?? [])].sort((a, b) => b.decidedAt - a.decidedAt).slice(0, MAX_DECIDED);
   }

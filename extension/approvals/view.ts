@@ -101,6 +101,7 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
       ...(snapshot && { me: snapshot.person }),
       pending: this.#model.pending,
       mine: this.#model.waiting.map(({ id }) => id),
+      own: [...this.#model.own],
       decided: this.#model.decided,
       grants: snapshot?.grants ?? [],
       ...(denied !== undefined && { halted: denied }),

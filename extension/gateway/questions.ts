@@ -5,7 +5,9 @@ export interface TeamQuestions {
   readonly pending: readonly PendingApproval[];
   /** Ids of those that this person may approve. */
   readonly mine: readonly string[];
+  /** Ids of those that this person asked, and that others answer: they may take them back. */
+  readonly own: readonly string[];
   readonly decided: readonly DecidedApproval[];
 }
 
-export const NO_QUESTIONS: TeamQuestions = { pending: [], mine: [], decided: [] };
+export const NO_QUESTIONS: TeamQuestions = { pending: [], mine: [], own: [], decided: [] };

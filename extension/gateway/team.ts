@@ -165,6 +165,7 @@ export class TeamApprovals {
     this.#questions = {
       pending: pending.flatMap(({ question }) => question ?? []),
       mine: pending.filter(mayApprove).map(({ id }) => id),
+      own: pending.filter((one) => one.mine.requested && one.mine.mayAnswer && !mayApprove(one)).map(({ id }) => id),
       decided: decided.flatMap((one) => decidedView(one, this.#seen.get(one.id)) ?? []),
     };
     this.#options.changed();

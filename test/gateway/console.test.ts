@@ -98,8 +98,14 @@ describe('the console', () => {
     const page = await visit('ada', 'approvals');
     await page.getByText('Waiting for someone else').waitFor();
     assert.equal(await page.locator('cs-armed-button.approve').count(), 0);
-    controller.abort();
+    // But it can be taken back.
+    await soon(async () => {
+      const row = page.getByRole('button', { name: /UPDATE|write/i, expanded: false });
+      if ((await row.count()) > 0) await row.first().click({ timeout: 2_000 });
+      await page.locator('vscode-button.withdraw').click({ timeout: 2_000 });
+    });
     assert.equal((await running).forwarded, false);
+    controller.abort();
   });
 
   it('shows a session with its operations and who approved, and checks its chain in the browser', async () => {

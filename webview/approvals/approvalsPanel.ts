@@ -196,6 +196,7 @@ export class ApprovalsPanel extends LitElement {
       .now=${this.now}
       .linked=${this.snapshot?.link.state === 'on'}
       .mine=${this.#isMine(entry)}
+      .own=${this.snapshot?.own?.includes(entry.ask.id) ?? false}
       .me=${this.snapshot?.me}
       .held=${this.held}
       .notes=${this.notes}

@@ -40,6 +40,7 @@ export class AskCard extends LitElement {
     now: { attribute: false },
     linked: { attribute: false },
     mine: { attribute: false },
+    own: { attribute: false },
     me: { attribute: false },
     held: { attribute: false },
     othersLine: { attribute: false },
@@ -55,6 +56,8 @@ export class AskCard extends LitElement {
   declare now: number;
   declare linked: boolean;
   declare mine: boolean;
+  /** This person asked it, and others answer. */
+  declare own: boolean;
   /** Who looks at the card. */
   declare me: Person | undefined;
   /** Pointer or focus is in the list: nothing here may change its height by itself. */
@@ -75,6 +78,7 @@ export class AskCard extends LitElement {
     super();
     this.linked = false;
     this.mine = true;
+    this.own = false;
     this.held = false;
     this.othersLine = '';
     this.notes = [];
@@ -108,7 +112,13 @@ export class AskCard extends LitElement {
     const { ask } = this.entry;
     const { actor, facts, conversationSummary: talk } = ask;
     const left = timeLeft(ask.askedAt, ask.deadline, this.now);
-    const actions = actionsOf(this.entry, { linked: this.linked, mine: this.mine, over: left.state === 'over', othersLine: this.othersLine });
+    const actions = actionsOf(this.entry, {
+      linked: this.linked,
+      mine: this.mine,
+      own: this.own,
+      over: left.state === 'over',
+      othersLine: this.othersLine,
+    });
     const named = ownName(actor.agent);
     // What waits for somebody else still waits: its time runs on, and it is there to be read.
     const settled = !actions.answer && !actions.again && (this.mine || this.entry.phase.kind !== 'open' || left.state === 'over');
@@ -184,7 +194,7 @@ export class AskCard extends LitElement {
     </details>`;
   }
 
-  #actions({ answer, again, sentence, tone }: Actions): TemplateResult {
+  #actions({ answer, again, sentence, tone, withdraw }: Actions): TemplateResult {
     const { ask } = this.entry;
     const headline = plainLine(headlineOf(ask.actor.agent, ask.facts));
     const details = html`<button class="link details" aria-label=${say('do.detailsFor', { headline })} @click=${() => this.#wish({ wish: 'open' })}>${say('ask.details')}</button>`;
@@ -195,6 +205,7 @@ export class AskCard extends LitElement {
     if (!answer) {
       return html`${line}
         <div class="buttons">
+          ${withdraw ? html`<vscode-button class="withdraw" secondary aria-label=${say('do.withdrawFor', { headline })} @click=${() => this.#deny('')}>${say('do.withdraw')}</vscode-button>` : nothing}
           ${again ? html`<vscode-button secondary @click=${() => this.#wish({ wish: 'again' })}>${say('do.again')}</vscode-button>` : nothing}
           ${this.nextLabel !== undefined && tone !== 'wait' ? html`<vscode-button class="next" secondary @click=${() => this.#wish({ wish: 'next' })}>${this.nextLabel}</vscode-button>` : nothing}
           ${details}

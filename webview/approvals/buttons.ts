@@ -9,6 +9,8 @@ export interface Actions {
   readonly answer: boolean;
   /** Offered where the answer was not accepted and the ask is still open: shows the buttons again. */
   readonly again: boolean;
+  /** Taking back what this person asked and others answer. */
+  readonly withdraw?: true;
   /** What is the case instead of, or beside, the buttons. */
   readonly sentence?: string;
   readonly tone: 'wait' | 'good' | 'bad' | 'quiet';
@@ -19,6 +21,8 @@ export interface Circumstances {
   readonly linked: boolean;
   /** This person may answer. */
   readonly mine: boolean;
+  /** This person asked it, and others answer. */
+  readonly own?: boolean;
   /** The deadline has passed. */
   readonly over: boolean;
   /** For an ask that waits for someone else: who and since when, in a sentence. */
@@ -27,7 +31,7 @@ export interface Circumstances {
 
 const nothing = (tone: Actions['tone'], sentence: string): Actions => ({ answer: false, again: false, tone, sentence });
 
-export function actionsOf({ phase }: Pick<Entry, 'phase'>, { linked, mine, over, othersLine }: Circumstances): Actions {
+export function actionsOf({ phase }: Pick<Entry, 'phase'>, { linked, mine, own = false, over, othersLine }: Circumstances): Actions {
   switch (phase.kind) {
     case 'decided':
       return nothing(phase.decided.answer === 'approved' ? 'good' : 'quiet', decidedWord(phase.decided));
@@ -35,17 +39,20 @@ export function actionsOf({ phase }: Pick<Entry, 'phase'>, { linked, mine, over,
       return nothing(phase.why === 'gone' ? 'quiet' : 'bad', say(`result.${phase.why}`));
     case 'answered': {
       if (phase.result === 'accepted')
-        return nothing(phase.answer === 'approve' ? 'good' : 'quiet', say(phase.answer === 'approve' ? 'result.approved' : 'result.denied'));
+        return nothing(
+          phase.answer === 'approve' ? 'good' : 'quiet',
+          say(phase.answer === 'approve' ? 'result.approved' : own ? 'result.withdrawn' : 'result.denied'),
+        );
       const sentence = phase.sentence ?? say(`result.${phase.result}` satisfies StringKey);
       if (over) return nothing('bad', sentence);
       if (phase.result === 'failed') return { answer: linked, again: false, tone: 'bad', sentence };
       return { answer: false, again: phase.result === 'stale' && linked, tone: 'bad', sentence };
     }
     case 'sending':
-      return nothing('wait', say(phase.answer === 'approve' ? 'result.sendingApprove' : 'result.sendingDeny'));
+      return nothing('wait', say(phase.answer === 'approve' ? 'result.sendingApprove' : own ? 'result.sendingWithdraw' : 'result.sendingDeny'));
     case 'open':
       if (over) return nothing('bad', say('result.expired'));
-      if (!mine) return nothing('wait', othersLine);
+      if (!mine) return { ...nothing('wait', othersLine), ...(own && linked && { withdraw: true as const }) };
       if (!linked) return nothing('bad', say('result.offline'));
       return { answer: true, again: false, tone: 'quiet' };
     default:

@@ -114,6 +114,8 @@ const STRINGS = {
   // Buttons and results
   'do.approve': 'Approve',
   'do.deny': 'Deny…',
+  'do.withdraw': 'Withdraw',
+  'do.withdrawFor': 'Withdraw: {headline}',
   'do.denyNow': 'Deny',
   'do.cancel': 'Cancel',
   'do.next': 'Next ask',
@@ -129,6 +131,8 @@ const STRINGS = {
   'result.sendingApprove': 'Approving…',
   'result.sendingDeny': 'Denying…',
   'result.approved': 'Approved. Waiting for the result.',
+  'result.sendingWithdraw': 'Withdrawing…',
+  'result.withdrawn': 'Withdrawn. The agent has been told.',
   'result.denied': 'Denied. The agent has been told.',
   'result.already-decided': 'Already decided elsewhere. Your answer changed nothing.',
   'result.stale': 'Not accepted: the request or the policy changed after you saw it. Nothing was approved.',

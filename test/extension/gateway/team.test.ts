@@ -63,6 +63,7 @@ describe('the gateway’s questions in the editor', () => {
     assert.equal(shown.actor.person.name, 'Ada');
     assert.deepEqual(there.questions.mine, [shown.id]);
     assert.deepEqual(here.questions.mine, [], 'who asks does not answer');
+    assert.deepEqual([here.questions.own, there.questions.own], [[shown.id], []], 'and may take it back');
     assert.deepEqual(here.questions.pending[0]?.verdict.approvers, ['group:dba']);
 
     const approve = { answer: 'approve', id: shown.id, digest: shown.digest, scope: NARROWEST } as const;
@@ -80,6 +81,20 @@ describe('the gateway’s questions in the editor', () => {
     assert.equal(decided.answer, 'approved');
     assert.equal(decided.by?.name, 'Dana');
     assert.match((await there.answer(approve)).result, /^(already-decided|answered-before)$/);
+  });
+
+  it('are taken back by who asked', async () => {
+    const here = editorOf(ada);
+    const agent = await connect(on.gateways[0]!, ada.token);
+    const done = agent.do({ effect: 'write', payload: 'UPDATE orders SET b = 1' });
+    const shown = await soon(() => {
+      const one = here.questions.pending.find(({ payload }) => payload === 'UPDATE orders SET b = 1');
+      assert.ok(one && here.questions.own.includes(one.id));
+      return one;
+    });
+    assert.equal((await here.answer({ answer: 'deny', id: shown.id, digest: shown.digest })).result, 'accepted');
+    assert.equal((await done).forwarded, false);
+    assert.equal(agent.forwarded.length, 0);
   });
 
   it('wait for a fresh login where policy wants one', async () => {

@@ -12,6 +12,10 @@ test('an open ask has buttons, unless it is over, someone else’s, or nobody is
   assert.equal(at({ kind: 'open' }).answer, true);
   assert.deepEqual(at({ kind: 'open' }, { over: true }), { answer: false, again: false, tone: 'bad', sentence: 'Denied: nobody answered in time.' });
   assert.equal(at({ kind: 'open' }, { mine: false }).sentence, 'Waits for group:dba.');
+  assert.equal(at({ kind: 'open' }, { mine: false }).withdraw, undefined, 'what somebody else asked is not ours to take back');
+  assert.equal(at({ kind: 'open' }, { mine: false, own: true }).withdraw, true);
+  assert.equal(at({ kind: 'open' }, { mine: false, own: true, linked: false }).withdraw, undefined);
+  assert.equal(at({ kind: 'open' }, { mine: false, own: true, over: true }).withdraw, undefined);
   assert.equal(at({ kind: 'open' }, { linked: false }).answer, false);
 });
 

@@ -146,6 +146,7 @@ export class ApprovalsPage extends ConsolePage {
       me: this.me.person,
       pending: questions.flatMap(({ question }) => question ?? []),
       mine: questions.filter(({ mine }) => mine.mayApprove).map(({ id }) => id),
+      own: questions.filter(({ mine }) => mine.requested && mine.mayAnswer && !mine.mayApprove).map(({ id }) => id),
       decided: decided.flatMap((approval) => decidedOf(approval) ?? []),
       grants: this.#grants.filter(({ endedAt }) => endedAt === undefined).map((grant) => grantOf(grant)),
       policyProblems: 0,
