@@ -5,6 +5,7 @@ import { readFileSync, type Stats, statSync } from 'node:fs';
 import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { createSecureContext } from 'node:tls';
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import { ZodError } from 'zod';
 import { Problem } from '../../contract/problem.ts';
@@ -32,6 +33,8 @@ export interface HttpServerOptions {
   readonly metricsToken: string | undefined;
   /** Why no new work should be sent here; undefined: it may. */
   readonly notReady: () => string | undefined | Promise<string | undefined>;
+  /** For tests: how often the certificate's file is looked at, in milliseconds. */
+  readonly certificateEveryMs?: number;
 }
 
 export class HttpServer {
@@ -106,7 +109,7 @@ export class HttpServer {
     if (typeof tls === 'object') {
       const server = createHttps({ ...options, ...this.#certificate(tls), minVersion: 'TLSv1.2' }, this.app);
       this.#server = server;
-      this.#certificateTimer = setInterval(() => this.#renewCertificate(server, tls), CERTIFICATE_EVERY_MS);
+      this.#certificateTimer = setInterval(() => this.#renewCertificate(server, tls), this.#options.certificateEveryMs ?? CERTIFICATE_EVERY_MS);
       this.#certificateTimer.unref();
     } else this.#server = createHttp(options, this.app);
     const server = this.#server;
@@ -170,6 +173,8 @@ export class HttpServer {
     try {
       const cert = readFileSync(tls.certificate);
       const key = readFileSync(tls.key);
+      // Whether they are a pair shows here, and not in the middle of taking them up.
+      createSecureContext({ cert, key });
       this.#certificateStamp = [tls.certificate, tls.key].map((file) => stampOf(statSync(file))).join(' ');
       this.#certificateEnds = Date.parse(new X509Certificate(cert).validTo);
       const left = this.#certificateEnds - Date.now();

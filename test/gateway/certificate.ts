@@ -10,8 +10,8 @@ function der(tag: number, ...parts: readonly Uint8Array[]): Buffer {
 const sequence = (...parts: readonly Uint8Array[]): Buffer => der(0x30, ...parts);
 const RSA_SHA256 = sequence(der(0x06, Buffer.from([0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b])), der(0x05));
 
-/** @returns PEM */
-export function rsaCertificate(): { readonly key: string; readonly certificate: string } {
+/** @param ends epoch milliseconds. @returns PEM */
+export function rsaCertificate(ends = Date.now() + 86_400_000): { readonly key: string; readonly certificate: string } {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const time = (at: number): Buffer => der(0x18, Buffer.from(`${new Date(at).toISOString().replaceAll(/[-:T]/g, '').slice(0, 14)}Z`));
   const name = sequence(der(0x31, sequence(der(0x06, Buffer.from([0x55, 0x04, 0x03])), der(0x0c, Buffer.from('idp')))));
@@ -21,7 +21,7 @@ export function rsaCertificate(): { readonly key: string; readonly certificate: 
     der(0x02, serial),
     RSA_SHA256,
     name,
-    sequence(time(Date.now() - 86_400_000), time(Date.now() + 86_400_000)),
+    sequence(time(Math.min(Date.now(), ends) - 86_400_000), time(ends)),
     name,
     publicKey.export({ type: 'spki', format: 'der' }),
   );

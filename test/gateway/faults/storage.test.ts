@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { Gateway } from '../../../gateway/gateway.ts';
+import { folderObjects } from '../../../gateway/recording/objects/folder.ts';
+import type { Log } from '../../../proxy/pipeline/engine.ts';
+import { connect } from '../agent.ts';
+import { BUCKET, REGION, type S3Server, s3Server } from '../s3/s3Server.ts';
+import { type Client, type Stage, stage } from '../stage.ts';
+
+describe('a gateway whose records go to a bucket', () => {
+  let s3: S3Server;
+  let on: Stage;
+  let gateway: Gateway;
+  let ada: Client;
+  let olga: Client;
+  const logged: string[] = [];
+  const say = (event: string, fields: Readonly<Record<string, unknown>> = {}): void =>
+    void logged.push(`${event} ${JSON.stringify(fields, (_k, v: unknown) => (v instanceof Error ? `${v.message} ${JSON.stringify(v.cause)} ${v.stack}` : v))}`);
+  const log: Log = { info: say, warn: say, error: say };
+  const answers: string[] = [];
+
+  before(async () => {
+    s3 = await s3Server();
+    on = await stage({
+      log,
+      env: { S3_ID: s3.accessKeyId, S3_SECRET: s3.secretAccessKey },
+      config: {
+        recordings: {
+          after: 0,
+          s3: { bucket: BUCKET, region: REGION, endpoint: s3.endpoint, prefix: 'gw/', login: { accessKeyId: 'env:S3_ID', secretAccessKey: 'env:S3_SECRET' } },
+        },
+      },
+    });
+    gateway = on.gateways[0] as Gateway;
+    [ada, olga] = [await on.signIn('ada'), await on.signIn('olga')];
+    const root = await on.signIn('root');
+    const text =
+      'version: 1\nconnections:\n  orders: { protocol: postgres, via: gateway, upstream: "postgres://db.example/orders", password: "secret:none" }\n';
+    const put = await root.call('PUT', '/v1/policy', { text, comment: 'orders', over: 0 });
+    assert.equal(put.status, 200, JSON.stringify(put.body));
+  });
+  after(async () => {
+    await on.stop();
+    await s3.stop();
+  });
+
+  const used = async (): Promise<string> => {
+    const agent = await connect(gateway, ada.token);
+    await agent.do({ effect: 'read' });
+    await agent.do({ effect: 'read', payload: 'read it again' });
+    await agent.session.close('done');
+    return agent.session.id;
+  };
+  const ask = async (who: Client, method: string, path: string, body?: object): Promise<{ status: number; body: Record<string, unknown> }> => {
+    const answer = await who.call(method, path, body);
+    answers.push(JSON.stringify(answer.body));
+    return answer;
+  };
+  const metric = async (name: string): Promise<number> =>
+    Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await (await fetch(`${on.url}/metrics`)).text())?.[1]);
+
+  it('shows a session that lies there as before, to its person and to an auditor, and verifies it', async () => {
+    const session = await used();
+    const before = await ask(ada, 'GET', `/v1/sessions/${session}/entries`);
+    await gateway.archiver?.run();
+    assert.deepEqual(await gateway.db.query('SELECT 1 FROM entries WHERE session = $1', [session]), []);
+    assert.ok(s3.asked.some(({ method, target }) => method === 'PUT' && target.startsWith(`/${BUCKET}/gw/sessions/`)));
+    for (const who of [ada, olga]) assert.deepEqual((await ask(who, 'GET', `/v1/sessions/${session}/entries`)).body, before.body);
+    assert.ok((before.body.lines as string[]).length >= 6);
+    const report = (await ask(olga, 'POST', '/v1/audit/verify', {})).body;
+    assert.deepEqual(report.problems, []);
+    const { archive } = (await ask(olga, 'GET', '/v1/storage')).body as { archive: object };
+    assert.deepEqual(archive, { place: `the bucket records at 127.0.0.1:${s3.port}`, waiting: 0, broken: 0 });
+    assert.equal((await ask(ada, 'GET', '/v1/storage')).status, 403);
+    assert.ok((await metric('countersign_archived_bytes_total')) > 1_000);
+  });
+
+  it('goes on recording while the bucket is away, says so everywhere, and catches up by itself', async () => {
+    const there = await used();
+    await gateway.archiver?.run();
+    s3.fault = () => ({ kind: 'cut', when: 'before' });
+    const session = await used();
+    await gateway.archiver?.run();
+    assert.equal(gateway.core.engine.recorder.halted, undefined);
+    assert.equal((await ask(ada, 'GET', `/v1/sessions/${session}/entries`)).status, 200);
+    const unread = await ask(ada, 'GET', `/v1/sessions/${there}/entries`);
+    assert.deepEqual([unread.status, unread.body.error], [503, 'archive-away']);
+    assert.match(String(unread.body.sentence), /is out of reach/);
+    const { archive } = (await ask(olga, 'GET', '/v1/storage')).body as { archive: { problem: string; waiting: number } };
+    assert.match(archive.problem, /is out of reach: the connection broke.* Records stay in the database until it answers/);
+    assert.equal(archive.waiting, 1);
+    assert.equal(await metric('countersign_archive_failing'), 1);
+    assert.equal((await fetch(`${on.url}/readyz`)).status, 200, 'what can be recorded may be done');
+    assert.ok(logged.some((line) => line.startsWith('archive.failed') && line.includes('out of reach')));
+    s3.fault = () => undefined;
+    await gateway.archiver?.run();
+    assert.equal(await metric('countersign_archive_failing'), 0);
+    assert.deepEqual(await gateway.db.query('SELECT 1 FROM entries WHERE session = $1', [session]), []);
+    assert.deepEqual((await ask(olga, 'POST', '/v1/audit/verify', {})).body.problems, []);
+  });
+
+  it('names what was changed there to whoever opens it, and in the check of everything', async () => {
+    const session = await used();
+    await gateway.archiver?.run();
+    const [row] = await gateway.db.query<{ object: string }>('SELECT object FROM segments WHERE session = $1', [session]);
+    await s3.remove(`gw/${row?.object}`);
+    const opened = await ask(olga, 'GET', `/v1/sessions/${session}/entries`);
+    assert.equal(opened.body.error, 'archive-broken');
+    assert.match(String(opened.body.sentence), new RegExp(`A part of the record does not hold: .*${session}.* was removed`));
+    const { problems } = (await ask(olga, 'POST', '/v1/audit/verify', {})).body as { problems: string[] };
+    assert.match(problems.join('\n'), new RegExp(`${session}.* was removed`));
+    assert.equal(problems.length, 1, problems.join('\n'));
+  });
+
+  it('is tried by `countersign gateway check`, which says what it lacks', async () => {
+    const check = (env: Record<string, string>, ...more: string[]): Promise<{ out: string; code: number }> =>
+      new Promise((resolve) => {
+        const file = join(on.folder, `gateway-${new URL(on.url).port}.yaml`);
+        execFile(
+          process.execPath,
+          ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../../../cli/main.ts'), 'gateway', 'check', '--config', file, ...more],
+          { env: { ...process.env, ...on.env, ...env } },
+          (error, stdout, stderr) => resolve({ out: stdout + stderr, code: typeof error?.code === 'number' ? error.code : 0 }),
+        );
+      });
+    const good = await check({});
+    assert.equal(good.code, 0, good.out);
+    assert.match(good.out, /Nothing locks what lies in the bucket records.*\n.*could be read back and removed/s);
+    const wrong = await check({ S3_SECRET: 'wrong' });
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.out, /refused \(SignatureDoesNotMatch\): the secret access key is wrong. Check `login`/);
+    const asked = s3.asked.length;
+    assert.equal((await check({ S3_SECRET: 'wrong' }, '--offline')).code, 0);
+    assert.equal(s3.asked.length, asked);
+    answers.push(good.out, wrong.out);
+  });
+
+  it('says its keys to nobody: not in the log, the record, the metrics or an answer', async () => {
+    const record = JSON.stringify(await gateway.db.query('SELECT line FROM entries')) + JSON.stringify(await gateway.db.query('SELECT * FROM segments'));
+    const all = [logged.join('\n'), answers.join('\n'), record, await (await fetch(`${on.url}/metrics`)).text()].join('\n');
+    assert.ok(all.length > 10_000);
+    assert.ok(!all.includes(s3.secretAccessKey));
+  });
+});
+
+describe('a folder for records', () => {
+  it('that is full loses nothing, says so, and is used again when there is room', async (t) => {
+    const small = mkdtempSync(join(tmpdir(), 'countersign-small-'));
+    const mounted = process.platform === 'linux' && spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small]).status === 0;
+    t.after(() => {
+      if (mounted) spawnSync('umount', [small]);
+      rmSync(small, { recursive: true });
+    });
+    if (!mounted) return t.skip('no file system can be mounted here');
+    const root = join(small, 'records');
+    const ballast = join(small, 'ballast');
+    mkdirSync(root);
+    writeFileSync(ballast, Buffer.alloc(56 * 1024));
+    const store = folderObjects(root);
+    const bytes = Buffer.alloc(20_000, 'x');
+    await assert.rejects(store.put('sessions/a.jsonl', bytes, Buffer.alloc(0)), {
+      code: 'archive-away',
+      message: /the disk is full. Make room. Records stay in the database/,
+    });
+    const files = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    assert.deepEqual(files, [], 'half an object is there');
+    rmSync(ballast);
+    await store.put('sessions/a.jsonl', bytes, Buffer.alloc(0));
+    assert.deepEqual(await store.get('sessions/a.jsonl', undefined, 30_000), bytes);
+    assert.deepEqual(await store.check(), []);
+    return undefined;
+  });
+});
