@@ -18,7 +18,12 @@ const read = (...path: string[]): string => readFileSync(join(...path), 'utf8');
 const Compose = z.object({
   services: z.record(
     z.string(),
-    z.object({ environment: z.record(z.string(), z.string()).optional(), volumes: z.array(z.string()).optional(), depends_on: z.unknown().optional() }),
+    z.object({
+      command: z.array(z.string()).optional(),
+      environment: z.record(z.string(), z.string()).optional(),
+      volumes: z.array(z.string()).optional(),
+      depends_on: z.unknown().optional(),
+    }),
   ),
 });
 
@@ -58,6 +63,18 @@ describe('the compose file', () => {
   it('begins with a policy that compiles where there is a gateway', () => {
     const loaded = loadPolicy([{ layer: 'organisation', file: 'countersign.yaml', text: read(DEPLOY, 'try/countersign.yaml') }], { gateway: true });
     assert.ok(loaded.ok, JSON.stringify(loaded));
+  });
+
+  it('names the bucket, its server and its keys alike on both sides', () => {
+    const env = services['gateway-1']?.environment ?? {};
+    const loaded = loadConfig(join(DEPLOY, 'try/gateway.yaml'), { ...env, COUNTERSIGN_KEY: 'ab'.repeat(32) });
+    assert.ok(loaded.ok, JSON.stringify(loaded));
+    const { s3 } = loaded.config.recordings;
+    const storage = services.storage?.command ?? [];
+    assert.equal(`http://${storage[storage.indexOf('-p') + 1]}`, s3?.endpoint);
+    assert.equal(storage[storage.indexOf('-a') + 1], env.S3_KEY_ID);
+    assert.equal(storage[storage.indexOf('-s') + 1], env.S3_SECRET);
+    assert.deepEqual(services.bucket?.command, ['mkdir', '-p', `${storage.at(-1)}/${s3?.bucket}`]);
   });
 
   it('names the provider, its client and the people alike on both sides', () => {

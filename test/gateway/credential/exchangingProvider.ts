@@ -79,7 +79,9 @@ export async function exchangingProvider(gateway: { issuer: string; secret: stri
     refuse: undefined,
     isAway: false,
     account: async (token) => (await provider.AccessToken.find(token))?.accountId,
-    end: async (token) => void (await (await provider.AccessToken.find(token))?.destroy()),
+    end: async (token) => {
+      await (await provider.AccessToken.find(token))?.destroy();
+    },
     stop: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
