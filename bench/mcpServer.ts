@@ -28,7 +28,10 @@ const TEXT = rows();
 function server(): McpServer {
   const mcp = new McpServer({ name: 'orders', version: '1.0.0' });
   const inputSchema = z.object({ page: z.number() });
-  const answer = (): { content: { type: 'text'; text: string }[] } => ({ content: [{ type: 'text', text: TEXT }] });
+  // No page is like another: what was found in one is not known of the next.
+  const answer = ({ page }: { page: number }): { content: { type: 'text'; text: string }[] } => ({
+    content: [{ type: 'text', text: `page ${page} of many\n${TEXT}` }],
+  });
   mcp.registerTool('rows', { description: 'Orders', inputSchema, annotations: { readOnlyHint: true } }, answer);
   mcp.registerTool('enter', { description: 'Enters what has come in, and says what is there then', inputSchema }, answer);
   return mcp;

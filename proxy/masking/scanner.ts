@@ -52,6 +52,24 @@ const MAX_REMEMBERED = 32;
 const CLEAN_TEXTS = 256;
 const MAX_CLEAN_TEXT = 512;
 
+/** Beyond what fits here, in UTF-16 units, a text's codes are copied to a place of their own. */
+const MAX_CODES = 65_536;
+const scratch = new Uint16Array(MAX_CODES + 1);
+const scratchBytes = Buffer.from(scratch.buffer);
+
+/**
+ * The UTF-16 codes of `text[from, to]`, 65535 beyond its end: reading them out of a string one by one costs several times as much as
+ * copying it first. Good until the next call: nothing that is called from a visit may scan.
+ */
+function codesOf(text: string, from: number, to: number): Uint16Array {
+  const length = to - from;
+  const codes = length <= MAX_CODES ? scratch : new Uint16Array(length + 1);
+  const bytes = codes === scratch ? scratchBytes : Buffer.from(codes.buffer);
+  bytes.write(from === 0 && to >= text.length ? text : text.slice(from, to + 1), 0, (length + 1) * 2, 'utf16le');
+  if (to >= text.length) codes[length] = 0xffff;
+  return codes;
+}
+
 /** Returns true to stop. */
 type Visit = (detector: Detector, anchor: number) => boolean;
 
@@ -62,7 +80,8 @@ interface Literal {
 }
 
 export class Scanner {
-  readonly #action = new Uint8Array(128);
+  /** By UTF-16 code: what it may begin. */
+  readonly #action = new Uint8Array(65_536);
   readonly #chars: (readonly Detector[] | undefined)[] = Array.from({ length: 128 });
   readonly #literals = new Map<number, Literal[]>();
   /** By a literal's first two characters: what its third may be. */
@@ -124,30 +143,35 @@ export class Scanner {
   anchors(text: string, from: number, to: number, visit: Visit): boolean {
     const action = this.#action;
     const second = this.#second;
+    const codes = codesOf(text, from, to);
+    const length = to - from;
     let inWord = from > 0 && isAlnum(text.charCodeAt(from - 1));
     // A letter may begin a word although a letter stands before it, if that one belongs to an escape.
-    let escape = from;
-    for (let i = from; i < to; i++) {
-      const code = text.charCodeAt(i);
-      const act = code < 128 ? (action[code] ?? 0) : 0;
+    let escape = 0;
+    for (let i = 0; i < length; ) {
+      const code = codes[i] as number;
+      const act = action[code] as number;
       if ((act & LETTER) !== 0) {
-        if (inWord && i - escape > MAX_ESCAPE) continue;
+        if (!inWord || i - escape <= MAX_ESCAPE) {
+          const next = codes[i + 1] as number;
+          const third = next < 128 ? (second[code * 128 + next] as number) : 0;
+          if (third !== 0 && (third & thirdOf(text.charCodeAt(from + i + 2))) !== 0 && this.#visitLiterals(text, from + i, code, next, visit)) return true;
+        }
         inWord = true;
-        const next = text.charCodeAt(i + 1);
-        const third = next < 128 ? (second[code * 128 + next] as number) : 0;
-        if (third !== 0 && (third & thirdOf(text.charCodeAt(i + 2))) !== 0 && this.#visitLiterals(text, i, code, next, visit)) return true;
+        i++;
+        // The rest of the word: nothing can begin in it, and it is most of any text.
+        if (i - escape > MAX_ESCAPE) while (((action[codes[i] as number] as number) & LETTER) !== 0 && i < length) i++;
         continue;
       }
-      if ((act & DIGITS) !== 0) {
-        if (this.#visitNumber(text, i, visit)) return true;
-        inWord = true;
-        continue;
+      inWord = (act & DIGITS) !== 0;
+      if (inWord) {
+        if (this.#visitNumber(text, from + i, visit)) return true;
+      } else if (act !== 0) {
+        if ((act & ESCAPE) !== 0) escape = i;
+        if ((act & CHAR) !== 0 && this.#visitChar(text, from + i, code, visit)) return true;
+        if ((act & LITERAL) !== 0 && this.#visitLiterals(text, from + i, code, codes[i + 1] as number, visit)) return true;
       }
-      inWord = false;
-      if (act === 0) continue;
-      if ((act & ESCAPE) !== 0) escape = i;
-      if ((act & CHAR) !== 0 && this.#visitChar(text, i, code, visit)) return true;
-      if ((act & LITERAL) !== 0 && this.#visitLiterals(text, i, code, text.charCodeAt(i + 1), visit)) return true;
+      i++;
     }
     return false;
   }

@@ -60,6 +60,8 @@ export interface RelayOptions {
 export class RelaySession {
   readonly #options: RelayOptions;
   readonly #session: Session;
+  /** What an approval is bound to besides the call. */
+  readonly #upstream: string;
   readonly #exchanges: Exchanges;
   readonly #asks: ClientAsks;
   readonly #offer: Offer;
@@ -94,6 +96,7 @@ export class RelaySession {
   private constructor(options: RelayOptions, session: Session) {
     this.#options = options;
     this.#session = session;
+    this.#upstream = JSON.stringify(options.connection.upstream, asText);
     const server = (): Upstream | undefined => this.#server;
     this.#exchanges = new Exchanges(session.masking, server);
     this.#asks = new ClientAsks(session.masking, server, (...request) => this.#askClient(...request));
@@ -221,11 +224,34 @@ export class RelaySession {
     }
   }
 
-  async #carryOut(method: string, name: string, request: McpRequest, decided: Operation, tool: KnownTool | undefined, held: Held): Promise<Reply> {
+  /** Resolves as soon as there is an answer; what became of the call is written right after it has gone out. */
+  #carryOut(method: string, name: string, request: McpRequest, decided: Operation, tool: KnownTool | undefined, held: Held): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      this.#run(method, name, request, decided, tool, held, resolve).then(resolve, reject);
+    });
+  }
+
+  /** @param answer called with what the client gets, once it is known */
+  async #run(
+    method: string,
+    name: string,
+    request: McpRequest,
+    decided: Operation,
+    tool: KnownTool | undefined,
+    held: Held,
+    answer: (reply: Reply) => void,
+  ): Promise<Reply> {
     const { masking } = this.#session;
-    const operation: Operation = { ...decided, asked: held.asked, claim: held.claim };
     let reply: Reply | undefined;
     const waiting = this.#reportWaiting(held);
+    const operation: Operation = {
+      ...decided,
+      claim: held.claim,
+      asked: (...asked) => {
+        waiting.start();
+        held.asked(...asked);
+      },
+    };
     try {
       const result = await run(this.#options.host.engine, this.#session, operation, held.caller.signal, async (permit) => {
         waiting.stop();
@@ -240,7 +266,10 @@ export class RelaySession {
         reply = fitToSchema(raw, masked, tool?.outputSchema) ?? refusal(method, UNFIT);
         if (method === 'tools/call') this.#tasks.begun(raw, operation.parts);
         this.#tainted(name === '' ? method : name, masked);
-        return outcomeOf(raw, masked, masking);
+        const outcome = outcomeOf(raw, masked, masking);
+        answer(reply);
+        await written();
+        return outcome;
       });
       if (!result.forwarded) return refusal(method, result.refusal.sentence);
       return reply ?? { error: { code: -32_603, message: 'There was no answer.' } };
@@ -284,7 +313,7 @@ export class RelaySession {
     const { parts, recorded } = request.facts;
     return {
       id: host.engine.newId('op') as OperationId,
-      digest: host.engine.digest(['mcp', connection.name, JSON.stringify(connection.upstream, asText), method, request.bound, definition ?? null]),
+      digest: host.engine.digest(['mcp', connection.name, this.#upstream, method, request.bound, definition ?? null]),
       parts,
       payload: request.payload,
       params: [],
@@ -347,17 +376,30 @@ export class RelaySession {
   }
 
   /** While a person thinks: progress that grows, where the client asked for it, so that it does not give up. */
-  #reportWaiting(held: Held): { readonly progress: number; stop(): void } {
-    const state = { progress: Number.NEGATIVE_INFINITY, stop: (): void => {} };
-    const timer = setInterval(() => {
-      const token = tokenOf(held.params);
-      if (token === undefined) return;
-      state.progress = Math.max(0, state.progress) + WAITING_STEP;
-      held.caller.notify('notifications/progress', { progressToken: token, progress: state.progress, message: 'Waiting for a person to approve this.' });
-    }, this.#options.progressMs ?? PROGRESS_MS);
-    state.stop = () => clearInterval(timer);
+  #reportWaiting(held: Held): { readonly progress: number; start(): void; stop(): void } {
+    let timer: NodeJS.Timeout | undefined;
+    const state = {
+      progress: Number.NEGATIVE_INFINITY,
+      stop: (): void => clearInterval(timer),
+      start: (): void => {
+        clearInterval(timer);
+        timer = setInterval(() => {
+          const token = tokenOf(held.params);
+          if (token === undefined) return;
+          state.progress = Math.max(0, state.progress) + WAITING_STEP;
+          held.caller.notify('notifications/progress', { progressToken: token, progress: state.progress, message: 'Waiting for a person to approve this.' });
+        }, this.#options.progressMs ?? PROGRESS_MS);
+      },
+    };
     return state;
   }
+}
+
+/** Resolves when what can be written at once has been: an answer goes out before its record is made up. */
+function written(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 function asText(_key: string, value: unknown): unknown {

@@ -117,8 +117,11 @@ export class Calls<R> {
   }
 }
 
+const NEVER = new Promise<never>(() => {});
+
 class Call<R> implements Held {
-  reply: Promise<R> = Promise.reject(new Error('not begun'));
+  /** Set as soon as the call is made. */
+  reply: Promise<R> = NEVER;
   /** It was given back to its client once: the question stays without one. */
   givenBack = false;
   readonly #now: () => number;
@@ -132,7 +135,6 @@ class Call<R> implements Held {
 
   constructor(now: () => number) {
     this.#now = now;
-    this.reply.catch(() => {});
   }
 
   readonly caller: Caller = {

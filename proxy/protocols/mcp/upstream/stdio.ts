@@ -2,6 +2,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { StringDecoder } from 'node:string_decoder';
 import { Problem } from '../../../../contract/problem.ts';
+import { LineReader } from '../../../http/lineReader.ts';
 import type { Log } from '../../../pipeline/engine.ts';
 import { MAX_MESSAGE_CHARS, type Message, parseMessage } from '../message.ts';
 import { inheritedEnvironment, launchable } from './launch.ts';
@@ -139,37 +140,24 @@ export class StdioServer implements Channel {
   }
 
   #read(broken: (sentence: string) => void): void {
-    const decoder = new StringDecoder('utf8');
-    let held: string[] = [];
-    let length = 0;
-    const take = (line: string): void => {
-      if (line.trim() === '') return;
+    const lines = new LineReader(MAX_MESSAGE_CHARS, (line) => {
+      const text = line.toString();
+      if (text.trim() === '') return;
       let message: Message;
       try {
-        message = parseMessage(line);
+        message = parseMessage(text);
       } catch (cause) {
         // What is not a message is dropped, as the specification asks; what it was is not for the log.
         this.#options.log.warn('mcp.server.malformed', { connection: this.#options.connection, code: cause instanceof Problem ? cause.code : 'unknown' });
         return;
       }
       this.#options.onMessage(message);
-    };
+    });
+    let flooded = false;
     this.#child.stdout.on('data', (chunk: Buffer) => {
-      let text = decoder.write(chunk);
-      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-        const line = held.length === 0 ? text.slice(0, end) : `${held.join('')}${text.slice(0, end)}`;
-        held = [];
-        length = 0;
-        text = text.slice(end + 1);
-        take(line);
-      }
-      held.push(text);
-      length += text.length;
-      if (length > MAX_MESSAGE_CHARS) {
-        held = [];
-        length = 0;
-        broken(`The MCP server ${this.#options.connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters and was ended.`);
-      }
+      if (flooded || lines.write(chunk)) return;
+      flooded = true;
+      broken(`The MCP server ${this.#options.connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters and was ended.`);
     });
   }
 
