@@ -73,6 +73,13 @@ export const operationStyles = [
       color: var(--vscode-inputValidation-errorForeground, inherit);
       border: 1px solid var(--vscode-inputValidation-errorBorder, var(--edge));
     }
+    /* A browser with colors of its own leaves nothing of the line below the chosen tab. */
+    @media (forced-colors: active) {
+      vscode-tab-header[active] {
+        outline: 2px solid Highlight;
+        outline-offset: -2px;
+      }
+    }
     vscode-tab-panel {
       background: none;
       padding: 0;

@@ -67,6 +67,12 @@ export class SessionPage extends ConsolePage {
       .op[aria-current='true'] {
         background: var(--vscode-list-activeSelectionBackground);
       }
+      @media (forced-colors: active) {
+        .op[aria-current='true'] {
+          outline: 2px solid Highlight;
+          outline-offset: -2px;
+        }
+      }
       .op .headline {
         flex: 1;
         min-width: 0;
