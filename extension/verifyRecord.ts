@@ -1,17 +1,25 @@
 import * as vscode from 'vscode';
 import { METHODS, VerifyReport } from '../contract/control.ts';
+import type { TeamSessions } from './gateway/teamSessions.ts';
 import { COMMANDS } from './ids.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
 
 /** Reads the chain again, of one session or of all, and says whether it holds. */
-export async function verifyRecord(link: ProxyLink, argument: unknown, log: vscode.LogOutputChannel): Promise<VerifyReport> {
+export async function verifyRecord(link: ProxyLink, team: TeamSessions, argument: unknown, log: vscode.LogOutputChannel): Promise<VerifyReport> {
   const session = sessionOf(argument);
   const report = await vscode.window.withProgress({ location: vscode.ProgressLocation.Notification, title: vscode.l10n.t('Verifying the record') }, () =>
-    link.request(METHODS.verify, session === undefined ? {} : { session }, VerifyReport),
+    verify(link, team, session),
   );
   for (const problem of report.problems) log.error(`record: ${problem}`);
   void announce(report);
   return report;
+}
+
+/** A session of the gateway's is read there; this machine's, and all of them, by the proxy. */
+async function verify(link: ProxyLink, team: TeamSessions, session: string | undefined): Promise<VerifyReport> {
+  const theirs = session === undefined ? undefined : await team.verify(session);
+  if (!theirs) return await link.request(METHODS.verify, session === undefined ? {} : { session }, VerifyReport);
+  return { ok: theirs.ok, sessions: 1, entries: theirs.entries, problems: theirs.problem === undefined ? [] : [theirs.problem] };
 }
 
 async function announce(report: VerifyReport): Promise<void> {

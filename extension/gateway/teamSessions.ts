@@ -6,7 +6,7 @@ import type { OperationDetail, OperationSummary } from '../../contract/control.t
 import { SessionRecord } from '../../contract/gateway/sessionRecord.ts';
 import type { GatewaySession } from '../../contract/gateway/sessions.ts';
 import { type Filter, parseFilter } from '../../contract/operationFilter.ts';
-import { call } from './api.ts';
+import { type ApiOptions, call } from './api.ts';
 import type { TeamAccount } from './team.ts';
 
 /** The newest sessions that are read; the console has all of them. */
@@ -58,6 +58,15 @@ export class TeamSessions {
     if (known?.summary.outcome !== undefined || this.#who === undefined) return known;
     await this.refresh();
     return this.#find(id);
+  }
+
+  /** Reads a session of the gateway's again, from its first line. @returns undefined where it is none of those that are shown */
+  async verify(session: string): Promise<OperationDetail['verified'] | undefined> {
+    const { state, token, fetch } = this.#options.account;
+    if (!this.#read.has(session) || state.kind !== 'signed-in' || !state.url || !token) return undefined;
+    const record = new SessionRecord();
+    await readOn(record, session, { gateway: state.url, token: token.value, ...(fetch && { fetch }) });
+    return record.verified;
   }
 
   /** Signed in as somebody, or nobody any more. */
@@ -131,11 +140,7 @@ export class TeamSessions {
         const record = kept?.record ?? new SessionRecord();
         if (session.entries === undefined || record.entries < Math.min(session.entries, MAX_LINES)) {
           const had = record.entries;
-          for (let more = true; more && record.entries < MAX_LINES; ) {
-            const page = await call('sessionEntries', access, { id: session.id, query: { after: record.entries, limit: PAGE } });
-            await record.add(page.lines);
-            more = page.more;
-          }
+          await readOn(record, session.id, access);
           added ||= record.entries !== had;
         }
         read.set(session.id, { record, session });
@@ -158,6 +163,14 @@ export class TeamSessions {
       if (found) return found;
     }
     return undefined;
+  }
+}
+
+async function readOn(record: SessionRecord, id: string, access: ApiOptions): Promise<void> {
+  for (let more = true; more && record.entries < MAX_LINES; ) {
+    const page = await call('sessionEntries', access, { id, query: { after: record.entries, limit: PAGE } });
+    await record.add(page.lines);
+    more = page.more;
   }
 }
 

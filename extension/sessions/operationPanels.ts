@@ -144,9 +144,7 @@ class OperationTab {
         await this.#load();
         return;
       case 'verify':
-        // The gateway's are checked as they are read.
-        if (await this.#team.operation(this.#operation)) await this.#team.refresh();
-        else await vscode.commands.executeCommand(COMMANDS.verify, message.session);
+        await vscode.commands.executeCommand(COMMANDS.verify, message.session);
         await this.#load();
         return;
       case 'open':
