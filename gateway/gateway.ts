@@ -181,6 +181,7 @@ export class Gateway {
       store: this.edges,
       links: () => this.edgeLinks,
       cut: (key) => void this.path.cut(key, 'The key of this edge was revoked. Join again with a new token.'),
+      changed: (edge) => this.path.edgeChanged(edge),
       log,
     });
     this.edgeLinks = new EdgeLinks({

@@ -14,7 +14,7 @@ import type { TunnelPrincipal } from '../tunnel/principal.ts';
 /** How long a session waits for an edge that was there a moment ago, or is at another replica, in milliseconds. */
 const WAIT_MS = 5_000;
 /** An edge that went longer ago than this is not waited for, in milliseconds. */
-const RECENT_MS = 30_000;
+const RECENT_MS = 10_000;
 /** How many of an edge's processes are asked for one way. */
 const MAX_TRIES = 3;
 
@@ -108,7 +108,11 @@ export class EdgeLinks {
     const known = this.#links.get(link.id);
     if (!known) return;
     this.#links.delete(link.id);
-    this.#goneAt.set(known.edge, Date.now());
+    // One that said that it leaves is not waited for.
+    if (known.said?.draining !== true) {
+      this.#goneAt.set(known.edge, Date.now());
+      setTimeout(() => this.#options.changed(known.edge), RECENT_MS + 50).unref();
+    }
     this.#options.log.info('edge.gone', { edge: known.edge, link: link.id });
     this.#options.changed(known.edge);
   }

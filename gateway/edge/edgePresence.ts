@@ -24,6 +24,8 @@ export interface EdgePresenceOptions {
   readonly store: EdgeStore;
   readonly links: () => EdgeLinks;
   readonly cut: (key: string) => void;
+  /** Another replica has a link to it now, or has none any more. */
+  readonly changed: (edge: string) => void;
   readonly log: Log;
 }
 
@@ -106,7 +108,9 @@ export class EdgePresence {
     const others = await db.query<{ edge: string }>(`SELECT DISTINCT edge FROM edge_links WHERE replica IN (${ALIVE}) AND replica <> $1 AND NOT draining`, [
       self,
     ]);
+    const had = this.#elsewhere;
     this.#elsewhere = new Set(others.map(({ edge }) => edge));
+    for (const edge of new Set([...had, ...this.#elsewhere])) if (had.has(edge) !== this.#elsewhere.has(edge)) this.#options.changed(edge);
     if (before !== JSON.stringify(this.#replicas) + self) links.announce();
   }
 

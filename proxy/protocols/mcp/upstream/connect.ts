@@ -23,7 +23,7 @@ export async function connectTo(url: URL, dial: Dial | undefined, signal: AbortS
     const name = { ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 && { servername: host }) };
     const lookup = guardedLookup(url);
     const target = { host, port, ...(lookup && { lookup }) };
-    if (dialled) return secure ? await up(tlsConnect({ socket: dialled, ...name }), 'secureConnect', either) : dialled;
+    if (dialled) return secure ? await up(tlsConnect({ socket: dialled, host, ...name }), 'secureConnect', either) : dialled;
     const socket = secure ? tlsConnect({ ...target, ...name }) : plainConnect(target);
     socket.setNoDelay(true);
     socket.setKeepAlive(true);

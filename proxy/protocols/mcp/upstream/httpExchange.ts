@@ -221,6 +221,8 @@ export class HttpClient {
     let failed: Error | undefined;
     // What comes on an idle connection was not asked for.
     stream.on('data', (bytes: Buffer) => (wire.take ? wire.take(bytes) : stream.destroy()));
+    // One that was dialled comes paused.
+    stream.resume();
     stream.on('error', (cause) => {
       failed = cause;
     });
