@@ -122,6 +122,11 @@ export class GatewayEngine {
     for (const chain of await closeSessionsOf(tx, replica, systemClock.now())) this.#recorder.signSoon(chain);
   }
 
+  /** Someone's chain has grown by something else than a session. */
+  signSoon(chain: string): void {
+    this.#recorder.signSoon(chain);
+  }
+
   async stop(reason: string): Promise<void> {
     clearInterval(this.#timer);
     await this.approvals.shutdown();

@@ -34,6 +34,7 @@ import { Metrics } from './metrics.ts';
 import { CentralPolicy } from './policy/central.ts';
 import { Archiver } from './recording/archive/archiver.ts';
 import { RecordLines } from './recording/archive/recordLines.ts';
+import { Retention } from './recording/archive/retention.ts';
 import type { ObjectStore } from './recording/objects/objectStore.ts';
 import { openPlaces } from './recording/objects/open.ts';
 import { masterKey, type Sealer, sealerWith } from './sealed.ts';
@@ -87,6 +88,7 @@ export class Gateway {
   /** Reads records, wherever they lie. */
   readonly lines: RecordLines;
   readonly archiver: Archiver | undefined;
+  readonly retention: Retention | undefined;
   readonly #leases: VaultLeases | undefined;
   readonly #rds: RdsLogins;
   readonly #exchanges: TokenExchanges;
@@ -164,6 +166,8 @@ export class Gateway {
     const places = openPlaces(config, env);
     this.lines = new RecordLines(places.all);
     this.archiver = places.archive && this.#archiverOn(places.archive);
+    const { keepDays } = config.recordings;
+    this.retention = keepDays === undefined ? undefined : new Retention({ db, stores: places.all, log, keepDays, grew: (chain) => this.core.signSoon(chain) });
     const vault = vaultOf(config, env);
     this.#leases = vault && new VaultLeases(vault, log);
     this.credentials = new CredentialStore(db, keysFor(config, env, vault), log);
@@ -255,6 +259,7 @@ export class Gateway {
     this.answers.start();
     this.#notices.start();
     this.archiver?.start();
+    this.retention?.start();
     await this.http.start();
     this.log.info('gateway.started', { listen: this.config.listen, store: this.db.kind, replica: this.replica.id });
   }
@@ -275,7 +280,7 @@ export class Gateway {
     await Promise.all([this.#leases?.stop(), this.#rds.stop(), this.#exchanges.stop()]);
     await this.core.stop('this gateway is shutting down; connect again and another one serves you');
     await closing;
-    await this.archiver?.stop();
+    await Promise.all([this.archiver?.stop(), this.retention?.stop()]);
     this.answers.stop();
     this.#notices.stop();
     this.#presence.stop();

@@ -20,6 +20,7 @@ interface SessionRow {
   readonly close_reason: string | null;
   readonly entries: number | null;
   readonly recovered: boolean;
+  readonly expired_at: number | null;
 }
 
 export interface SessionFilter {
@@ -57,7 +58,12 @@ export class Sessions {
   }
 
   async entries(id: string, person: string | undefined, after: number, limit: number): Promise<{ session: string; lines: string[]; more: boolean }> {
-    await this.get(id, person);
+    const { expiredAt } = await this.get(id, person);
+    if (expiredAt !== undefined)
+      throw new Problem(
+        'record-expired',
+        `The record of this session was removed on ${new Date(expiredAt).toISOString().slice(0, 10)}, when its time was over. The audit holds that it was there.`,
+      );
     const lines: string[] = [];
     while (lines.length <= limit) {
       const page = await this.#lines.page(this.#db, id, after + lines.length, limit + 1 - lines.length);
@@ -81,6 +87,7 @@ function viewOf(row: SessionRow): GatewaySession {
     ...(row.close_reason !== null && { closeReason: row.close_reason }),
     ...(row.entries !== null && { entries: row.entries }),
     recovered: row.recovered,
+    ...(row.expired_at !== null && { expiredAt: row.expired_at }),
   };
 }
 

@@ -15,6 +15,8 @@ export const GatewaySession = z.object({
   entries: z.number().int().nonnegative().optional(),
   /** Sealed by another process than the one that wrote it, because that one went away. */
   recovered: z.boolean(),
+  /** When its record was removed, because its time was over. */
+  expiredAt: z.number().optional(),
 });
 export type GatewaySession = z.infer<typeof GatewaySession>;
 

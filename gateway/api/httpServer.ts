@@ -221,6 +221,7 @@ const STATUS: Readonly<Record<string, number>> = {
   draining: 503,
   'provider-down': 502,
   'no-console': 503,
+  'record-expired': 410,
   'archive-away': 503,
   // Not hidden: who reads a record must hear that a part of it is not what it was.
   'archive-broken': 500,

@@ -115,6 +115,9 @@ function* judge(config: ConfigShape): Generator<{ path: Path; message: string }>
     if (place.s3 && !place.s3.endpoint && place.s3.region === undefined && config.aws.region === undefined)
       yield { path: [...path, 's3'], message: 'Say in which `region` the bucket is, or at which `endpoint`.' };
   }
+  const locked = recordings.s3?.lock?.days;
+  if (locked !== undefined && recordings.keepDays !== undefined && recordings.keepDays < locked)
+    yield { path: ['recordings', 'keepDays'], message: `Records cannot be removed after ${recordings.keepDays} days and be locked for ${locked}.` };
   for (const [i, target] of config.notify.entries()) {
     if (target.kind === 'webhook' && target.secret === undefined) {
       yield { path: ['notify', i], message: 'A webhook needs `secret`, which its messages are signed with.' };

@@ -77,7 +77,7 @@ export const Recordings = Place.extend({
     .nonnegative()
     .max(365 * 86_400)
     .default(3_600),
-  /** How long a record is kept. Left out: for ever. */
+  /** How long after its end a record is kept. Left out: for ever. */
   keepDays: DAYS.optional(),
   /** Places of before: they are read, and nothing is written there. */
   before: z.array(Place).max(10).default([]),

@@ -34,7 +34,7 @@ async function exportRecord(db: Queryable, lines: RecordLines, chain: string, ke
     db.query(`SELECT seq, line FROM audit WHERE chain = $1 AND seq >= $2::bigint ORDER BY seq LIMIT ${PAGE}`, [chain, from]),
   );
   const unread = new Map<string, string>();
-  const sessions = await db.query<{ id: string; opened_at: number }>('SELECT id, opened_at FROM sessions WHERE chain = $1', [chain]);
+  const sessions = await db.query<{ id: string; opened_at: number }>('SELECT id, opened_at FROM sessions WHERE chain = $1 AND expired_at IS NULL', [chain]);
   for (const { id, opened_at } of sessions) {
     const path = join(folder, SESSIONS_FOLDER, fileOf(id, opened_at));
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE });

@@ -24,7 +24,7 @@ export async function verifyStore(db: Queryable): Promise<AuditReport> {
   };
   let total = 0;
   /** What the audit says of each session. */
-  const audited = new Map<string, { opened: boolean; closed?: Read }>();
+  const audited = new Map<string, { opened: boolean; closed?: Read; expired?: boolean }>();
   const chains = await db.query<{ chain: string; entries: number; head: string }>('SELECT chain, entries, head FROM chains ORDER BY chain');
   for (const { chain, entries, head } of chains) {
     const read = await follow(
@@ -41,16 +41,22 @@ export async function verifyStore(db: Queryable): Promise<AuditReport> {
         } else if (body.type === 'session.closed') {
           if (known.closed) say(`The audit closes session ${session} twice.`);
           audited.set(session, { ...known, closed: { entries: Number(body.entries), head: String(body.head) } });
-        }
+        } else if (body.type === 'session.expired') audited.set(session, { ...known, expired: true });
       },
     );
     total += read.entries;
     if (read.entries !== entries || read.head !== head) say(`The audit of ${chain} has lost its end, or was added to from elsewhere.`);
   }
-  const sessions = await db.query<{ id: string; closed_at: number | null; entries: number | null; head: string | null }>(
-    'SELECT id, closed_at, entries, head FROM sessions ORDER BY id',
+  const sessions = await db.query<{ id: string; closed_at: number | null; entries: number | null; head: string | null; expired_at: number | null }>(
+    'SELECT id, closed_at, entries, head, expired_at FROM sessions ORDER BY id',
   );
   for (const session of sessions) {
+    if (session.expired_at !== null && audited.get(session.id)?.expired) {
+      audited.delete(session.id);
+      const [line] = await db.query('SELECT 1 FROM entries WHERE session = $1 LIMIT 1', [session.id]);
+      if (line) say(`Session ${session.id} has lines, and the audit says that they were removed.`);
+      continue;
+    }
     const read = await follow(
       `Session ${session.id}`,
       (after) => db.query('SELECT seq, hash, line FROM entries WHERE session = $1 AND seq >= $2 ORDER BY seq LIMIT $3', [session.id, after, PAGE]),

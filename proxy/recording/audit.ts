@@ -19,6 +19,8 @@ export const AuditBody = z.discriminatedUnion('type', [
   z.object({ type: z.literal('session.mark'), session, head: hex64, entries }),
   /** `recovered`: sealed at a later start, because the recorder that wrote it went away. */
   z.object({ type: z.literal('session.closed'), session, file, head: hex64, entries, recovered: z.boolean(), problem: z.string().max(1000).optional() }),
+  /** Its record was removed because its time was over, `days` after its end; what it had been stays noted here. */
+  z.object({ type: z.literal('session.expired'), session, head: hex64, entries, days: z.number().int().positive() }),
 ]);
 export type AuditBody = z.infer<typeof AuditBody>;
 
@@ -34,6 +36,8 @@ const AuditEntry = z.object({
 export interface AuditedSession {
   readonly file: string;
   readonly mark?: { readonly entries: number; readonly head: string };
+  /** Removed by rule. */
+  readonly expired?: boolean;
   readonly closed?: { readonly entries: number; readonly head: string; readonly recovered: boolean; readonly problem?: string | undefined };
 }
 
@@ -68,6 +72,13 @@ export class AuditView {
         const known = this.sessions.get(body.session);
         if (known?.closed) this.problems.push(`The audit closes session ${body.session} twice.`);
         this.sessions.set(body.session, { ...known, file: body.file, closed: body });
+        return;
+      }
+      case 'session.expired': {
+        const known = this.sessions.get(body.session);
+        if (!known?.closed || known.closed.entries !== body.entries || known.closed.head !== body.head)
+          this.problems.push(`The audit says that the record of session ${body.session} was removed when its time was over, and not that it had ended so.`);
+        if (known) this.sessions.set(body.session, { ...known, expired: true });
       }
     }
   }

@@ -113,7 +113,8 @@ async function checkSession(
   return { reading, ...problemOf() };
 
   function problemOf(): { problem?: string } {
-    if (!reading) return { problem: 'its file was removed' };
+    if (!reading) return known?.expired ? {} : { problem: 'its file was removed' };
+    if (known?.expired) return { problem: 'it is there, and the audit says that it was removed' };
     if (reading.problem !== undefined) return { problem: reading.problem };
     if (mark && reading.entries < mark.entries) return { problem: `its end was removed: it has ${reading.entries} entries, and had ${mark.entries}` };
     if (mark && mark.entries > 0 && atMark !== mark.head) return { problem: 'it was rewritten: it does not contain what the audit noted while it was open' };

@@ -71,5 +71,9 @@ describe('the gateway’s configuration', () => {
       problems(`${GOOD}recordings:\n  s3: { bucket: records, region: x1, login: { accessKeyId: env:A } }\n`)[0] ?? '',
       /or `role` and `webIdentity`/,
     );
+    assert.match(
+      problems(`${GOOD}recordings:\n  keepDays: 10\n  s3: { bucket: records, region: x1, lock: { mode: compliance, days: 30 } }\n`)[0] ?? '',
+      /^4: Records cannot be removed after 10 days and be locked for 30/,
+    );
   });
 });

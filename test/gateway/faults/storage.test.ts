@@ -4,8 +4,14 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Gateway } from '../../../gateway/gateway.ts';
+import { Retention } from '../../../gateway/recording/archive/retention.ts';
+import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import { folderObjects } from '../../../gateway/recording/objects/folder.ts';
+import type { ObjectStore } from '../../../gateway/recording/objects/objectStore.ts';
+import { openPlaces } from '../../../gateway/recording/objects/open.ts';
+import { verifyStore } from '../../../gateway/recording/verifyStore.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import { connect } from '../agent.ts';
 import { BUCKET, REGION, type S3Server, s3Server } from '../s3/s3Server.ts';
@@ -22,6 +28,7 @@ describe('a gateway whose records go to a bucket', () => {
     void logged.push(`${event} ${JSON.stringify(fields, (_k, v: unknown) => (v instanceof Error ? `${v.message} ${JSON.stringify(v.cause)} ${v.stack}` : v))}`);
   const log: Log = { info: say, warn: say, error: say };
   const answers: string[] = [];
+  let place: ObjectStore;
 
   before(async () => {
     s3 = await s3Server();
@@ -36,6 +43,7 @@ describe('a gateway whose records go to a bucket', () => {
       },
     });
     gateway = on.gateways[0] as Gateway;
+    place = openPlaces(gateway.config, on.env).archive as ObjectStore;
     [ada, olga] = [await on.signIn('ada'), await on.signIn('olga')];
     const root = await on.signIn('root');
     const text =
@@ -137,6 +145,49 @@ describe('a gateway whose records go to a bucket', () => {
     assert.equal((await check({ S3_SECRET: 'wrong' }, '--offline')).code, 0);
     assert.equal(s3.asked.length, asked);
     answers.push(good.out, wrong.out);
+  });
+
+  it('removes records whose time is over, and keeps in the audit that they were there', async () => {
+    const old = await used();
+    await gateway.archiver?.run();
+    const kept = await used();
+    const objects = await gateway.db.query<{ object: string }>('SELECT object FROM segments WHERE session = $1', [old]);
+    assert.ok(objects.length > 0);
+    const before = ((await ask(olga, 'POST', '/v1/audit/verify', {})).body.problems as string[]).length;
+    const [{ at } = { at: 0 }] = await gateway.db.query<{ at: number }>('SELECT closed_at + 1 AS at FROM sessions WHERE id = $1', [old]);
+    const retention = new Retention({
+      db: gateway.db,
+      stores: new Map([[place.id, place]]),
+      log,
+      keepDays: 30,
+      grew: (chain) => gateway.core.signSoon(chain),
+      now: () => at + 30 * 86_400_000,
+    });
+    // The first of two replicas writes it down; while the bucket is away, the objects wait.
+    s3.fault = ({ method }) => (method === 'DELETE' ? { kind: 'cut', when: 'before' } : undefined);
+    await Promise.all([retention.run(), retention.run()]);
+    s3.fault = () => undefined;
+    const opened = await ask(ada, 'GET', `/v1/sessions/${old}/entries`);
+    assert.deepEqual([opened.status, opened.body.error], [410, 'record-expired']);
+    await retention.run();
+    for (const { object } of objects) assert.equal(await place.get(object, undefined, 1_000_000), undefined);
+    assert.equal((await ask(ada, 'GET', `/v1/sessions/${kept}/entries`)).status, 200);
+    const rows = await gateway.db.query("SELECT 1 FROM audit WHERE line LIKE '%session.expired%' AND line LIKE $1", [`%${old}%`]);
+    assert.equal(rows.length, 1, 'said once');
+    await sleep(700);
+    const { problems } = (await ask(olga, 'POST', '/v1/audit/verify', {})).body as { problems: string[] };
+    assert.ok(problems.length <= before && !problems.some((problem) => problem.includes(old)), problems.join('\n'));
+    // Whoever only says so in the table is found out.
+    await assert.rejects(
+      gateway.db.transaction(async (tx) => {
+        await tx.query('DELETE FROM entries WHERE session = $1', [kept]);
+        await tx.query('UPDATE sessions SET expired_at = 1 WHERE id = $1', [kept]);
+        assert.match((await verifyStore(tx)).problems.join('\n'), new RegExp(kept));
+        assert.match((await verifyRecords(tx, gateway.core.recordKey, gateway.lines)).problems.join('\n'), new RegExp(`${kept}.*its file was removed`));
+        throw new Error('taken back');
+      }),
+      /taken back/,
+    );
   });
 
   it('says its keys to nobody: not in the log, the record, the metrics or an answer', async () => {
