@@ -6,7 +6,7 @@ import { DemoGateway, gatewayUrl, redirectAt } from './gateway.ts';
 import { IdentityProvider } from './identityProvider.ts';
 import type { Kept } from './kept.ts';
 import { admit, DATABASE } from './shop.ts';
-import { SHARED } from './story.ts';
+import { CONNECTION, SHARED } from './story.ts';
 
 /** The role that the gateway logs in with: of its own, so that its password can be looked for where it must not be. */
 const LOGIN = 'shop_gateway';
@@ -106,6 +106,14 @@ rules:
     approvers: ['group:dba']
     preview: dry-run
     expires: 10m
+
+  # For what a laptop reaches by itself: the gateway hands this to everyone who signs in, and their own files can only tighten it.
+  - id: laptop-writes
+    match: { connection: ${CONNECTION}, effect: [write, delete] }
+    verdict: ask
+    approvers: [requester]
+    preview: dry-run
+    expires: 2m
 
   - id: production-schema
     match: { connection: ${SHARED}, effect: schema }
