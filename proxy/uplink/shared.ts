@@ -16,18 +16,38 @@ export function sharedProtocol(uplink: SharedUplink): Pick<Protocol, 'serve'> {
   };
 }
 
-/** The policy's connections, and those that the gateway offers and no policy here names. */
+/** Stands where an address must: where it really is, the gateway alone knows. No such name leads anywhere (RFC 2606). */
+const NOWHERE = 'gateway.invalid';
+
+/**
+ * The policy's connections, and those that the gateway offers and no policy here names. One that is shared reads the same,
+ * whoever named it: nobody is cut off because the gateway's word came before its policy.
+ */
 export function withOffered(
   connections: ReadonlyMap<string, ConnectionConfig>,
-  { host, offered }: Pick<SharedUplink, 'host' | 'offered'>,
+  { offered }: Pick<SharedUplink, 'offered'>,
 ): ReadonlyMap<string, ConnectionConfig> {
-  const all = new Map(connections);
+  const all = new Map([...connections].map(([name, config]) => [name, config.via === 'gateway' ? asShared(config) : config]));
   for (const { database = '', name, protocol, sensitive } of offered) {
     if (all.has(name)) continue;
-    // Where it really is, the gateway alone knows.
     const base = { name, via: 'gateway', sensitive: new Map(Object.entries(sensitive)) as ConnectionConfig['sensitive'] } as const;
-    if (protocol === 'postgres') all.set(name, { ...base, protocol, upstream: { host, port: 443, database }, tls: { mode: 'verify-full' } });
-    else all.set(name, { ...base, protocol, upstream: { transport: 'http', url: `https://${host}/`, headers: new Map() } });
+    all.set(name, protocol === 'postgres' ? postgres(base, database) : mcp(base));
   }
   return all;
+}
+
+type Base = Pick<ConnectionConfig, 'name' | 'sensitive' | 'port'> & { readonly via: 'gateway' };
+
+function asShared(config: ConnectionConfig): ConnectionConfig {
+  const { name, sensitive, port } = config;
+  const base: Base = { name, via: 'gateway', sensitive, ...(port !== undefined && { port }) };
+  return config.protocol === 'postgres' ? postgres(base, config.upstream.database) : mcp({ ...base, sensitive: new Map() });
+}
+
+function postgres(base: Base, database: string): ConnectionConfig {
+  return { ...base, protocol: 'postgres', upstream: { host: NOWHERE, port: 443, database }, tls: { mode: 'verify-full' } };
+}
+
+function mcp(base: Base): ConnectionConfig {
+  return { ...base, protocol: 'mcp', upstream: { transport: 'http', url: `https://${NOWHERE}/`, headers: new Map() } };
 }
