@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { createServer as createHttp, type Server as HttpServer, type IncomingMessage, request } from 'node:http';
+import { createServer as createHttp, type Server as HttpServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { TLSSocket } from 'node:tls';
 import { Secret } from '../../../contract/secret.ts';
@@ -54,11 +55,10 @@ async function encrypted(
 /** An MCP server with one tool, which tells what it was called with. */
 async function mcpServer(): Promise<{ readonly server: HttpServer; readonly port: number; readonly called: string[] }> {
   const called: string[] = [];
-  const server = createHttp(async (asked, response) => {
-    let text = '';
-    for await (const chunk of asked) text += String(chunk);
+  const answer = async (asked: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const said = await text(asked);
     if (asked.method !== 'POST') return void response.writeHead(405).end();
-    const { id, method, params } = JSON.parse(text) as { id?: number; method: string; params?: { protocolVersion?: string; name?: string } };
+    const { id, method, params } = JSON.parse(said) as { id?: number; method: string; params?: { protocolVersion?: string; name?: string } };
     called.push(`${method} ${asked.headers.host} ${asked.headers.authorization ?? ''}`);
     if (id === undefined) return void response.writeHead(202).end();
     const result =
@@ -69,7 +69,8 @@ async function mcpServer(): Promise<{ readonly server: HttpServer; readonly port
           : { content: [{ type: 'text', text: 'seen inside, card 4111 1111 1111 1111' }] };
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result }));
     return undefined;
-  });
+  };
+  const server = createHttp((asked, response) => void answer(asked, response));
   return { server, port: await listen(server), called };
 }
 
@@ -100,7 +101,7 @@ describe('countersign gateway --join', () => {
     ] as const)
       await secrets.put(name, new Secret(value), { issuer: 'os', subject: 'root', groups: [] });
     await secrets.close();
-    const text = `version: 1
+    const policy = `version: 1
 connections:
   shop:
     protocol: postgres
@@ -118,7 +119,7 @@ rules:
   - { id: tools, match: { connection: tools }, verdict: allow }
 `;
     const root = await on.signIn('root');
-    assert.equal((await root.call('PUT', '/v1/policy', { text, comment: 'behind an edge', over: 0 })).status, 200);
+    assert.equal((await root.call('PUT', '/v1/policy', { text: policy, comment: 'behind an edge', over: 0 })).status, 200);
     const port = await freePort();
     health = `http://127.0.0.1:${port}`;
     args = ['--join', on.url, '--data', join(on.folder, 'edge'), '--allow', `localhost:${tls.port}`, '--allow', `localhost:${mcp.port}`];
@@ -198,9 +199,9 @@ rules:
     assert.ok(tls.clear.length > 0 && tls.clear.every((asked) => asked.length === 8));
     assert.match(uplink.offered.find(({ name }) => name === 'elsewhere')?.problem ?? '', /does not let itself be led to where elsewhere is/);
     await assert.rejects(through(uplink, 'elsewhere', 'shop'), /its own configuration does not allow it/);
-    const { text } = await ask('/metrics');
-    assert.match(text, /^countersign_edge_dials_total\{outcome="connected"\} [1-9]/m);
-    assert.match(text, /^countersign_edge_bytes_total\{direction="in"\} [1-9]\d{3}/m);
+    const { text: metrics } = await ask('/metrics');
+    assert.match(metrics, /^countersign_edge_dials_total\{outcome="connected"\} [1-9]/m);
+    assert.match(metrics, /^countersign_edge_bytes_total\{direction="in"\} [1-9]\d{3}/m);
   });
 
   it('leads to MCP servers, too', async () => {
@@ -224,10 +225,8 @@ rules:
               ...(session !== undefined && { 'mcp-session-id': session, 'mcp-protocol-version': '2025-06-18' }),
             },
           },
-          async (response: IncomingMessage) => {
-            let text = '';
-            for await (const chunk of response) text += String(chunk);
-            resolve({ text, session: response.headers['mcp-session-id']?.toString() });
+          (response: IncomingMessage) => {
+            text(response).then((said) => resolve({ text: said, session: response.headers['mcp-session-id']?.toString() }), reject);
           },
         );
         sent.once('error', reject);
@@ -237,8 +236,8 @@ rules:
       });
     };
     const hello = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'x', version: '1' } };
-    const { session, text } = await say({ id: 1, method: 'initialize', params: hello });
-    assert.match(text, /"result"/);
+    const { session, text: welcome } = await say({ id: 1, method: 'initialize', params: hello });
+    assert.match(welcome, /"result"/);
     await say({ method: 'notifications/initialized' }, session);
     assert.match((await say({ id: 2, method: 'tools/list' }, session)).text, /look/);
     const answer = await say({ id: 3, method: 'tools/call', params: { name: 'look', arguments: {} } }, session);
