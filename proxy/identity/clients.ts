@@ -29,6 +29,8 @@ const MAX_BEARER_CHARS = 200;
 /** Runs of agents that are remembered; beyond it the one unused longest is forgotten. */
 const MAX_CONVERSATIONS = 4_096;
 const MAX_WINDOWS = 4_096;
+/** Bearers whose proof is not made again for each of their requests. */
+const MAX_PROOFS = 256;
 const NAME = /^(terminal|mcp)\.([0-9a-f]{16})\.([0-9a-z]{1,10})$/;
 
 export interface ClientsOptions {
@@ -41,6 +43,8 @@ export interface ClientsOptions {
 export class ClientLogins implements Clients {
   readonly #options: ClientsOptions;
   readonly #conversations = new Map<string, Conversation>();
+  /** What proves a bearer's name, of those that have come with it. Whether it has expired is looked at each time. */
+  readonly #proofs = new Map<string, Secret>();
   /** Short window name → what its editor calls itself. */
   readonly #editors = new Map<string, string>();
 
@@ -81,8 +85,20 @@ export class ClientLogins implements Clients {
     const cut = token.lastIndexOf('.');
     const name = token.slice(0, Math.max(cut, 0));
     // The proof is checked first, so that nothing else about a forged token can be learned from the time it takes.
-    if (!sameText(token.slice(cut + 1), this.#mac('bearer', name).reveal())) return undefined;
+    const known = this.#proofs.get(name);
+    const proof = known ?? this.#mac('bearer', name);
+    if (!sameText(token.slice(cut + 1), proof.reveal())) return undefined;
+    // Only of names that were proved: nobody can fill this with others.
+    if (!known) this.#remember(name, proof);
     return this.#identity(name, MCP);
+  }
+
+  #remember(name: string, proof: Secret): void {
+    this.#proofs.set(name, proof);
+    for (const oldest of this.#proofs.keys()) {
+      if (this.#proofs.size <= MAX_PROOFS) break;
+      this.#proofs.delete(oldest);
+    }
   }
 
   #name(surface: Surface, window: string): string {

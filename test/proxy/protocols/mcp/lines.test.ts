@@ -194,6 +194,17 @@ describe('a connection for lines', () => {
     assert.equal(alive(pid), false);
   });
 
+  it('takes clients that leave again at once for no failure of the server', async () => {
+    for (let i = 0; i < 5; i++) {
+      const one = await client();
+      one.socket.end();
+      await one.closed;
+    }
+    const last = await client();
+    assert.match(textOf(await last.ask(2, 'tools/call', call('do', { still: 'served' }))), /served/);
+    last.socket.destroy();
+  });
+
   it('takes back a call that its client cancels', async () => {
     const one = await client();
     stage.decide = ({ verb }) => (verb === 'tools/call' ? 'ask' : 'allow');
