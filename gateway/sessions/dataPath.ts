@@ -68,6 +68,7 @@ export class DataPath {
       dial: ({ edge, name }) => (edge === undefined ? undefined : (edges?.through(edge, name) ?? noEdges)),
       ...(lease && { lease }),
       ...(options.exchange && { exchange: options.exchange }),
+      told: publicProblem,
       loopback: false,
       port: () => Promise.reject(new Error('a gateway listens on no port for a connection')),
       mount: (path, router) => this.#http.mount(path, router),

@@ -81,6 +81,8 @@ export interface ProtocolHost {
   readonly exchange?: (wanted: ExchangeFor) => UpstreamCredentials;
   /** How a connection is reached that is not reached from here; absent, or undefined: as everything is. */
   readonly dial?: (connection: ConnectionConfig) => Dial | undefined;
+  /** A problem as clients may read it: where a connection is, is not everybody's business who shares it. Absent: as it is. */
+  readonly told?: (connection: ConnectionConfig, problem: string) => string;
   /** False where nothing is listened on: in a gateway, whose clients come through its tunnel. */
   readonly loopback?: boolean;
   /** A stable loopback port for a connection: the one configured, or one chosen once and remembered. */

@@ -297,7 +297,8 @@ class ServedPostgres implements Served, Ground {
       return { code: SQLSTATE.adminShutdown, message: `Countersign no longer serves ${this.connection.name}: ${String(this.#abort.signal.reason)}.` };
     if (cause instanceof Refused) return cause.error;
     if (cause instanceof Problem) {
-      return { code: cause.code === 'protocol-violation' ? SQLSTATE.protocolViolation : SQLSTATE.cannotConnectNow, message: cause.message };
+      const message = this.#host.told?.(this.connection, cause.message) ?? cause.message;
+      return { code: cause.code === 'protocol-violation' ? SQLSTATE.protocolViolation : SQLSTATE.cannotConnectNow, message };
     }
     return { code: SQLSTATE.internal, message: 'Countersign failed while it opened this session. Its log says more.' };
   }

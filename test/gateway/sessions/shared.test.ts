@@ -11,6 +11,7 @@ import { METHODS, SurfaceAccess } from '../../../contract/control.ts';
 import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import type { ControlClient } from '../../../proxy/control/client.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
+import { freePort } from '../../proxy/daemon/freePort.ts';
 import { RUDE_SERVER } from '../../proxy/protocols/mcp/servers.ts';
 import { NO_PSQL } from '../../proxy/protocols/postgres/proxied.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
@@ -245,6 +246,21 @@ describe('a shared connection', () => {
     assert.match((await died).message, /being updated/);
     await window.until(({ connections }) => connections[0]?.state === 'failed');
     await assert.rejects(terminal(), /being updated|cannot be reached/);
+  });
+
+  it('does not say where a database is that cannot be reached', async () => {
+    await gateway.stop();
+    const port = await freePort();
+    gateway = await begin({ policy: policy().replaceAll(`127.0.0.1:${database.port}/`, `127.0.0.1:${port}/`) });
+    const { at } = await home.start();
+    window = await home.attach(at);
+    await window.request(METHODS.putGateway, { url: gateway.url, token: gateway.token('ada') });
+    await window.until(({ connections }) => connections.some(({ name, state }) => name === 'shop' && state === 'failed'));
+    await assert.rejects(terminal(), (cause: Error) => {
+      assert.match(cause.message, /cannot reach shop/);
+      return !cause.message.includes(String(port));
+    });
+    assert.ok(gateway.logged.join('\n').includes(String(port)), 'who runs the gateway reads where');
   });
 
   it('ends with its sign-in: at once where that is revoked', async () => {
