@@ -1,5 +1,6 @@
 import type { Actor } from '../../contract/actor.ts';
 import type { ConversationId, SessionId } from '../../contract/ids.ts';
+import { type HandedSecrets, knowing } from '../masking/handedSecrets.ts';
 import type { SessionMasking } from '../masking/masking.ts';
 import type { SessionRecording } from '../recording/recorder.ts';
 import { Conversation } from './conversation.ts';
@@ -13,6 +14,8 @@ export interface SessionRequest {
   /** `terminal`, `mcp`, … */
   readonly surface: string;
   readonly conversation: Conversation;
+  /** What we hand to the other side ourselves, and an agent must not get back from there. */
+  readonly secrets?: HandedSecrets;
 }
 
 /** One client's connection to one connection: who, where to, and the record being written. */
@@ -38,7 +41,8 @@ export class Session {
     const id = engine.newId('ses') as SessionId;
     const { actor, connection, protocol, surface, conversation } = request;
     const recording = await engine.recorder.open({ session: id, conversation: conversation.id as ConversationId, actor, connection, protocol, surface });
-    const session = new Session(engine, id, request, recording, engine.masking(connection, conversation.vault));
+    const masking = engine.masking(connection, conversation.vault);
+    const session = new Session(engine, id, request, recording, request.secrets ? knowing(masking, request.secrets) : masking);
     engine.sessions?.opened(session);
     return session;
   }

@@ -4,13 +4,14 @@ import { Problem } from '../../../contract/problem.ts';
 import type { OAuthConnection } from '../../credential/oauth/broker.ts';
 import { signedInHeaders } from '../../credential/oauth/credentials.ts';
 import type { ClientOptions } from '../../credential/oauth/registration.ts';
+import { HandedSecrets } from '../../masking/handedSecrets.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { HttpUpstream, McpConnection, SecretRef, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
 import { RelayFront } from './http/relayFront.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
-import { configuredHeaders, type UpstreamCredentials } from './upstream/credentials.ts';
+import { configuredHeaders, noting, type UpstreamCredentials } from './upstream/credentials.ts';
 import { EraServer, type KnownEras } from './upstream/eras.ts';
 import { HttpServer } from './upstream/http.ts';
 import { SseServer } from './upstream/sse.ts';
@@ -49,6 +50,7 @@ class Relay implements Served {
   readonly #modern: ModernLeg;
   readonly #mounted: { dispose(): void };
   readonly #sessions = new Set<RelaySession>();
+  readonly #handed = new HandedSecrets();
   #known: KnownEras = { notSessions: false, notStateless: false };
   #failures = 0;
   #notBefore = 0;
@@ -108,6 +110,7 @@ class Relay implements Served {
       connection: this.connection,
       identity,
       client,
+      secrets: this.#handed,
       start: (session, on) => this.#start(session, on),
       ...this.#times,
     });
@@ -124,7 +127,11 @@ class Relay implements Served {
     const options = {
       connection: name,
       url: new URL(upstream.url),
-      credentials: this.#exchanged(session, configured, upstream) ?? (this.oauth ? signedInHeaders(configured, this.oauth) : configured),
+      credentials: noting(
+        this.#handed,
+        upstream.headers,
+        this.#exchanged(session, configured, upstream) ?? (this.oauth ? signedInHeaders(configured, this.oauth) : configured),
+      ),
       log: this.#host.engine.log,
       dial: this.#host.dial?.(connection),
     };
@@ -156,12 +163,11 @@ class Relay implements Served {
       );
     }
     const env: Record<string, string> = {};
-    const secrets: string[] = [];
     const known = (value: string | SecretRef): string => {
       if (typeof value === 'string') return value;
       const secret = this.#host.secret(value);
       if (!secret) throw new Problem('needs-secret', `${name} needs the secret "${value.name}". Provide it in the Connections view.`);
-      secrets.push(secret.reveal());
+      this.#handed.add(secret.reveal());
       return secret.reveal();
     };
     const command = upstream.command.map(known);
@@ -172,7 +178,7 @@ class Relay implements Served {
       env,
       cwd: upstream.cwd,
       log,
-      scrub: (text) => session.masking.scrub(secrets.reduce((t, secret) => (secret === '' ? t : t.replaceAll(secret, '[secret]')), text)).text,
+      scrub: (text) => session.masking.scrub(text).text,
       onMessage: on.onMessage,
       onExit: (why) => {
         this.#failures = clock.now() - now < SETTLED_MS && !server.stopping ? this.#failures + 1 : 0;

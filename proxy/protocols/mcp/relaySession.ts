@@ -6,6 +6,7 @@
 
 import type { OperationId } from '../../../contract/ids.ts';
 import { Problem } from '../../../contract/problem.ts';
+import type { HandedSecrets } from '../../masking/handedSecrets.ts';
 import type { Operation } from '../../pipeline/operation.ts';
 import type { Permit } from '../../pipeline/permit.ts';
 import { run } from '../../pipeline/run.ts';
@@ -50,6 +51,8 @@ export interface RelayOptions {
   readonly connection: McpConnection;
   readonly identity: ClientIdentity;
   readonly client: ClientSide;
+  /** What the server is given, and may say back. */
+  readonly secrets: HandedSecrets;
   /** Starts the server, or a connection to it; called with a permit only. */
   readonly start: (session: Session, on: UpstreamEvents) => Upstream;
   readonly progressMs?: number;
@@ -82,6 +85,7 @@ export class RelaySession {
       protocol: 'mcp',
       surface: identity.surface,
       conversation: identity.conversation,
+      secrets: options.secrets,
     });
     const relay = new RelaySession(options, session);
     try {

@@ -1,6 +1,7 @@
 /** What goes with a request to a server so that it lets us in: ours, never the client's. */
 import { Problem } from '../../../../contract/problem.ts';
 import type { Secret } from '../../../../contract/secret.ts';
+import type { HandedSecrets } from '../../../masking/handedSecrets.ts';
 import type { SecretRef } from '../../../policy/policy.ts';
 
 export interface UpstreamCredentials {
@@ -32,5 +33,17 @@ export function configuredHeaders(
       return out;
     },
     refused: async () => false,
+  };
+}
+
+/** The same, with everything that is secret in them noted. What the policy writes out in a header is none. */
+export function noting(secrets: HandedSecrets, configured: ReadonlyMap<string, string | SecretRef>, credentials: UpstreamCredentials): UpstreamCredentials {
+  return {
+    headers: async (url) => {
+      const headers = await credentials.headers(url);
+      for (const [name, value] of Object.entries(headers)) if (configured.get(name) !== value) secrets.add(value);
+      return headers;
+    },
+    refused: (...refusal) => credentials.refused(...refusal),
   };
 }

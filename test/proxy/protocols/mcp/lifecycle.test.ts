@@ -92,6 +92,9 @@ describe('the process of a relayed server', () => {
       const client = await stage.client('mcp/rude');
       const env = JSON.parse(text(await client.callTool({ name: 'env', arguments: {} }))) as Record<string, string>;
       assert.equal(env.PLAIN, 'p');
+      // It got the secret, and its client does not get it back from there, nor does the record.
+      assert.equal(env.TOKEN, '‹redacted›');
+      assert.ok(!JSON.stringify(stage.entries).includes('tok-en-for-the-server'));
       assert.equal(env.COUNTERSIGN_TEST_LEAK, undefined);
       assert.equal(env.PATH, process.env.PATH);
       const log = JSON.stringify(stage.logged);
