@@ -180,7 +180,7 @@ async function setStage(): Promise<Stage> {
         ...process.env,
         BENCH_PASSWORD: password,
         BENCH_STORE: `postgres://${SUPERUSER}:${password}@127.0.0.1:${server.port}/store`,
-        BENCH_POLICY: `version: 1\nconnections: { shared: ${connection('gateway', 'secret:upstream')} }\n`,
+        BENCH_POLICY: `version: 1\nconnections: { way: ${connection('gateway', 'secret:upstream')} }\n`,
       },
     });
     stops.push(() => child.disconnect());
@@ -189,27 +189,11 @@ async function setStage(): Promise<Stage> {
       child.once('exit', (code) => failed(new Error(`the gateway did not start (${code})`)));
     });
 
-    const home = new Home({ BENCH_PASSWORD: password }, BUNDLE);
-    stops.push(() => home.remove());
-    writeFileSync(join(home.path, 'countersign.yaml'), `version: 1\nconnections: { near: ${connection('local', 'env:BENCH_PASSWORD')} }\n`, { mode: 0o600 });
-    const proxy = await home.start();
-    const window = await home.attach(proxy.at);
-    await window.request(METHODS.putGateway, at);
-    const up = await window.until(
-      ({ connections, policy }) =>
-        policy.problems.length > 0 || (connections.length === 2 && connections.every(({ state }) => state === 'ready' || state === 'failed')),
-    );
-    const problem = up.policy.problems[0]?.message ?? up.connections.find(({ state }) => state === 'failed')?.problem;
-    if (problem !== undefined) throw new Error(`the connections are not served: ${problem}`);
-    const { environment } = SurfaceAccess.parse(await window.request(METHODS.access));
-    const way = (name: string): Way => {
-      const url = new URL(environment[`COUNTERSIGN_DSN_${name}`] ?? '');
-      return { name: 'proxy', port: Number(url.port), user: url.username, password: url.password, database: url.pathname.slice(1), pid: proxy.at.pid };
-    };
     return {
       direct,
-      local: way('NEAR'),
-      gateway: way('SHARED'),
+      // A proxy of its own: what is signed in to a gateway enforces the organisation's policy, too, and this gateway hands none over.
+      local: await serve(`version: 1\nconnections: { way: ${connection('local', 'env:BENCH_PASSWORD')} }\n`, { BENCH_PASSWORD: password }, undefined, stops),
+      gateway: await serve('version: 1\n', {}, at, stops),
       gatewayProcess: child,
       approvals: `postgres://${SUPERUSER}:${password}@127.0.0.1:${server.port}/approvals`,
       stop,
@@ -218,6 +202,24 @@ async function setStage(): Promise<Stage> {
     await stop();
     throw cause;
   }
+}
+
+/** A proxy with the one connection `way`: its own, or the gateway's that it is signed in to. */
+async function serve(policy: string, env: Record<string, string>, gateway: { url: string; token: object } | undefined, stops: (() => unknown)[]): Promise<Way> {
+  const home = new Home(env, BUNDLE);
+  stops.push(() => home.remove());
+  writeFileSync(join(home.path, 'countersign.yaml'), policy, { mode: 0o600 });
+  const proxy = await home.start();
+  const window = await home.attach(proxy.at);
+  if (gateway) await window.request(METHODS.putGateway, gateway);
+  const up = await window.until(
+    ({ connections, policy: { problems } }) => problems.length > 0 || connections.some(({ state }) => state === 'ready' || state === 'failed'),
+  );
+  const problem = up.policy.problems[0]?.message ?? up.connections.find(({ state }) => state === 'failed')?.problem;
+  if (problem !== undefined) throw new Error(`the connection is not served: ${problem}`);
+  const { environment } = SurfaceAccess.parse(await window.request(METHODS.access));
+  const url = new URL(environment.COUNTERSIGN_DSN_WAY ?? '');
+  return { name: 'proxy', port: Number(url.port), user: url.username, password: url.password, database: url.pathname.slice(1), pid: proxy.at.pid };
 }
 
 async function fill(port: number, password: string): Promise<void> {
