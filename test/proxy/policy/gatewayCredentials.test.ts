@@ -4,7 +4,7 @@ import type { McpConnection, PostgresConnection } from '../../../proxy/policy/po
 import { good, user, wrong } from './examples.ts';
 
 const file = (connection: string) => user(`version: 1\nconnections:\n  it: ${connection}\n`);
-const one = <T>(connection: string): T => good(file(connection)).connections.get('it') as T;
+const one = (connection: string) => good(file(connection)).connections.get('it');
 const ROLE = 'arn:aws:iam::123456789012:role/orders';
 const rds = (credential: string, more = 'user: app, via: gateway', host = 'shop.abc.eu-central-1.rds.amazonaws.com'): string =>
   `{ protocol: postgres, upstream: "postgres://${host}/shop", ${more}, credential: { aws: ${credential} } }`;
@@ -14,7 +14,7 @@ const GOOD = '{ issuer: "https://as.example", client-id: gw, client-secret: "sec
 
 describe('a login by a role of AWS', () => {
   it('is read whole, with the region of the database’s own address', () => {
-    const { credential } = one<PostgresConnection>(rds(`{ role: "${ROLE}", external-id: team-42, tags: true, ttl: 1h }`));
+    const { credential } = one(rds(`{ role: "${ROLE}", external-id: team-42, tags: true, ttl: 1h }`)) as PostgresConnection;
     assert.deepEqual(credential, {
       lease: 'aws-rds',
       connection: 'it',
@@ -42,7 +42,7 @@ describe('a login by a role of AWS', () => {
 
 describe('a token that is exchanged for each person', () => {
   it('is read whole', () => {
-    const { upstream } = one<McpConnection>(mcp(GOOD));
+    const { upstream } = one(mcp(GOOD)) as McpConnection;
     assert.ok(upstream.transport === 'http');
     assert.deepEqual(upstream.exchange, {
       issuer: 'https://as.example',

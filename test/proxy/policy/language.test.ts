@@ -18,6 +18,11 @@ const hovered = (marked: string): string => {
   return typeof contents === 'object' && 'value' in contents ? contents.value : '';
 };
 
+/** A diagnostic's text, which the protocol lets be marked up as well. */
+function said(diagnostic: { readonly message: unknown } | undefined): string {
+  return typeof diagnostic?.message === 'string' ? diagnostic.message : JSON.stringify(diagnostic?.message ?? '');
+}
+
 describe('completion', () => {
   it('offers the keys of the place the cursor is in', () => {
     assert.deepEqual(labels('|'), ['version', 'defaults', 'connections', 'rules']);
@@ -106,9 +111,9 @@ describe('diagnostics', () => {
       text: 'version: 1\n',
       signed: { person: { issuer: 'x', subject: 'ada', groups: [] } },
     };
-    assert.match(String(diagnose(team)[0]?.message), /needs the shared gateway/);
+    assert.match(said(diagnose(team)[0]), /needs the shared gateway/);
     assert.deepEqual(
-      diagnose(team, { layer: 'user' }, above).map(({ message }) => String(message).slice(0, 38)),
+      diagnose(team, { layer: 'user' }, above).map((one) => said(one).slice(0, 38)),
       ['A rule of the user can only tighten: `'],
     );
   });
