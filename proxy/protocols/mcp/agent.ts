@@ -15,15 +15,22 @@ const KINDS: readonly (readonly [RegExp, (typeof AGENT_KINDS)[number]])[] = [
   [/visual studio code|vscode|vs code/i, 'vscode-chat'],
 ];
 
-/** Reads what a client said of itself; undefined where that is nothing usable. */
+/** What is not seen, or changes how the rest is: a name that a person is shown must be what it looks like. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]+/gu;
+
+/** Reads what a client said of itself, as one line of what can be seen; undefined where that is nothing usable. */
 export function clientInfoOf(value: unknown): ClientInfo | undefined {
   if (typeof value !== 'object' || value === null || !('name' in value) || typeof value.name !== 'string') return undefined;
-  return { name: value.name, ...('version' in value && typeof value.version === 'string' && { version: value.version }) };
+  return { name: plain(value.name), ...('version' in value && typeof value.version === 'string' && { version: plain(value.version) }) };
+}
+
+function plain(text: string): string {
+  return text.slice(0, 400).replaceAll(UNSEEN, ' ').replaceAll(/\s+/g, ' ').trim();
 }
 
 /** The agent as the client names itself, else as its login tells. */
 function agentOf(info: ClientInfo | undefined, known: Agent): Agent {
-  const name = info?.name.trim().slice(0, 200);
+  const name = info?.name.slice(0, 200).trim();
   if (!info || !name) return known;
   const kind = KINDS.find(([pattern]) => pattern.test(name))?.[1] ?? known.kind;
   return { kind, name, ...(info.version && { version: info.version.slice(0, 100) }) };

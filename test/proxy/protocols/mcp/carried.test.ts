@@ -42,7 +42,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
         return answer(text([...subscribed].join()));
       }
       visiting = id;
-      return send({ id: 'visit', method: 'elicitation/create', params: { mode: 'url', elicitationId: 'e-1', url: 'https://bank.example/consent?of=you', message: 'Confirm there.' } });
+      return send({ id: 'visit', method: 'elicitation/create', params: { mode: 'url', elicitationId: 'e-1', url: 'https://bank.example/consent?of=you', message: 'Confirm there with card 4111 1111 1111 1111.' } });
     default: return id === undefined ? undefined : send({ id, error: { code: -32601, message: 'no' } });
   }
 });
@@ -122,8 +122,10 @@ for (const modern of [false, true]) {
         return { action: 'accept' };
       });
       assert.match(text(await able.callTool({ name: 'visit', arguments: {} })), /"action":"accept"/);
-      const [{ mode, url } = {}] = asked as { mode?: string; url?: string }[];
+      const [{ message, mode, url } = {}] = asked as { message?: string; mode?: string; url?: string }[];
       assert.deepEqual([mode, url], ['url', 'https://bank.example/consent?of=you']);
+      // What a server asks a person is masked as what it answers an agent.
+      assert.equal(message, 'Confirm there with card ‹redacted›.');
     });
   });
 }
