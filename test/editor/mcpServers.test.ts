@@ -230,6 +230,8 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
   it('is put back to the byte by one command, and the policy, too', async () => {
     await runCommand(browser.page, 'Countersign: Undo Protection of All MCP Servers');
     await until('the file is back', () => readFileSync(config, 'utf8') === CONFIG);
+    // The policy follows: until then its server is one that nobody starts.
+    await until('the policy is back', () => readFileSync(policy, 'utf8') === original).catch(() => undefined);
     assert.equal(readFileSync(policy, 'utf8'), original);
     await browser.page.waitForTimeout(1500);
     const again = browser.page.locator('.notification-toast', { hasText: 'does not go through Countersign' });
