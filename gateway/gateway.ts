@@ -45,7 +45,7 @@ import { Bus } from './store/bus.ts';
 import type { Database } from './store/database.ts';
 import { openEmbedded } from './store/embedded.ts';
 import { migrate } from './store/migrate.ts';
-import { openPostgres, storeProblem } from './store/postgres.ts';
+import { isStoreDown, openPostgres, storeProblem } from './store/postgres.ts';
 import { Replica } from './store/replica.ts';
 import { principals } from './tunnel/principals.ts';
 
@@ -108,7 +108,8 @@ export class Gateway {
       return gateway;
     } catch (cause) {
       await db.close().catch(() => undefined);
-      throw cause;
+      // It may go away in the middle of the start.
+      throw !(cause instanceof Problem) && isStoreDown(cause) ? storeProblem(cause) : cause;
     }
   }
 

@@ -12,7 +12,7 @@ import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { GatewayConfig } from '../config/load.ts';
 import type { Metrics } from '../metrics.ts';
-import { storeProblem } from '../store/postgres.ts';
+import { isStoreDown, storeProblem } from '../store/postgres.ts';
 
 /** Largest body of a request, in bytes. */
 const MAX_BODY_BYTES = 1_048_576;
@@ -237,15 +237,9 @@ function describe(cause: unknown): { status: number; error: string; sentence: st
   // What was wrong is not repeated: it may hold a secret.
   if (cause instanceof ZodError)
     return { status: 400, error: 'bad-request', sentence: `The request is not what this endpoint takes (at ${cause.issues[0]?.path.join('.') || 'its top'}).` };
-  const { status, code } = cause as { status?: unknown; code?: unknown };
+  const { status } = cause as { status?: unknown };
   if (typeof status === 'number' && status >= 400 && status < 500)
     return { status, error: 'bad-request', sentence: 'The request could not be read. It must be JSON, and not larger than 1 MiB.' };
-  if (isStoreDown(code, cause)) return { status: 503, error: 'store-down', sentence: storeProblem(cause).message };
+  if (isStoreDown(cause)) return { status: 503, error: 'store-down', sentence: storeProblem(cause).message };
   return { status: 500, error: 'internal', sentence: 'The gateway failed. Its log says more.' };
-}
-
-/** Connection errors of Node and of PostgreSQL (classes 08 and 57P), and the pool's own time-outs, which have no code. */
-function isStoreDown(code: unknown, cause: unknown): boolean {
-  if (typeof code === 'string') return /^(ECONN|ENOTFOUND|ETIMEDOUT|EPIPE|08|57P)/.test(code);
-  return cause instanceof Error && /timeout|terminated|Connection ended|closed the connection|not queryable/i.test(cause.message);
 }

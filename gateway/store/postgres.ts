@@ -146,6 +146,13 @@ class Listener {
   }
 }
 
+/** Connection errors of Node and of PostgreSQL (classes 08 and 57P), and the pool's own time-outs, which have no code. */
+export function isStoreDown(cause: unknown): boolean {
+  const { code } = cause as { code?: unknown };
+  if (typeof code === 'string') return /^(ECONN|ENOTFOUND|ETIMEDOUT|EPIPE|08|57P)/.test(code);
+  return cause instanceof Error && /timeout|terminated|Connection ended|closed the connection|not queryable/i.test(cause.message);
+}
+
 /** What went wrong with the store, for a person; the address and the password stay out of it. */
 export function storeProblem(cause: unknown): Problem {
   const code = (cause as { code?: string }).code ?? '';
