@@ -33,8 +33,7 @@ describe('what a client says of itself', () => {
     fc.assert(
       fc.property(info, (value) => {
         const { agent } = Actor.parse(actorOf(identity, clientInfoOf(value)));
-        // oxlint-disable-next-line no-control-regex -- controls are what it is about
-        assert.doesNotMatch(agent.name + (agent.version ?? ''), /[\u0000-\u001f\u007f\u2028\u202a-\u202e]/);
+        assert.doesNotMatch(agent.name + (agent.version ?? ''), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
       }),
     );
   });
