@@ -22,6 +22,11 @@ export const consoleTheme = css`
     --vscode-sideBarSectionHeader-foreground: var(--vscode-foreground);
     --vscode-widget-border: light-dark(#d3dbd9, #313a38);
     --vscode-panel-border: var(--vscode-widget-border);
+    --vscode-panel-background: transparent;
+    --vscode-panelTitle-activeForeground: var(--vscode-foreground);
+    --vscode-panelTitle-activeBorder: var(--vscode-focusBorder);
+    --vscode-panelTitle-inactiveForeground: var(--vscode-descriptionForeground);
+    --vscode-settings-headerBorder: var(--vscode-widget-border);
     --vscode-editorWidget-background: light-dark(#f8faf9, #1b2220);
     --vscode-editorHoverWidget-background: var(--vscode-editorWidget-background);
     --vscode-editorHoverWidget-foreground: var(--vscode-foreground);
@@ -73,6 +78,7 @@ export const consoleTheme = css`
     --vscode-debugTokenExpression-number: light-dark(#0a6b3d, #9fdc9f);
     --vscode-symbolIcon-fieldForeground: light-dark(#7a3e9d, #d3a4ff);
     --vscode-editorLineNumber-foreground: var(--vscode-descriptionForeground);
+    --vscode-scrollbar-shadow: light-dark(#00000022, #00000066);
     --vscode-scrollbarSlider-background: light-dark(#00000033, #ffffff33);
     --vscode-scrollbarSlider-hoverBackground: light-dark(#00000055, #ffffff55);
     --vscode-scrollbarSlider-activeBackground: light-dark(#00000077, #ffffff77);
