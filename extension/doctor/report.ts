@@ -11,7 +11,9 @@ export function doctorReport(checks: readonly DoctorCheck[], version: string, t:
     count('failed') > 0
       ? t('**{0} of {1} checks failed.** What to do stands below each.', count('failed'), checks.length)
       : count('warning') > 0
-        ? t('**Protection is on; {0} things want a look.**', count('warning'))
+        ? count('warning') === 1
+          ? t('**Protection is on; one thing wants a look.**')
+          : t('**Protection is on; {0} things want a look.**', count('warning'))
         : t('**Everything is in order.**');
   const sections = WORST_FIRST.flatMap((state) => checks.filter((check) => check.state === state)).map((check) => {
     const state = { ok: t('ok'), warning: t('warning'), failed: t('failed') }[check.state];
