@@ -49,13 +49,14 @@ function named({ protocol, upstream, sensitive }: Record<string, unknown>): obje
 }
 
 /** How a connection of the laptop's own is to be handled. The milder values say nothing that the laptop's own file could not. */
-function handling({ sensitive, tokens, pin, hints, arguments: secrets }: Record<string, unknown>): object {
+function handling({ sensitive, tokens, pin, hints, arguments: secrets, share }: Record<string, unknown>): object {
   return {
     ...(sensitive !== undefined && { sensitive }),
     ...(tokens !== undefined && { tokens }),
     ...(pin === 'ask' && { pin }),
     ...(hints === 'tighten' && { hints }),
     ...(secrets === 'mask' && { arguments: secrets }),
+    ...(share === 'session' && { share }),
   };
 }
 

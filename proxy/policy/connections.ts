@@ -199,8 +199,8 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
   const { edge, tokens: given, upstream: shape, via = 'local' } = parsed.data;
   if (edge !== undefined) edgeErrors(via, error);
   const tokens = given !== undefined && { tokens: tokenRules(given, name, false) };
-  const { pin, hints, arguments: secretArguments } = parsed.data;
-  const handling = { ...(pin && { pin }), ...(hints && { hints }), ...(secretArguments && { arguments: secretArguments }) };
+  const { pin, hints, arguments: secretArguments, share } = parsed.data;
+  const handling = { ...(pin && { pin }), ...(hints && { hints }), ...(secretArguments && { arguments: secretArguments }), ...(share && { share }) };
   if ('command' in shape) {
     if (edge !== undefined) error(['edge'], 'An edge opens the way to an address, and runs no program. Give the server a `url`, or remove `edge`.');
     const { command, cwd } = shape;
@@ -216,6 +216,7 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
       upstream: { transport: 'stdio', command: command.map(argument), env: values(shape.env, 'env'), ...(cwd !== undefined && { cwd }) },
     };
   }
+  if (share !== undefined) error(['share'], 'A remote server is nobody’s process here. Remove `share`; it belongs to a server that is started with `command`.');
   if (!httpAddress(shape.url, error)) return undefined;
   if (shape.exchange) {
     if (via !== 'gateway') error(['upstream', 'exchange'], 'Only a gateway can vouch for who is signed in. Add `via: gateway`.');

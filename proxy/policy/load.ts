@@ -307,7 +307,7 @@ function mergeConnections(layers: readonly CompiledLayer[], top: PolicyLayer | u
 }
 
 /** What a lower layer may say of a connection, by what it says: masks of a database, or handling of an MCP server. */
-const TIGHTENING = new Set(['sensitive', 'tokens', 'pin', 'hints', 'arguments']);
+const TIGHTENING = new Set(['sensitive', 'tokens', 'pin', 'hints', 'arguments', 'share']);
 
 function isTighteningOnly(value: unknown): boolean {
   const keys = typeof value === 'object' && value !== null ? Object.keys(value) : [];
@@ -348,7 +348,7 @@ function tighten(
 ): ConnectionConfig | undefined {
   const said = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
   if (!isTighteningOnly(value)) {
-    const message = `Connection \`${above.name}\` is defined by a higher layer${definedIn === undefined ? '' : ` (${definedIn})`}; here, only ${above.protocol === 'mcp' ? '`pin: ask`, `hints: tighten` and `arguments: mask` can be said' : 'more `sensitive` columns can be added'} and \`tokens\` taken away. Use another name, or remove the rest.`;
+    const message = `Connection \`${above.name}\` is defined by a higher layer${definedIn === undefined ? '' : ` (${definedIn})`}; here, only ${above.protocol === 'mcp' ? '`pin: ask`, `hints: tighten`, `arguments: mask` and `share: session` can be said' : 'more `sensitive` columns can be added'} and \`tokens\` taken away. Use another name, or remove the rest.`;
     (definedIn === undefined ? problems.warnings : problems.errors).push(found(yaml.file, yaml.atKey(path), message));
     if (definedIn !== undefined || !Object.keys(said).some((key) => TIGHTENING.has(key))) return undefined;
   }
@@ -387,22 +387,24 @@ function tighten(
 
 /** An MCP server that a higher layer defines, handled more strictly. */
 function tightenMcp(yaml: YamlText, path: Path, said: Record<string, unknown>, above: McpConnection, problems: Problems): McpConnection {
-  const { pin, hints, arguments: secretArguments } = said;
+  const { pin, hints, arguments: secretArguments, share } = said;
   const parsed = TightenMcpShape.safeParse({
     ...(pin !== undefined && { pin }),
     ...(hints !== undefined && { hints }),
     ...(secretArguments !== undefined && { arguments: secretArguments }),
+    ...(share !== undefined && { share }),
   });
   if (!parsed.success) {
-    const message = `A lower layer can only tighten \`${above.name}\`: \`pin: ask\`, \`hints: tighten\`, \`arguments: mask\`. Ignored.`;
+    const message = `A lower layer can only tighten \`${above.name}\`: \`pin: ask\`, \`hints: tighten\`, \`arguments: mask\`, \`share: session\`. Ignored.`;
     problems.warnings.push(found(yaml.file, yaml.atKey(path), message));
     return above;
   }
-  const { pin: stricterPin, hints: stricterHints, arguments: stricterArguments } = parsed.data;
+  const { pin: stricterPin, hints: stricterHints, arguments: stricterArguments, share: stricterShare } = parsed.data;
   return {
     ...above,
     ...(stricterPin && { pin: stricterPin }),
     ...(stricterHints && { hints: stricterHints }),
     ...(stricterArguments && { arguments: stricterArguments }),
+    ...(stricterShare && { share: stricterShare }),
   };
 }

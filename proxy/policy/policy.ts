@@ -78,6 +78,8 @@ export const FIRST_CONTACTS = ['first-use', 'ask'] as const;
 export const HINTS = ['tighten', 'believe'] as const;
 /** Secrets in what an agent sends: left to the rules, or replaced on the way. */
 export const SECRET_ARGUMENTS = ['rules', 'mask'] as const;
+/** Whom one process of a server that is started here serves: one session, or all that a person has. */
+export const SHARES = ['session', 'person'] as const;
 
 export interface StdioUpstream {
   readonly transport: 'stdio';
@@ -125,6 +127,8 @@ export interface McpConnection extends ConnectionBase {
   readonly hints?: (typeof HINTS)[number];
   /** Left out: `rules`. */
   readonly arguments?: (typeof SECRET_ARGUMENTS)[number];
+  /** Left out: `session`. */
+  readonly share?: (typeof SHARES)[number];
   readonly upstream: StdioUpstream | HttpUpstream;
 }
 

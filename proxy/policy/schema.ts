@@ -5,7 +5,7 @@ import { AGENT_KINDS } from '../../contract/actor.ts';
 import { EFFECTS, type Effect } from '../../contract/facts.ts';
 import { DECISIONS, MASK_KINDS } from '../../contract/verdict.ts';
 import { AwsCredential, Exchange } from './gatewayCredentials.ts';
-import { FIRST_CONTACTS, HINTS, PRIVILEGES, SECRET_ARGUMENTS } from './policy.ts';
+import { FIRST_CONTACTS, HINTS, PRIVILEGES, SECRET_ARGUMENTS, SHARES } from './policy.ts';
 
 export const MAX_RULES = 500;
 export const MAX_CONNECTIONS = 200;
@@ -191,6 +191,10 @@ const secretArguments = z
   .enum(SECRET_ARGUMENTS)
   .describe('Secrets in what an agent sends: left to the rules (`rules`), or replaced before the server gets them (`mask`).');
 
+const share = z
+  .enum(SHARES)
+  .describe('Whom one process of a server that is started here serves: one session (`session`), or all sessions of one person (`person`).');
+
 export const McpShape = z
   .strictObject({
     protocol: z.literal('mcp'),
@@ -199,6 +203,7 @@ export const McpShape = z
     pin: pin.optional(),
     hints: hints.optional(),
     arguments: secretArguments.optional(),
+    share: share.optional(),
     via,
     edge,
   })
@@ -210,7 +215,12 @@ export const TightenShape = z
   .describe('More columns to mask, and fewer tokens to take back, on a connection that a higher layer defines.');
 /** The same for an MCP server: each of these only ever makes it stricter. */
 export const TightenMcpShape = z
-  .strictObject({ pin: z.literal('ask').optional(), hints: z.literal('tighten').optional(), arguments: z.literal('mask').optional() })
+  .strictObject({
+    pin: z.literal('ask').optional(),
+    hints: z.literal('tighten').optional(),
+    arguments: z.literal('mask').optional(),
+    share: z.literal('session').optional(),
+  })
   .describe('Stricter handling of an MCP server that a higher layer defines.');
 
 const SqlMatch = z

@@ -99,6 +99,6 @@ export function tokenOf(params: JsonObject | undefined): Id | undefined {
   return typeof token === 'string' || typeof token === 'number' ? token : undefined;
 }
 
-function withToken(params: JsonObject, token: number): JsonObject {
+export function withToken(params: JsonObject, token: Id): JsonObject {
   return { ...params, _meta: { ...(isObject(params._meta) && params._meta), progressToken: token } };
 }

@@ -1,16 +1,18 @@
-/** MCP servers behind the proxy: each connection is an endpoint at `/mcp/<name>`, each client of it a process of its own. */
+/** MCP servers behind the proxy: each connection is an endpoint at `/mcp/<name>`, each client of it a process of its own unless policy has them share. */
 import { Router } from 'express';
 import { Problem } from '../../../contract/problem.ts';
 import type { OAuthConnection } from '../../credential/oauth/broker.ts';
 import { signedInHeaders } from '../../credential/oauth/credentials.ts';
 import type { ClientOptions } from '../../credential/oauth/registration.ts';
-import { HandedSecrets } from '../../masking/handedSecrets.ts';
+import { HandedSecrets, knowing } from '../../masking/handedSecrets.ts';
+import type { SessionMasking } from '../../masking/masking.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { HttpUpstream, McpConnection, SecretRef, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
 import { RelayFront } from './http/relayFront.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
+import { SharedProcesses } from './shared/pool.ts';
 import { configuredHeaders, noting, type UpstreamCredentials } from './upstream/credentials.ts';
 import { EraServer, type KnownEras } from './upstream/eras.ts';
 import { HttpServer } from './upstream/http.ts';
@@ -22,6 +24,8 @@ import type { Channel, ChannelEvents, Upstream, UpstreamEvents } from './upstrea
 const SETTLED_MS = 10_000;
 /** Processes of one connection for clients of the era of sessions; beyond it the session unused longest ends. */
 const MAX_PROCESSES = 32;
+/** The same where sessions cost none. */
+const MAX_SHARING = 200;
 /** How long a server that fails to start is left alone: first, and at most, in milliseconds. */
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 30_000;
@@ -31,6 +35,8 @@ export interface RelayTimes {
   readonly progressMs?: number;
   /** How soon a client that is not known to wait is answered, in milliseconds. */
   readonly answerMs?: number;
+  /** How long a process that sessions share waits for another one, in milliseconds. */
+  readonly lingerMs?: number;
 }
 
 /** @param times shorter ones are for tests */
@@ -51,6 +57,8 @@ class Relay implements Served {
   readonly #mounted: { dispose(): void };
   readonly #sessions = new Set<RelaySession>();
   readonly #handed = new HandedSecrets();
+  /** Where policy has a person's sessions share a process. */
+  readonly #shared: SharedProcesses | undefined;
   #known: KnownEras = { notSessions: false, notStateless: false };
   #failures = 0;
   #notBefore = 0;
@@ -62,9 +70,19 @@ class Relay implements Served {
     this.address = `/mcp/${connection.name}`;
     const oauth = signInOf(connection, host);
     if (oauth) this.oauth = oauth;
+    const { upstream } = connection;
+    if (upstream.transport === 'stdio' && connection.share === 'person') {
+      this.#shared = new SharedProcesses({
+        connection: connection.name,
+        log: host.engine.log,
+        lingerMs: times.lingerMs,
+        // Whatever the process says on its own is no session's.
+        start: (on) => this.#spawn(knowing(host.engine.masking(connection.name), this.#handed), upstream, on),
+      });
+    }
     const leg = { host, open: (identity: ClientIdentity, client: ClientSide) => this.#open(identity, client) };
     this.#modern = new ModernLeg(leg);
-    this.#front = new RelayFront({ log: host.engine.log, maxSessions: MAX_PROCESSES, leg, modern: this.#modern });
+    this.#front = new RelayFront({ log: host.engine.log, maxSessions: this.#shared ? MAX_SHARING : MAX_PROCESSES, leg, modern: this.#modern });
     const router = Router();
     router.all('/', this.#front.handle);
     this.#mounted = host.mount(`mcp/${connection.name}`, router, { request: this.#front.request, lines: this.#front.lines });
@@ -89,6 +107,7 @@ class Relay implements Served {
     this.#known = { notSessions: false, notStateless: false };
     this.#failures = 0;
     this.#notBefore = 0;
+    this.#shared?.retire();
     this.#host.changed();
   }
 
@@ -100,6 +119,7 @@ class Relay implements Served {
     this.#mounted.dispose();
     await Promise.all([...this.#sessions].map((session) => session.close(reason)));
     await Promise.all([this.#front.close(), this.#modern.close()]);
+    await this.#shared?.stop();
   }
 
   async #open(identity: ClientIdentity, client: ClientSide): Promise<RelaySession> {
@@ -122,7 +142,11 @@ class Relay implements Served {
   #start(session: Session, on: UpstreamEvents): Upstream {
     const { connection } = this;
     const { upstream, name } = connection;
-    if (upstream.transport === 'stdio') return new EraServer(on, this.#known, (events) => this.#spawn(session, upstream, events));
+    if (upstream.transport === 'stdio') {
+      const { issuer, subject } = session.request.actor.person;
+      const person = JSON.stringify([issuer, subject]);
+      return new EraServer(on, this.#known, (events) => this.#shared?.seat(person, events) ?? this.#spawn(session.masking, upstream, events));
+    }
     const configured = configuredHeaders(name, upstream.headers, this.#host.secret);
     const options = {
       connection: name,
@@ -152,7 +176,7 @@ class Relay implements Served {
     };
   }
 
-  #spawn(session: Session, upstream: StdioUpstream, on: ChannelEvents): Channel {
+  #spawn(masking: SessionMasking, upstream: StdioUpstream, on: ChannelEvents): Channel {
     const { name } = this.connection;
     const { clock, log } = this.#host.engine;
     const now = clock.now();
@@ -178,7 +202,7 @@ class Relay implements Served {
       env,
       cwd: upstream.cwd,
       log,
-      scrub: (text) => session.masking.scrub(text).text,
+      scrub: (text) => masking.scrub(text).text,
       onMessage: on.onMessage,
       onExit: (why) => {
         this.#failures = clock.now() - now < SETTLED_MS && !server.stopping ? this.#failures + 1 : 0;

@@ -20,7 +20,7 @@ connections:
     via: gateway
     upstream: { url: https://tickets.internal/mcp, headers: { Authorization: secret:tickets } }
   scratch: { protocol: postgres, upstream: postgres://scratch.internal/scratch, password: env:SCRATCH, sensitive: { people.ssn: redact } }
-  files: { protocol: mcp, upstream: { command: [files-mcp, secret:files] }, pin: ask, hints: believe }
+  files: { protocol: mcp, upstream: { command: [files-mcp, secret:files] }, pin: ask, hints: believe, share: person }
 rules:
   - { id: refunds, match: { connection: orders, effect: write }, verdict: ask, approvers: 'group:payments' }
   - { id: both, match: { connection: [orders, tickets], effect: delete }, verdict: ask, approvers: 'group:payments-leads' }
@@ -48,6 +48,7 @@ describe('the policy as it is cut for laptops', () => {
       'Authorization',
       'payments',
       'believe',
+      'share',
     ])
       assert.ok(!cut.includes(secret), `${secret} in\n${cut}`);
   });

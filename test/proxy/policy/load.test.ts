@@ -264,6 +264,23 @@ describe('layers', () => {
     assert.equal(policy.maskPlan('shop').columns.get('public.a.b'), 'redact');
   });
 
+  it('below can take the sharing of a process away, and not begin it', () => {
+    const share = (layer: string): string => `version: 1\nconnections: { index: { protocol: mcp, upstream: { command: [index] }${layer} } }\n`;
+    const shared = (...layers: Parameters<typeof good>): unknown => {
+      const connection = good(...layers).connections.get('index');
+      return connection?.protocol === 'mcp' && connection.share;
+    };
+    const said = (value: string): string => `version: 1\nconnections: { index: { share: ${value} } }\n`;
+    assert.equal(shared(user(share(', share: person'))), 'person');
+    assert.equal(shared(user(share(', share: person')), workspace(said('session'))), 'session');
+    assert.equal(shared(user(share('')), workspace(said('person'))), undefined);
+    assert.match(warned(user(share('')), workspace(said('person')))[0] ?? '', /can only tighten `index`/);
+    assert.match(
+      wrong(user(share('').replace('command: [index]', 'url: https://a.example/mcp').replace(' } } }', ' }, share: person } }')))[0] ?? '',
+      /Remove `share`/,
+    );
+  });
+
   it('of an untrusted workspace define no connection', () => {
     const text = 'version: 1\nconnections: { x: { protocol: mcp, upstream: { command: [sh, -c, "touch pwned"] } } }\n';
     assert.equal(good(workspace(text, false)).connections.size, 0);

@@ -11,6 +11,8 @@ import type { Channel, ChannelEvents, Outgoing } from './upstream.ts';
 /** How long a server may take to leave once its input has closed, and once it was asked to, in milliseconds. */
 const LEAVE_MS = 1_000;
 const TERMINATE_MS = 2_000;
+/** What a server may leave unread before it gets no more, in bytes. */
+const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
 /** Log lines of one server: longest, and how many a minute. */
 const MAX_LOG_LINE = 2_000;
 const MAX_LOG_LINES = 600;
@@ -88,6 +90,12 @@ export class StdioServer implements Channel {
 
   send(message: Outgoing): void {
     if (this.#exited || !this.#child.stdin.writable) return;
+    if (this.#child.stdin.writableLength > MAX_UNREAD_BYTES) {
+      const { connection } = this.#options;
+      const error = { code: -32_000, message: `The MCP server ${connection} does not read what it is sent. Wait for its answers, or start a new session.` };
+      if ('method' in message && 'id' in message) this.#options.onMessage({ kind: 'response', id: message.id, reply: { error } });
+      return;
+    }
     this.#child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
   }
 
