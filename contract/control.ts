@@ -38,6 +38,8 @@ export const METHODS = {
   signInPage: 'countersign/connection.signInPage',
   /** `{ connection }` → `{}`: gives the tokens back and forgets them. */
   signOut: 'countersign/connection.signOut',
+  /** `{ connection }` → `ConnectionOutput`: what its process wrote to its standard error last. */
+  connectionOutput: 'countersign/connection.output',
   /** `{ folders }` → `{}`: the window's workspace folders and whether they are trusted. */
   workspace: 'countersign/workspace',
   /** `PutGateway` → `{}`: the team's gateway and the person's access token for it, again whenever it was refreshed. */
@@ -84,10 +86,18 @@ export const ConnectionView = z.object({
   credential: z.string().max(200),
   /** What is masked: `customers.email` → `partial`. */
   sensitive: z.record(z.string(), z.string()),
+  /** It is a process here, and has written something to its standard error. */
+  output: z.boolean().optional(),
   /** Of an MCP server: what it offers, and what of it waits for a person. */
   pins: PinsView.optional(),
 });
 export type ConnectionView = z.infer<typeof ConnectionView>;
+
+/** Masked, oldest first. */
+export const ConnectionOutput = z.object({
+  lines: z.array(z.object({ at: z.number(), process: z.number(), by: z.enum(['server', 'countersign']), text: z.string().max(1000) })).max(500),
+});
+export type ConnectionOutput = z.infer<typeof ConnectionOutput>;
 
 export const PolicyProblem = z.object({
   file: z.string().max(1000),

@@ -10,6 +10,7 @@ export const COMMANDS = {
   copyAddress: 'countersign.connections.copyAddress',
   enterSecret: 'countersign.connections.enterSecret',
   forgetSecret: 'countersign.connections.forgetSecret',
+  showOutput: 'countersign.connections.showOutput',
   signIn: 'countersign.connections.signIn',
   signOut: 'countersign.connections.signOut',
   gatewaySignIn: 'countersign.gateway.signIn',
@@ -47,6 +48,8 @@ export const GATEWAY_PROVIDER = 'countersign';
 export const WALKTHROUGH = 'countersign.start';
 /** The organisation's policy, to read. */
 export const ORGANISATION_SCHEME = 'countersign-policy';
+/** What a server's process wrote. */
+export const OUTPUT_SCHEME = 'countersign-output';
 export const DOCTOR_SCHEME = 'countersign-doctor';
 /** What a server said of something it offers, before and now. */
 export const DEFINITION_SCHEME = 'countersign-definition';
@@ -81,6 +84,8 @@ export const ITEM = {
   needsSecret: 'connection.needsSecret',
   needsSignIn: 'connection.needsSignIn',
   signedIn: 'connection.signedIn',
+  /** Added to a connection's whose process has written something. */
+  output: '+output',
   /** Added to a connection's where an agent's configuration was rewritten for it. */
   rewritten: '+rewritten',
   protectedGroup: 'group.protected',

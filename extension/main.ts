@@ -36,6 +36,7 @@ const HANDLERS: Readonly<Record<CommandName, Handler>> = {
   copyAddress: async (r, item) => (await import('./connections/commands.ts')).copyAddress(r.model, item),
   enterSecret: async (r, item) => (await import('./connections/commands.ts')).enterSecret(r.model, r.secrets, item),
   forgetSecret: async (r) => (await import('./connections/commands.ts')).forgetSecret(r.secrets),
+  showOutput: (r, item) => r.output.show(item),
   signIn: async (r, item) => (await import('./connections/signIn.ts')).signIn(r.model, r.link, item),
   signOut: async (r, item) => (await import('./connections/signIn.ts')).signOut(r.model, r.link, item),
   gatewaySignIn: (r) => r.gateway.createSession(),

@@ -7,6 +7,7 @@ import { TerminalEnvironment } from './agents/terminal.ts';
 import { watchToolApproval } from './agents/toolApproval.ts';
 import { Notices } from './approvals/notices.ts';
 import { ApprovalsView } from './approvals/view.ts';
+import { OutputPages } from './connections/output.ts';
 import { ConnectionsTree } from './connections/tree.ts';
 import { Disposables } from './disposables.ts';
 import { type DoctorDeps, DoctorPage } from './doctor/doctor.ts';
@@ -42,6 +43,7 @@ export interface Running extends Base {
   readonly access: Access;
   readonly servers: McpServers;
   readonly definitions: Definitions;
+  readonly output: OutputPages;
   readonly doctorPage: DoctorPage;
   readonly doctor: DoctorDeps;
 }
@@ -69,6 +71,7 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   if (cursor) owner.add(new CursorServers(cursor, access, log));
   owner.add(new PolicyFiles(link, model));
   owner.add(new WorkspaceFolders(link, log));
+  const output = owner.add(new OutputPages(model, link));
   const doctorPage = owner.add(new DoctorPage());
   const doctor: DoctorDeps = { link, model, access, terminal, secrets, servers, gateway, version: base.version, activationMs: base.activationMs };
 
@@ -77,5 +80,5 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   await link.open();
   await servers.start();
   await watchToolApproval();
-  return { ...base, approvals, sessions, operations, secrets, gateway, access, servers, definitions, doctorPage, doctor };
+  return { ...base, approvals, sessions, operations, secrets, gateway, access, servers, definitions, output, doctorPage, doctor };
 }

@@ -26,6 +26,7 @@ export type ConnectionNode =
       readonly connectionName: string;
       readonly item: Quarantined;
     }
+  | { readonly kind: 'output'; readonly id: string; readonly label: string; readonly description: string; readonly connection: ConnectionView }
   | { readonly kind: 'fact'; readonly id: string; readonly label: string; readonly description: string; readonly icon: string };
 
 const PROTOCOL_NAMES: Readonly<Record<string, string>> = { postgres: 'PostgreSQL', mcp: 'MCP' };
@@ -51,7 +52,7 @@ export function connectionTree(connections: readonly ConnectionView[], t: Transl
       icon: icon(connection),
       context: contextOf(connection),
       connection,
-      children: [...quarantined(connection, t), ...facts(connection, t)],
+      children: [...quarantined(connection, t), ...facts(connection, t), ...output(connection, t)],
     };
   });
 }
@@ -66,6 +67,10 @@ function describe(connection: ConnectionView, state: string, offered: string | u
 }
 
 function contextOf(connection: ConnectionView): string {
+  return connection.output === true ? `${standing(connection)}${ITEM.output}` : standing(connection);
+}
+
+function standing(connection: ConnectionView): string {
   if (connection.state === 'needs-secret') return ITEM.needsSecret;
   if (connection.state === 'needs-sign-in') return ITEM.needsSignIn;
   return connection.signedIn === true ? ITEM.signedIn : ITEM.connection;
@@ -111,6 +116,11 @@ function quarantined({ name, pins }: ConnectionView, t: Translate): ConnectionNo
     connectionName: name,
     item,
   }));
+}
+
+function output(connection: ConnectionView, t: Translate): ConnectionNode[] {
+  if (connection.output !== true) return [];
+  return [{ kind: 'output', id: `output:${connection.name}`, label: t('What the server wrote'), description: t('its standard error'), connection }];
 }
 
 function facts(connection: ConnectionView, t: Translate): ConnectionNode[] {

@@ -63,6 +63,11 @@ export class ConnectionsTree implements vscode.TreeDataProvider<TreeNode>, vscod
       item.accessibilityInformation = { label: `${node.label}, ${node.description}` };
       return item;
     }
+    if (node.kind === 'output') {
+      item.iconPath = new vscode.ThemeIcon('output');
+      item.command = { command: COMMANDS.showOutput, title: vscode.l10n.t('Show What the Server Wrote'), arguments: [node] };
+      return item;
+    }
     if (node.kind === 'fact') {
       item.iconPath = new vscode.ThemeIcon(node.icon);
       item.tooltip = node.label;

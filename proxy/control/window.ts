@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { type AnswerResult, ApprovalAnswer } from '../../contract/approval.ts';
 import {
   CONTROL_VERSION,
+  type ConnectionOutput,
   type DoctorCheck,
   Hello,
   METHODS,
@@ -51,6 +52,7 @@ export interface WindowHost {
   closed(hello: Hello): void;
   answer(answer: ApprovalAnswer): AnswerResult | Promise<AnswerResult>;
   endGrant(id: string): boolean | Promise<boolean>;
+  connectionOutput(connection: string): ConnectionOutput;
   pinTexts(query: PinQuery): PinTexts;
   pinAnswer(answer: PinAnswer): PinAnswered;
   operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
@@ -176,6 +178,7 @@ export class ControlWindow {
     this.#method(METHODS.signIn, ByConnection, async ({ connection }) => ({ listen: await host.signIn(connection) }));
     this.#method(METHODS.signInPage, ByRedirect, async ({ connection, redirect }) => ({ url: await host.signInPage(connection, redirect) }));
     this.#method(METHODS.signOut, ByConnection, async ({ connection }) => (await host.signOut(connection), {}));
+    this.#method(METHODS.connectionOutput, ByConnection, ({ connection }) => host.connectionOutput(connection));
     this.#method(METHODS.putGateway, PutGateway, (given) => (host.putGateway(given), {}));
     this.#method(METHODS.workspace, Workspace, async (workspace, hello) => (await host.workspace(hello.window, workspace), {}));
     this.#method(METHODS.organisationPolicy, Empty, () => host.organisationPolicy());

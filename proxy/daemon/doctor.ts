@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import type { DoctorCheck, PolicyView, VerifyReport } from '../../contract/control.ts';
 import type { Secrets } from '../credential/secrets.ts';
 import type { Pins } from '../pinning/pins.ts';
+import type { OutputLine } from '../protocols/mcp/upstream/errorOutput.ts';
 import { isNewEnough, MIN_NODE } from './nodeVersion.ts';
 import type { Serving } from './serving.ts';
 import { connectionViews } from './views.ts';
@@ -13,6 +14,9 @@ const LITTLE_SPACE_BYTES = 200 * 1024 * 1024;
 /** A clock that is before this build was made cannot be right. Epoch milliseconds. */
 const EARLIEST_NOW = Date.UTC(2026, 0, 1);
 const VERIFY_TIMEOUT_MS = 20_000;
+/** Lines of a server's own that are shown, where it failed and where it did not. */
+const LINES_OF_FAILED = 15;
+const LINES_OF_READY = 3;
 
 export interface DoctorOptions {
   readonly policy: PolicyView;
@@ -108,7 +112,8 @@ async function recordCheck({ halted, verify }: DoctorOptions): Promise<DoctorChe
 function connectionChecks({ serving, secrets, pins: known }: DoctorOptions): DoctorCheck[] {
   const views = connectionViews(serving, secrets, known);
   if (views.length === 0) return [check('connections', 'Connections', 'warning', 'Nothing is connected. Add a connection to countersign.yaml.')];
-  return views.map(({ name, state, problem, address, pins }) => {
+  return views.map(({ name, state, problem, address, pins, output }) => {
+    const said = output === true ? lastLines(serving.get(name)?.output?.(state === 'failed' ? LINES_OF_FAILED : LINES_OF_READY)) : '';
     const id = `connection:${name}`;
     const title = `Connection ${name}`;
     switch (state) {
@@ -116,7 +121,7 @@ function connectionChecks({ serving, secrets, pins: known }: DoctorOptions): Doc
         const waiting = pins?.quarantined.filter(({ rejected }) => !rejected).length ?? 0;
         if (waiting > 0)
           return check(id, title, 'warning', `${waiting} of the things that it offers wait for you to look at them. Review them in the Connections view.`);
-        return check(id, title, 'ok', `It is served at ${address ?? 'the loopback address'}.`);
+        return check(id, title, 'ok', `It is served at ${address ?? 'the loopback address'}.${said}`);
       }
       case 'starting':
         return check(id, title, 'warning', 'It is starting. Run the doctor again in a moment.');
@@ -125,9 +130,14 @@ function connectionChecks({ serving, secrets, pins: known }: DoctorOptions): Doc
       case 'needs-sign-in':
         return check(id, title, 'warning', problem ?? 'It wants a sign-in.');
       case 'failed':
-        return check(id, title, 'failed', problem ?? 'It failed.');
+        return check(id, title, 'failed', `${problem ?? 'It failed.'}${said}`);
     }
   });
+}
+
+/** What its process wrote last, each line on its own. */
+function lastLines(lines: readonly OutputLine[] = []): string {
+  return lines.length === 0 ? '' : `\nIts last lines:${lines.map(({ process, text }) => `\n[${process}] ${text}`).join('')}`;
 }
 
 /** A machine whose loopback is filtered fails in puzzling ways: say it plainly. */

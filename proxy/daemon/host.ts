@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Person } from '../../contract/actor.ts';
 import type { AnswerResult, ApprovalAnswer } from '../../contract/approval.ts';
 import type {
+  ConnectionOutput,
   DoctorCheck,
   Hello,
   OperationDetail,
@@ -330,6 +331,10 @@ export class Host implements WindowHost {
   putSecret(name: string, value: string | null): void {
     // Tokens are no secret that a policy could name.
     if (!this.#oauth.restore(name, value)) this.#secrets.put(name, value);
+  }
+
+  connectionOutput(connection: string): ConnectionOutput {
+    return { lines: [...(this.#serving.get(connection)?.output?.() ?? [])] };
   }
 
   signIn(connection: string): Promise<string> {

@@ -13,20 +13,35 @@ const MCP_VERSION = '1';
 const OWN_MCP_PATH = 'mcp';
 
 export function connectionViews(serving: Serving, secrets: Secrets, pins: Pins): ConnectionView[] {
-  return serving.all.map(({ config, served, state }) => ({
+  return serving.all.map((one) => viewOf(one, secrets, pins));
+}
+
+function viewOf(one: Serving['all'][number], secrets: Secrets, pins: Pins): ConnectionView {
+  const { config, served, state } = one;
+  const problem = problemOf(one, secrets);
+  return {
     name: config.name,
     protocol: config.protocol,
     via: config.via,
     state: state.state,
     ...(state.state === 'needs-secret' && { secret: state.secret }),
-    // The side of the secret knows best what is wrong with it, say with a file; it must not hide another problem.
-    ...('problem' in state && { problem: ((state.state === 'needs-secret' ? missingSecret(config, secrets) : undefined) ?? state.problem).slice(0, 1000) }),
+    ...(problem !== undefined && { problem }),
     ...(served && { address: served.address }),
+    ...(served?.output?.(1).length === 1 && { output: true }),
     ...(served?.oauth?.state === 'signed-in' && { signedIn: true }),
     credential: served?.oauth?.state === 'signed-in' ? 'a sign-in, kept by the editor' : credentialInWords(config),
     sensitive: Object.fromEntries(config.sensitive),
     ...(config.protocol === 'mcp' && { pins: pins.view(config.name) }),
-  }));
+  };
+}
+
+/** What is wrong, with the last word of the process that ended. */
+function problemOf({ config, served, state }: Serving['all'][number], secrets: Secrets): string | undefined {
+  if (!('problem' in state)) return undefined;
+  // The side of the secret knows best what is wrong with it, say with a file; it must not hide another problem.
+  const problem = (state.state === 'needs-secret' ? missingSecret(config, secrets) : undefined) ?? state.problem;
+  const said = state.state === 'failed' ? served?.output?.().findLast(({ by }) => by === 'server')?.text : undefined;
+  return (said === undefined ? problem : `${problem} It wrote last: ${said}`).slice(0, 1000);
 }
 
 /** Why a connection has no login, told from the side of the secret. */

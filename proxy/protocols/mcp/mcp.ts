@@ -5,7 +5,6 @@ import type { OAuthConnection } from '../../credential/oauth/broker.ts';
 import { signedInHeaders } from '../../credential/oauth/credentials.ts';
 import type { ClientOptions } from '../../credential/oauth/registration.ts';
 import { HandedSecrets, knowing } from '../../masking/handedSecrets.ts';
-import type { SessionMasking } from '../../masking/masking.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { HttpUpstream, McpConnection, SecretRef, StdioUpstream } from '../../policy/policy.ts';
 import type { ClientIdentity, Protocol, ProtocolHost, Served, ServedState } from '../protocol.ts';
@@ -15,6 +14,7 @@ import { type ClientSide, RelaySession } from './relaySession.ts';
 import { SharedProcesses } from './shared/pool.ts';
 import { configuredHeaders, noting, type UpstreamCredentials } from './upstream/credentials.ts';
 import { EraServer, type KnownEras } from './upstream/eras.ts';
+import { ErrorOutput, type OutputLine } from './upstream/errorOutput.ts';
 import { HttpServer } from './upstream/http.ts';
 import { SseServer } from './upstream/sse.ts';
 import { StdioServer } from './upstream/stdio.ts';
@@ -59,6 +59,9 @@ class Relay implements Served {
   readonly #handed = new HandedSecrets();
   /** Where policy has a person's sessions share a process. */
   readonly #shared: SharedProcesses | undefined;
+  readonly #output: ErrorOutput;
+  /** Why the last process that was started is of no use. */
+  #failed: string | undefined;
   #known: KnownEras = { notSessions: false, notStateless: false };
   #failures = 0;
   #notBefore = 0;
@@ -68,6 +71,10 @@ class Relay implements Served {
     this.connection = connection;
     this.#host = host;
     this.address = `/mcp/${connection.name}`;
+    this.#output = new ErrorOutput(
+      () => host.engine.clock.now(),
+      (text) => this.#scrub(text),
+    );
     const oauth = signInOf(connection, host);
     if (oauth) this.oauth = oauth;
     const { upstream } = connection;
@@ -77,7 +84,7 @@ class Relay implements Served {
         log: host.engine.log,
         lingerMs: times.lingerMs,
         // Whatever the process says on its own is no session's.
-        start: (on) => this.#spawn(knowing(host.engine.masking(connection.name), this.#handed), upstream, on),
+        start: (on) => this.#spawn((text) => this.#scrub(text), upstream, on),
       });
     }
     const leg = { host, open: (identity: ClientIdentity, client: ClientSide) => this.#open(identity, client) };
@@ -100,13 +107,19 @@ class Relay implements Served {
         problem: `${name} needs the secret "${value.name}" for ${variable}. Provide it in the Connections view.`,
       };
     }
-    return this.oauth?.state === 'needed' ? { state: 'needs-sign-in', problem: this.oauth.problem } : { state: 'ready' };
+    if (this.oauth?.state === 'needed') return { state: 'needs-sign-in', problem: this.oauth.problem };
+    return this.#failed === undefined ? { state: 'ready' } : { state: 'failed', problem: this.#failed };
+  }
+
+  output(count?: number): readonly OutputLine[] {
+    return this.#output.lines(count);
   }
 
   retry(): void {
     this.#known = { notSessions: false, notStateless: false };
     this.#failures = 0;
     this.#notBefore = 0;
+    this.#failed = undefined;
     this.#shared?.retire();
     this.#host.changed();
   }
@@ -124,7 +137,8 @@ class Relay implements Served {
 
   async #open(identity: ClientIdentity, client: ClientSide): Promise<RelaySession> {
     const { state } = this;
-    if (state.state !== 'ready' && state.state !== 'starting') throw new Problem('not-ready', state.problem);
+    // One that failed to start is started again by whoever comes, not before its time.
+    if (state.state === 'needs-secret' || state.state === 'needs-sign-in') throw new Problem('not-ready', state.problem);
     const relay = await RelaySession.open({
       host: this.#host,
       connection: this.connection,
@@ -145,7 +159,11 @@ class Relay implements Served {
     if (upstream.transport === 'stdio') {
       const { issuer, subject } = session.request.actor.person;
       const person = JSON.stringify([issuer, subject]);
-      return new EraServer(on, this.#known, (events) => this.#shared?.seat(person, events) ?? this.#spawn(session.masking, upstream, events));
+      return new EraServer(
+        on,
+        this.#known,
+        (events) => this.#shared?.seat(person, events) ?? this.#spawn((text) => session.masking.scrub(text).text, upstream, events),
+      );
     }
     const configured = configuredHeaders(name, upstream.headers, this.#host.secret);
     const options = {
@@ -176,7 +194,19 @@ class Relay implements Served {
     };
   }
 
-  #spawn(masking: SessionMasking, upstream: StdioUpstream, on: ChannelEvents): Channel {
+  /** Of no session in particular. */
+  #scrub(text: string): string {
+    return knowing(this.#host.engine.masking(this.connection.name), this.#handed).scrub(text).text;
+  }
+
+  /** @param failed why it does not run; undefined: it does */
+  #stands(failed: string | undefined): void {
+    if (this.#failed === failed) return;
+    this.#failed = failed;
+    this.#host.changed();
+  }
+
+  #spawn(scrub: (text: string) => string, upstream: StdioUpstream, on: ChannelEvents): Channel {
     const { name } = this.connection;
     const { clock, log } = this.#host.engine;
     const now = clock.now();
@@ -202,12 +232,17 @@ class Relay implements Served {
       env,
       cwd: upstream.cwd,
       log,
-      scrub: (text) => masking.scrub(text).text,
-      onMessage: on.onMessage,
+      output: this.#output,
+      scrub,
+      onMessage: (message) => {
+        this.#stands(undefined);
+        on.onMessage(message);
+      },
       onExit: (why) => {
         this.#failures = clock.now() - now < SETTLED_MS && !server.stopping ? this.#failures + 1 : 0;
         // One quick end may be a client that left; from the second on it is the server.
         this.#notBefore = this.#failures < 2 ? 0 : clock.now() + Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (this.#failures - 2));
+        if (this.#failures > 0) this.#stands(`${why} It ended right after it was started; the next client that comes starts it again.`);
         on.onExit(why);
       },
     });

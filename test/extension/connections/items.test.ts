@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { connectionTree } from '../../../extension/connections/items.ts';
+import { outputText } from '../../../extension/connections/outputText.ts';
 import { english as t } from '../../../extension/translate.ts';
 import { connection } from '../sample.ts';
 
@@ -24,6 +25,19 @@ describe('the connections tree', () => {
     assert.ok(item?.kind === 'connection');
     assert.equal(item.context, 'connection.needsSecret');
     assert.equal(item.children[0]?.label, 'Enter the secret "orders".');
+  });
+
+  it('leads to what a server’s process wrote, where it wrote something', () => {
+    const [quiet] = connectionTree([connection({ protocol: 'mcp' })], t);
+    const [item] = connectionTree([connection({ protocol: 'mcp', output: true, state: 'failed', problem: 'It has ended.' })], t);
+    assert.ok(item?.kind === 'connection' && quiet?.kind === 'connection');
+    assert.equal(item.context, 'connection+output');
+    assert.equal(item.children.at(-1)?.kind, 'output');
+    assert.ok(!quiet.children.some(({ kind }) => kind === 'output'));
+    const line = { at: 0, process: 7 } as const;
+    const lines = [{ ...line, by: 'server', text: 'cannot find # its file' } as const, { ...line, by: 'countersign', text: 'ended (exit code 3)' } as const];
+    assert.match(outputText('files', { lines }, t), /files.*masked\.\n\n\S+.* \[7\] cannot find # its file\n.* \[7\] — ended \(exit code 3\)\n$/);
+    assert.match(outputText('files', { lines: [] }, t), /written nothing/);
   });
 
   it('tells every state by its icon and in words', () => {

@@ -39,6 +39,7 @@ const host: WindowHost = {
   closed: (hello) => calls.push(['closed', hello.window]),
   answer: (answer) => (calls.push(['answer', answer]), 'accepted'),
   endGrant: () => false,
+  connectionOutput: (connection) => (calls.push(['connectionOutput', connection]), { lines: [] }),
   pinTexts: (query) => (calls.push(['pinTexts', query]), { items: [] }),
   pinAnswer: (answer) => (calls.push(['pinAnswer', answer]), { done: 0, stale: answer.items.length }),
   operations: () => {

@@ -8,7 +8,15 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as DatabaseClient } from 'pg';
 import type { PendingApproval } from '../../../contract/approval.ts';
-import { type DoctorCheck, METHODS, type OperationPage, type OperationSummary, type SurfaceAccess, type VerifyReport } from '../../../contract/control.ts';
+import {
+  type ConnectionOutput,
+  type DoctorCheck,
+  METHODS,
+  type OperationPage,
+  type OperationSummary,
+  type SurfaceAccess,
+  type VerifyReport,
+} from '../../../contract/control.ts';
 import type { ControlClient } from '../../../proxy/control/client.ts';
 import { carry } from '../../../proxy/http/stdioBridge.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
@@ -363,6 +371,37 @@ describe('the policy of a running proxy', OPTIONS, () => {
     );
     writeFileSync(file(), policy());
     await person.until((state) => state.connections.length === 1);
+  });
+});
+
+describe('an MCP server that does not start', OPTIONS, () => {
+  it('is shown so, with its last words, in the snapshot, the doctor and on demand', async () => {
+    const code = "console.error('no licence for card 4111 1111 1111 1111'); process.exit(3)";
+    writeFileSync(
+      join(home.path, 'countersign.yaml'),
+      policy().replace('connections:\n', `connections:\n  tool: { protocol: mcp, upstream: { command: ${JSON.stringify([process.execPath, '-e', code])} } }\n`),
+    );
+    await person.until((state) => state.connections.some(({ name }) => name === 'tool'));
+    const { mcp } = await access();
+    const at = mcp.find(({ name }) => name === 'tool');
+    assert.ok(at);
+    const client = new Client({ name: 'claude-code', version: '1' });
+    await assert.rejects(client.connect(new StreamableHTTPClientTransport(new URL(at.url), { requestInit: { headers: at.headers } })), /exit code 3/);
+    const { connections } = await person.until((state) => state.connections.some(({ name, state: is }) => name === 'tool' && is === 'failed'));
+    const view = connections.find(({ name }) => name === 'tool');
+    assert.match(view?.problem ?? '', /ended \(exit code 3\).* It wrote last: no licence for card ‹.*›$/);
+    assert.equal(view?.output, true);
+    const { checks } = (await person.request(METHODS.doctor)) as { checks: DoctorCheck[] };
+    const check = checks.find(({ id }) => id === 'connection:tool');
+    assert.equal(check?.state, 'failed');
+    assert.match(check.detail, /Its last lines:\n\[\d+\] no licence for card ‹.*›\n\[\d+\] ended \(exit code 3\)$/);
+    const { lines } = (await person.request(METHODS.connectionOutput, { connection: 'tool' })) as ConnectionOutput;
+    assert.deepEqual(
+      lines.map(({ by }) => by),
+      ['server', 'countersign'],
+    );
+    for (const said of [view, check, lines]) assert.doesNotMatch(JSON.stringify(said), /4111/);
+    assert.deepEqual(await person.request(METHODS.connectionOutput, { connection: 'nobody' }), { lines: [] });
   });
 });
 

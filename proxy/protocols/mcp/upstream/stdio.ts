@@ -1,10 +1,10 @@
-/** One MCP server as a child process: lines of JSON-RPC over its standard streams, its errors to the log. */
+/** One MCP server as a child process: lines of JSON-RPC over its standard streams, its errors to the log and to who looks. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { StringDecoder } from 'node:string_decoder';
 import { Problem } from '../../../../contract/problem.ts';
 import { LineReader } from '../../../http/lineReader.ts';
 import type { Log } from '../../../pipeline/engine.ts';
 import { MAX_MESSAGE_CHARS, type Message, parseMessage } from '../message.ts';
+import { type ErrorOutput, linesOf } from './errorOutput.ts';
 import { inheritedEnvironment, launchable } from './launch.ts';
 import type { Channel, ChannelEvents, Outgoing } from './upstream.ts';
 
@@ -24,6 +24,8 @@ export interface StdioOptions extends ChannelEvents {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string | undefined;
   readonly log: Log;
+  /** Where its standard error is kept. */
+  readonly output: ErrorOutput;
   /** Masks what goes to the log. */
   readonly scrub: (text: string) => string;
 }
@@ -50,9 +52,10 @@ export class StdioServer implements Channel {
     });
     let why: string | undefined;
     this.#gone = new Promise((resolve) => {
-      const end = (sentence: string): void => {
+      const end = (sentence: string, briefly: string): void => {
         why ??= sentence;
         if (this.#exited) return;
+        options.output.add(this.pid ?? 0, briefly, 'countersign');
         this.#exited = true;
         this.#killGroup('SIGKILL');
         resolve();
@@ -61,10 +64,13 @@ export class StdioServer implements Channel {
       this.#child.once('error', (cause: NodeJS.ErrnoException) => {
         const what =
           cause.code === 'ENOENT' ? `"${options.command[0]}" was not found. Install it, or correct the command in countersign.yaml.` : `${cause.message}.`;
-        if (this.#child.pid === undefined) end(`The MCP server ${options.connection} could not be started: ${what}`);
+        if (this.#child.pid === undefined) end(`The MCP server ${options.connection} could not be started: ${what}`, `could not be started: ${what}`);
       });
       this.#child.once('close', (code, signal) =>
-        end(`The MCP server ${options.connection} has ended (${signal ?? `exit code ${code}`}). Its last lines are in Countersign's log.`),
+        end(
+          `The MCP server ${options.connection} has ended (${signal ?? `exit code ${code}`}). Its last lines are in Countersign's log.`,
+          `ended (${signal ?? `exit code ${code}`})`,
+        ),
       );
     });
     this.#child.stdin.on('error', () => {});
@@ -170,24 +176,20 @@ export class StdioServer implements Channel {
   }
 
   #keepErrors(): void {
-    const { connection, log, scrub } = this.#options;
-    const decoder = new StringDecoder('utf8');
-    let held = '';
+    const { connection, log, output, scrub } = this.#options;
     let lines = 0;
     let windowEnds = 0;
-    this.#child.stderr.on('data', (chunk: Buffer) => {
-      const parts = (held + decoder.write(chunk)).split('\n');
-      held = (parts.pop() ?? '').slice(0, 4 * MAX_LOG_LINE);
-      for (const part of parts) {
-        if (part.trim() === '') continue;
-        const now = Date.now();
-        if (now > windowEnds) {
-          windowEnds = now + LOG_WINDOW_MS;
-          lines = 0;
-        }
-        if (++lines <= MAX_LOG_LINES) log.info('mcp.server.stderr', { connection, line: scrub(part.slice(0, 4 * MAX_LOG_LINE)).slice(0, MAX_LOG_LINE) });
-        else if (lines === MAX_LOG_LINES + 1) log.warn('mcp.server.stderr-flood', { connection });
+    const read = linesOf((line) => {
+      output.add(this.pid ?? 0, line);
+      const now = Date.now();
+      if (now > windowEnds) {
+        windowEnds = now + LOG_WINDOW_MS;
+        lines = 0;
       }
+      if (++lines <= MAX_LOG_LINES) log.info('mcp.server.stderr', { connection, line: scrub(line).slice(0, MAX_LOG_LINE) });
+      else if (lines === MAX_LOG_LINES + 1) log.warn('mcp.server.stderr-flood', { connection });
     });
+    this.#child.stderr.on('data', (chunk: Buffer) => read.write(chunk));
+    this.#child.stderr.once('end', () => read.end());
   }
 }

@@ -158,6 +158,30 @@ describe('the process of a relayed server', () => {
     assert.match(text(await client.callTool({ name: 'anything', arguments: {} })), /anything/);
   });
 
+  it('that fails to start is shown so with what it wrote last, until one runs again', async () => {
+    await serve('', undefined, [
+      process.execPath,
+      '-e',
+      `if (require('node:fs').existsSync(${JSON.stringify(join(directory, 'now'))})) require(${JSON.stringify(script)}); else { console.error('no licence for card 4111 1111 1111 1111'); process.exit(3); }`,
+    ]);
+    assert.deepEqual(served?.state, { state: 'ready' });
+    await assert.rejects(stage.client('mcp/rude'), /has ended \(exit code 3\)/);
+    const state = served?.state;
+    assert.ok(state?.state === 'failed');
+    assert.match(state.problem, /has ended \(exit code 3\)\..* right after it was started; the next client that comes starts it again/);
+    assert.deepEqual(
+      served?.output?.().map(({ by, text }) => [by, text]),
+      [
+        ['server', 'no licence for card ‹redacted›'],
+        ['countersign', 'ended (exit code 3)'],
+      ],
+    );
+    await writeFile(join(directory, 'now'), '');
+    await stage.client('mcp/rude');
+    assert.deepEqual(served?.state, { state: 'ready' });
+    assert.match(served?.output?.(1)[0]?.text ?? '', /starting with card ‹redacted› and no token/);
+  });
+
   it('that ends at once is left alone for a while', async () => {
     await serve('exits');
     await assert.rejects(stage.client('mcp/rude'), /has ended \(exit code 3\)/);
@@ -170,6 +194,7 @@ describe('the process of a relayed server', () => {
   it('that is not there is named, with what to do', async () => {
     await serve('', undefined, ['/nowhere/no-such-server']);
     await assert.rejects(stage.client('mcp/rude'), /could not be started: "\/nowhere\/no-such-server" was not found/);
+    assert.ok(served?.state.state === 'failed' && /was not found\. Install it/.test(served.state.problem));
   });
 });
 

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Id, JsonObject, Message } from '../../../../../proxy/protocols/mcp/message.ts';
 import { SharedProcesses } from '../../../../../proxy/protocols/mcp/shared/pool.ts';
 import type { Seat } from '../../../../../proxy/protocols/mcp/shared/seat.ts';
+import { ErrorOutput } from '../../../../../proxy/protocols/mcp/upstream/errorOutput.ts';
 import { StdioServer } from '../../../../../proxy/protocols/mcp/upstream/stdio.ts';
 import { SHARED_SERVER } from './server.ts';
 
@@ -29,6 +30,7 @@ beforeEach(() => {
         env: {},
         cwd: undefined,
         log,
+        output: new ErrorOutput(Date.now, (text) => text),
         scrub: (text) => text,
       });
       started.push(server);
