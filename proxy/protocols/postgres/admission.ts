@@ -234,7 +234,10 @@ export class Admission {
     if (batch.changesCatalog) this.#catalogTouched = true;
     // From now on, not from when it is done: what is pipelined behind it may read what it moves.
     const flows = batch.statements.flatMap((statement) => statement.flows);
-    if (flows.length > 0) this.#options.ground.follow(flows);
+    if (flows.length > 0) {
+      this.#options.ground.follow(flows);
+      names.moves(flows);
+    }
   }
 
   /** After a wait: whether the statement still means what was approved. The catalog or the masking may be others now. */

@@ -180,7 +180,8 @@ function doubtful(statement: StatementInfo): StatementInfo {
   return { ...statement, facts, outputs: 'opaque', touchesSensitive: true, places: [] };
 }
 
-function refusal({ control, copy, touchesSensitive }: StatementInfo, readOnly: boolean): string | undefined {
+function refusal({ control, copy, refused, touchesSensitive }: StatementInfo, readOnly: boolean): string | undefined {
+  if (refused !== undefined) return refused;
   if (control?.kind === 'set' && control.value !== undefined) return refusedChange(control.name, control.value.join(','), readOnly);
   if (readOnly && control?.kind === 'begin' && control.readOnly === false) return 'This session only reads: a transaction that writes is refused.';
   if (copy?.direction === 'out' && copy.via === 'client') {

@@ -4,6 +4,9 @@
  */
 import type { SessionMasking } from '../../masking/masking.ts';
 import type { Diagnostic } from './messages.ts';
+import { hideAfterColon, hideAllButNames, hideEach, hideFromFirst, hideNumbers, type MayShow, type Shown } from './quoted.ts';
+
+export { HIDDEN } from './quoted.ts';
 
 /** How far a statement's diagnostics can be trusted. */
 export type Reach =
@@ -26,8 +29,6 @@ export interface Known {
   token?(value: string): string | undefined;
 }
 
-/** Stands for what may hold a sensitive value and cannot be told apart from it. */
-export const HIDDEN = '‹hidden›';
 const WITHHELD = 'The database said something that may hold sensitive values; Countersign withheld it.';
 
 /** Letters whose text can hold data. The rest are codes, positions and places in the server's source. */
@@ -48,10 +49,11 @@ export function maskDiagnostic(
     masked += scrubbed.findings.length;
     out.set(letter, scrubbed.text);
   };
+  const byCode = reach === 'code' || (reach === 'sensitive' && raisedByCode(fields));
   // What RAISE … USING COLUMN = … puts there is data.
-  const names = reach === 'code' ? [] : NAMES.flatMap((letter) => fields.get(letter) ?? []);
+  const names = byCode ? [] : NAMES.flatMap((letter) => fields.get(letter) ?? []);
   const hide = (letter: string, text: string, strict: boolean): void => {
-    const { hidden, text: shown } = hideQuoted(text, strict ? strictly(names, known) : loosely(names, known), (value) => known.token?.(value));
+    const { hidden, text: shown } = strict ? strictly(text, fields, names, known) : hideFromFirst(text, loosely(names, known), (value) => known.token?.(value));
     // Some quote data without quotes, on lines of its own: xml.c.
     if (strict && shown.includes('\n')) return drop(letter);
     masked += hidden;
@@ -67,14 +69,13 @@ export function maskDiagnostic(
     if (text === undefined) continue;
     if (reach === 'none') put(letter, text);
     else if (reach === 'possible') hide(letter, text, false);
-    else if (reach === 'sensitive' ? letter === 'W' || letter === 'q' || (letter === 'M' && raisedByCode(fields)) : letter !== 'M' || !raisedByServer(fields))
-      drop(letter);
+    else if (reach === 'sensitive' ? letter === 'W' || letter === 'q' || (letter === 'M' && byCode) : letter !== 'M' || !raisedByServer(fields)) drop(letter);
     else hide(letter, text, true);
   }
   for (const letter of NAMES) {
     const text = fields.get(letter);
     if (text === undefined) continue;
-    if (reach === 'code') out.delete(letter);
+    if (byCode) out.delete(letter);
     else put(letter, text);
   }
   return { fields: out, masked };
@@ -89,7 +90,7 @@ const READING = /^(parse_\w+\.c|scan\.l|gram\.y|analyze\.c|namespace\.c)$/;
  */
 function raisedByServer(fields: Diagnostic): boolean {
   if (READING.test(fields.get('F') ?? '') && !fields.has('W')) return true;
-  return fields.get('F') === 'postgres.c' && /^(canceling|terminating) /.test(fields.get('M') ?? '');
+  return fields.get('F') === 'postgres.c' && /^(canceling|terminating|current transaction is aborted,) /.test(fields.get('M') ?? '');
 }
 
 /** Notices, and errors out of a function's body: their words are the function's, and it has seen the data. */
@@ -97,40 +98,37 @@ function raisedByCode(fields: Diagnostic): boolean {
   return !/^(ERROR|FATAL|PANIC)$/.test(fields.get('V') ?? '') || (fields.get('C') ?? '').startsWith('P0') || /function|PL\//i.test(fields.get('W') ?? '');
 }
 
-/** Values in double quotes, and in the parentheses of `(…)=(…)` and `contains (…)`. */
-const QUOTED = /"((?:[^"]|"")*)"|(=\s*\(|contains \()([\s\S]*?)\)(?= (?:already exists|is (?:not|still|duplicated)|conflicts)|\.|$)/g;
-
-type MayShow = (value: string, quoted: boolean) => boolean;
-
-function hideQuoted(text: string, mayShow: MayShow, token: (value: string) => string | undefined): { readonly text: string; readonly hidden: number } {
-  let hidden = 0;
-  const shown = text.replace(QUOTED, (whole, quoted: string | undefined, open: string | undefined, inner: string | undefined) => {
-    const own = token(quoted ?? inner ?? '');
-    if (own !== undefined) {
-      hidden++;
-      return quoted === undefined ? `${open ?? ''}${own})` : `"${own}"`;
-    }
-    if (mayShow(quoted ?? inner ?? '', quoted !== undefined)) return whole;
-    hidden++;
-    return quoted === undefined ? `${open ?? ''}${HIDDEN})` : `"${HIDDEN}"`;
-  });
-  return { text: shown, hidden };
-}
-
 /** Whatever the client sent itself, and names. */
 function loosely(names: readonly string[], known: Known): MayShow {
   return (value, quoted) => value !== '' && (known.own().includes(value) || (quoted && (names.includes(value) || known.isRelation(value))));
 }
 
-/** Only identifiers: a literal that the client sent, quoted back by an error, would say that the data holds it. */
-function strictly(names: readonly string[], known: Known): MayShow {
-  let identifiers: ReadonlySet<string> | undefined;
-  return (value, quoted) => {
-    if (!quoted) return false;
-    if (names.includes(value) || known.isRelation(value)) return true;
-    identifiers ??= identifiersOf(known.own());
-    return identifiers.has(value.toLowerCase());
-  };
+/** Errors whose numbers are the schema's or the server's: violated constraints, lengths of types, limits, cancellation. */
+const OWN_NUMBERS = /^(23|53|57|22001)/;
+const NUMERIC_OVERFLOW = /^A field with precision \d+, scale -?\d+ (?:must round to an absolute value less than 10\^\d+|cannot hold an infinite value)\.$/;
+
+/**
+ * Only names: a literal that the client sent, quoted back by an error, would say that the data holds it. What the client
+ * itself wrote as a name is shown where the error points at a place of the statement: then nothing has run yet.
+ */
+function strictly(text: string, fields: Diagnostic, names: readonly string[], known: Known): Shown {
+  const token = (value: string): string | undefined => known.token?.(value);
+  const isName: MayShow = (value, quoted) => quoted && (names.includes(value) || known.isRelation(value));
+  // With a context, what could not be read is not the statement: `'…'::regtype` is read by the same grammar.
+  if (fields.has('P') && !fields.has('W')) {
+    let identifiers: ReadonlySet<string> | undefined;
+    const isOwnName: MayShow = (value, quoted) => {
+      if (!quoted || isName(value, quoted)) return quoted;
+      identifiers ??= identifiersOf(known.own());
+      return identifiers.has(value.toLowerCase());
+    };
+    return hideEach(text, isOwnName, token);
+  }
+  const all = hideAllButNames(text, isName, token);
+  if (OWN_NUMBERS.test(fields.get('C') ?? '') || NUMERIC_OVERFLOW.test(text)) return all;
+  const rest = hideAfterColon(all.text);
+  const numbers = hideNumbers(rest.text);
+  return { text: numbers.text, hidden: all.hidden + rest.hidden + numbers.hidden };
 }
 
 const IDENTIFIER = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/g;

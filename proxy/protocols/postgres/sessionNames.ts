@@ -6,10 +6,8 @@ import type { SessionNames } from './classify.ts';
 import type { Portal, Prepared } from './expected.ts';
 import { Names } from './names.ts';
 import { readSearchPath } from './settings.ts';
-import type { SqlSettings, StatementInfo } from './sql/classifier.ts';
-
-type Temporary = NonNullable<SqlSettings['temporary']>;
-type TemporaryColumns = Temporary extends ReadonlyMap<string, infer Columns> ? Columns : never;
+import type { StatementInfo } from './sql/classifier.ts';
+import { type Temporary, temporaryFlows, temporaryMade } from './sql/temporary.ts';
 
 /** Reads the search path alone; takes no snapshot, so a transaction's isolation level can still be set after it. */
 export const READ_PATH = 'SHOW search_path';
@@ -36,7 +34,7 @@ export class NamesInSession {
   readonly portals = new Names<Portal>();
   readonly #prepared = new Map<string, string>();
   readonly #cursors = new Map<string, StatementInfo>();
-  readonly #temporary = new Map<string, TemporaryColumns>();
+  readonly #temporary = new Map<string, Temporary>();
   #settingsTainted = false;
   searchPath: readonly string[];
   /** Settings are no longer those that another session with the same start-up has, or may not be; `search_path` is followed. */
@@ -78,7 +76,7 @@ export class NamesInSession {
     const { control, creates } = statement;
     if (statement.changesSession && statement.touchesSensitive) this.#settingsTainted = true;
     if (statement.changesSession || (control?.kind === 'set' && !SAME_EFFECT.has(control.name))) this.ownSettings = true;
-    if (creates?.temporary) this.#temporary.set(creates.name, creates.columns);
+    if (creates?.temporary) temporaryMade(this.#temporary, creates.name, creates.columns);
     // oxlint-disable-next-line typescript/switch-exhaustiveness-check -- the others change no name
     switch (control?.kind) {
       case 'prepare':
@@ -111,6 +109,11 @@ export class NamesInSession {
         break;
       default:
     }
+  }
+
+  /** A statement that moves sensitive data was sent. */
+  moves(flows: StatementInfo['flows']): void {
+    temporaryFlows(this.#temporary, flows);
   }
 
   /** Takes what `READ_PATH` gave. */

@@ -181,6 +181,10 @@ export const REVEALING_EXTENSION_COLUMNS: ReadonlyMap<string, ReadonlySet<string
 export const RETURNS_NOTHING_STORED =
   /^(pg_sleep|pg_(try_)?advisory_|lo_(creat|create|from_bytea|import|export|unlink|open|close|lseek|tell|truncate|put)|lowrite|set_config|pg_export_snapshot|txid_current|pg_current_xact_id|pg_stat_(re|clear)|pg_(create|drop|copy|advance|backup|start|stop|log|wal|replication)_|brin_|gin_clean)/;
 
+/** Built-ins that put an argument where other statements and sessions find it, in no column that a plan could name. */
+export const KEEPS_ARGUMENTS =
+  /^(setval|setseed|set_config|pg_(try_)?advisory_|pg_create_|pg_copy_\w+_slot$|pg_replication_|pg_logical_emit_message$|pg_(set|restore|clear)_\w+_stats$|lo_(creat|create|from_bytea|import|export)$)/;
+
 /** Operators that compare: their operands count as used in a predicate wherever they stand. */
 export const COMPARES =
   /^(=|<>|!=|<|>|<=|>=|~~|!~~|~~\*|!~~\*|~|!~|~\*|!~\*|\^@|@>|<@|&&|@@|@@@|\?|\?\||\?&|<->|<#>|<=>|%|<%|%>|~=|~<~|~>~|~<=~|~>=~|-\|-|<<|>>|&<|&>)$/;

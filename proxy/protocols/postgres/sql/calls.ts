@@ -4,6 +4,7 @@ import { effectRank } from '../../../../contract/facts.ts';
 import {
   BUILTIN_EFFECTS,
   HARMLESS_VOLATILE,
+  KEEPS_ARGUMENTS,
   KEEPS_VALUE,
   LITERALS_DECIDE,
   NOT_AS_DECLARED,
@@ -45,6 +46,7 @@ export function callValue(context: Context, call: FuncCall, scope: Scope): Value
   const builtin = routines.every((r) => r.schema === 'pg_catalog');
   if (builtin && name === 'current_setting') return settingValue(context, call);
   const tainted = rows.some(isTainted);
+  if (builtin && tainted) keptBy(context, routines, call, rows);
   // How many rows come out can tell what went in.
   if (tainted && routines.some((r) => r.returnsSet)) for (const value of rows) found.predicate(value);
   if (builtin && tainted && SAYS_NOTHING.has(name)) {
@@ -55,6 +57,22 @@ export function callValue(context: Context, call: FuncCall, scope: Scope): Value
     return plain(oneOf([rows[0] ?? CLEAN, ...(isTainted(own) ? [own] : [])]));
   }
   return isTainted(own) || tainted ? computed([own, ...rows]) : { taints: [], keeps: true, sources: unite(rows.map((r) => r.sources)) };
+}
+
+/**
+ * A built-in that keeps what it is given where it can be read by everybody and nothing follows it: the position of a
+ * sequence, the key of a lock, a setting that the server reports.
+ */
+function keptBy(context: Context, routines: readonly Routine[], call: FuncCall, args: readonly Value[]): void {
+  const name = routines[0]?.name ?? '';
+  if (!KEEPS_ARGUMENTS.test(name)) return;
+  const own = as(call.args?.[0], 'A_Const')?.sval?.sval;
+  // A setting of the session's own is followed; of large objects, only the number is not.
+  if (name === 'set_config' && own?.includes('.') && !isTainted(args[0] ?? CLEAN)) return;
+  const kept = /^lo_/.test(name) ? args.slice(0, 1) : args;
+  const label = kept.flatMap((value) => value.taints).find((taint) => taint !== context.sensitivity.opaqueTaint)?.label;
+  if (label !== undefined)
+    context.found.refused ??= `${name}() is refused with a value of ${label}: it would keep it where it can be read unmasked. Give it something that does not come from a masked column.`;
 }
 
 /** `text(x)` and the like are casts where there is such a type and no such function. */

@@ -105,6 +105,7 @@ function finish(ground: Ground, found: Findings, parts: Parts): Described {
       touchesSensitive,
       changesSession: found.changesSession,
       flows: found.flows,
+      ...(found.refused !== undefined && { refused: found.refused }),
       ...(parts.takesTokens && found.places.length > 0 && { places: found.places }),
       ...(found.writes.size > 0 && { writes: found.writes }),
       ...(parts.copy && { copy: parts.copy }),
@@ -331,6 +332,7 @@ function adopt(found: Findings, info: StatementInfo): void {
   for (const label of facts.sql?.returned ?? []) found.returned.add(label);
   for (const note of facts.notes) found.notes.add(note);
   found.bulk ||= facts.bulk;
+  found.refused ??= info.refused;
 }
 
 function outputsOf(query: Query | undefined, context: Context): Outputs {

@@ -68,6 +68,8 @@ export class Findings {
   readonly notes = new Set<string>();
   /** Sensitive data that the statement puts elsewhere: whoever tracks the session makes that sensitive, too. */
   readonly flows: Flow[] = [];
+  /** Why it may not run, whatever policy says. */
+  refused: string | undefined;
   /** Rows changed by whatever stands inside: `DELETE orders`. */
   readonly changes = new Set<string>();
   /** A relation with sensitive columns is named: errors may show whole rows of it. */
@@ -137,6 +139,7 @@ export class Findings {
     for (const miss of inner.misses) this.misses.add(miss);
     for (const change of inner.changes) this.changes.add(change);
     this.flows.push(...inner.flows);
+    this.refused ??= inner.refused;
     this.near ||= inner.near;
     this.bulk ||= inner.bulk;
     this.routineTaint ||= inner.routineTaint;

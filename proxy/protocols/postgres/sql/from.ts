@@ -1,6 +1,6 @@
 /** Entries of FROM: tables, subqueries, functions, joins. */
 import type { Alias, JoinExpr, JsonTable, Node, RangeFunction, RangeVar } from 'libpg-query';
-import type { Relation, Routine } from './catalog.ts';
+import type { Catalog, Relation, Routine } from './catalog.ts';
 import { predicate, valueOf, valuesOf, valuesWithin } from './expression.ts';
 import { relationName, targetKind } from './findings.ts';
 import { as, kindOf, outputName, qualified, strings } from './nodes.ts';
@@ -143,13 +143,24 @@ function temporaryItem(context: Context, table: RangeVar): Item | undefined {
   const shadowed = inTemporary ? undefined : catalog.findRelation(undefined, name, searchPath);
   const behind = shadowed && sensitivity.touchesSensitive(shadowed) ? shadowed : undefined;
   if (behind) found.near = true;
-  if (known === 'opaque') return entry([], table.alias, true, name);
+  // What is more than a plain table hands on what it is given in ways that are not followed here.
+  if (known === 'opaque' || temporaryRelations(context, name).some((relation) => isLinked(catalog, relation)))
+    return { ...entry([], table.alias, true, name), temporary: name };
   const columns = known.map((c) => {
     const other = behind?.columns.find((o) => o.name === c.name);
     const taints = unite([c.taints, other && behind ? sensitivity.column(behind, other.number) : []]);
     return { name: c.name, value: { taints, keeps: true, sources: [] } };
   });
-  return entry(columns, table.alias, behind !== undefined, name);
+  return { ...entry(columns, table.alias, behind !== undefined, name), temporary: name };
+}
+
+/** Temporary relations of that name: this session's, and other sessions'. */
+export function temporaryRelations({ catalog }: Context, name: string): readonly Relation[] {
+  return [...catalog.relations()].filter((relation) => relation.name === name && relation.schema.startsWith('pg_temp'));
+}
+
+function isLinked({ inheritance }: Catalog, { columns, oid, rules }: Relation): boolean {
+  return rules.length > 0 || columns.some((c) => c.generated !== undefined) || inheritance.some((pair) => pair.includes(oid));
 }
 
 export function relationColumns(context: Context, relation: Relation): readonly Column[] {

@@ -94,6 +94,8 @@ export interface StatementInfo {
   readonly places?: readonly LiteralPlace[];
   /** Literals (byte offset) and parameters (negative number) that go into some column. */
   readonly writes?: ReadonlySet<number>;
+  /** Why it may not run, whatever policy says. */
+  readonly refused?: string;
   /** Sensitive data moved into other columns, which should be in the plan from then on. */
   readonly flows: readonly Flow[];
 }

@@ -34,6 +34,8 @@ export interface Item {
   readonly columns: readonly Column[];
   /** The relation itself, for system columns and for telling which references are to it. */
   readonly relation?: Relation;
+  /** The name of the temporary relation that it is. */
+  readonly temporary?: string;
   /** The shape is not known: any name may be one of its columns. */
   readonly open: boolean;
   /** May be named in front of a column; false for what a join alias hides. */

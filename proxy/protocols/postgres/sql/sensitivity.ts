@@ -12,7 +12,7 @@ import type { Parser } from './parser.ts';
 import { analyseQuery } from './query.ts';
 import { type RoutineResult, routineResult } from './routines.ts';
 import { type Context, EMPTY_SCOPE, type Item } from './scope.ts';
-import { isTainted, settled, strictest, type Taint, unite } from './value.ts';
+import { isTainted, type Origin, settled, strictest, type Taint, unite } from './value.ts';
 
 /** Inside views and functions every name outside `pg_catalog` is qualified, or resolved along the function's own path. */
 const CATALOG_ONLY: readonly string[] = ['pg_catalog'];
@@ -29,6 +29,8 @@ export class Sensitivity {
   readonly parser: Parser;
   readonly #columns = new Map<number, ReadonlyMap<number, readonly Taint[]>>();
   readonly #behind = new Map<number, Findings>();
+  /** Of views: the column that each of their columns is, where it is nothing else. */
+  readonly #bases = new Map<number, readonly (Origin | undefined)[]>();
   readonly #routines = new Map<string, RoutineResult | 'running'>();
   readonly #planned: ReadonlyMap<number, ReadonlyMap<string, Taint>>;
   readonly #running = new Set<number>();
@@ -74,6 +76,14 @@ export class Sensitivity {
   /** A relation of which some column is sensitive, in itself or through what it is made from. */
   touchesSensitive(relation: Relation): boolean {
     return this.#of(relation).size > 0 || (this.behind(relation)?.touched.size ?? 0) > 0;
+  }
+
+  /** The column of another relation that a view's column is, into which what is written to the view goes. */
+  base(relation: Relation, attnum: number): Origin | undefined {
+    if (relation.kind !== 'view') return undefined;
+    this.#of(relation);
+    const at = relation.columns.findIndex(({ number }) => number === attnum);
+    return this.#bases.get(relation.oid)?.[at];
   }
 
   /** What a view does when it is read; undefined for what is stored. */
@@ -138,6 +148,10 @@ export class Sensitivity {
       try {
         const query = analyseQuery(this.#context(findings, CATALOG_ONLY), select, EMPTY_SCOPE);
         if (!query.open) outputs = query.columns.map((c) => settled(c.value));
+        this.#bases.set(
+          relation.oid,
+          query.columns.map((c) => c.value.origin),
+        );
       } catch {
         findings.unresolved(`view ${relationName(relation)}`);
       }

@@ -1,13 +1,13 @@
 /** What the statements of one text do to those after them. */
 import type { StatementInfo } from './info.ts';
-import type { TemporaryColumn } from './scope.ts';
+import { type Temporary, temporaryFlows, temporaryMade } from './temporary.ts';
 
 export interface Session {
   /** Undefined: not known any more. */
   searchPath: readonly string[] | undefined;
   readonly prepared: Map<string, string>;
   readonly cursors: Map<string, StatementInfo>;
-  readonly temporary: Map<string, readonly TemporaryColumn[] | 'opaque'>;
+  readonly temporary: Map<string, Temporary>;
   settingsTainted: boolean;
   /** The search path was set in this text, so that the end of a transaction may take it back. */
   touchedPath: boolean;
@@ -20,7 +20,8 @@ export function trackSettings(session: Session, info: StatementInfo, sql: string
     session.searchPath = undefined;
     if (info.touchesSensitive) session.settingsTainted = true;
   }
-  if (creates?.temporary) session.temporary.set(creates.name, creates.columns);
+  if (creates?.temporary) temporaryMade(session.temporary, creates.name, creates.columns);
+  temporaryFlows(session.temporary, info.flows);
   if (!control) return;
   switch (control.kind) {
     case 'set':

@@ -19,6 +19,8 @@ export interface CorpusStatement {
   readonly written?: readonly string[];
   readonly params?: Readonly<Record<string, string>>;
   readonly control?: string;
+  /** Whatever policy says. */
+  readonly refused?: true;
   readonly flows?: readonly string[];
 }
 
@@ -65,6 +67,7 @@ function statement(info: StatementInfo): CorpusStatement {
     written: some(facts.sql?.written),
     params: info.sensitiveParams.size > 0 ? Object.fromEntries(info.sensitiveParams) : undefined,
     control: info.control?.kind,
+    refused: info.refused !== undefined || undefined,
     flows: some(info.flows.map((f) => `${f.table}.${f.column}`)),
   };
   return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as unknown as CorpusStatement;
