@@ -2,8 +2,9 @@
 import type { AuditBody } from '../../proxy/recording/audit.ts';
 import { canonical } from '../../proxy/recording/canonical.ts';
 import { type ChainHead, GENESIS } from '../../proxy/recording/chainFile.ts';
+import { rfc3339 } from '../../proxy/recording/rfc3339.ts';
 import type { Queryable } from '../store/database.ts';
-import { type ChainLine, chainLine, rfc3339 } from './chainLine.ts';
+import { type ChainLine, chainLine } from './chainLine.ts';
 
 /** Appends to a chain, in the transaction that it is part of. @returns where the chain stands then */
 export async function appendAudit(tx: Queryable, chain: string, now: number, bodies: readonly AuditBody[]): Promise<ChainHead> {

@@ -13,7 +13,3 @@ export function chainLine(at: string, body: string, prev: string, seq: number, s
   const line = `{"at":"${at}","body":${body},"prev":"${prev}","seq":${seq}${tail},"v":1}`;
   return { seq, line, hash: hash('sha256', line, 'hex') };
 }
-
-export function rfc3339(at: number): string {
-  return new Date(at).toISOString();
-}

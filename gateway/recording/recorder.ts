@@ -11,12 +11,13 @@ import { canonical } from '../../proxy/recording/canonical.ts';
 import { type ChainHead, GENESIS } from '../../proxy/recording/chainFile.ts';
 import { RawAnswers } from '../../proxy/recording/rawAnswers.ts';
 import type { Recorder, SessionHeader, SessionRecording } from '../../proxy/recording/recorder.ts';
+import { rfc3339 } from '../../proxy/recording/rfc3339.ts';
 import { LocalSession, type SessionChain } from '../../proxy/recording/sessionRecording.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, json, type Queryable, retried } from '../store/database.ts';
 import { storeProblem } from '../store/postgres.ts';
 import { appendAudit } from './auditStore.ts';
-import { chainLine, rfc3339 } from './chainLine.ts';
+import { chainLine } from './chainLine.ts';
 import type { RecordKey } from './recordKey.ts';
 import { StoreWriter } from './storeWriter.ts';
 
@@ -119,7 +120,7 @@ export class StoreRecorder implements Recorder {
       chain,
       host: this.#writer,
       log,
-      now: () => rfc3339(clock.now()),
+      clock,
       closeGraceMs: this.#options.closeGraceMs ?? CLOSE_GRACE_MS,
       sealed: async () => {
         const sealing = this.#seal(session, record, now, chain).finally(() => this.#closing.delete(sealing));

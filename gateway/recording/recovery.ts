@@ -2,10 +2,11 @@
 import type { EntryBody } from '../../contract/recording.ts';
 import { canonical } from '../../proxy/recording/canonical.ts';
 import { GENESIS } from '../../proxy/recording/chainFile.ts';
+import { rfc3339 } from '../../proxy/recording/rfc3339.ts';
 import { tell } from '../store/bus.ts';
 import type { Queryable } from '../store/database.ts';
 import { appendAudit } from './auditStore.ts';
-import { type ChainLine, chainLine, rfc3339 } from './chainLine.ts';
+import { type ChainLine, chainLine } from './chainLine.ts';
 import { fileOf } from './recorder.ts';
 
 const REASON = 'recovered: the gateway that served this session went away before it ended';

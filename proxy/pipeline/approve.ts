@@ -45,7 +45,7 @@ export function permitByApproval(engine: Engine, outcome: ApprovalOutcome, opera
   if (outcome.answer !== 'approved') return undefined;
   if (outcome.digest !== operation.digest || outcome.policyVersion !== policyVersion) return undefined;
   if (!engine.approvals.spend(outcome.approval)) return undefined;
-  return Permit[MINT](operation.id, operation.digest, `approval:${outcome.approval}`);
+  return Permit[MINT](operation, operation, `approval:${outcome.approval}`);
 }
 
 /** Whether it could carry out what was read. */

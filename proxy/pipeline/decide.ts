@@ -40,7 +40,7 @@ function decideAnew(policy: Policy, session: Session, operation: Operation): Ver
 /** A permit by verdict alone. */
 export function permitByVerdict(verdict: Verdict, operation: Operation): Permit {
   if (verdict.decision !== 'allow') throw new Error(`no permit from a verdict of ${verdict.decision}`);
-  return Permit[MINT](operation.id, operation.digest, `rule:${verdict.rule.id}`);
+  return Permit[MINT](operation, operation, `rule:${verdict.rule.id}`);
 }
 
 /**
@@ -51,5 +51,5 @@ export function permitForDryRun(policy: Policy, verdict: Verdict, operation: Ope
   if (verdict.decision !== 'ask' || verdict.preview !== 'dry-run')
     throw new Error(`no dry run under a verdict of ${verdict.decision}, preview ${verdict.preview}`);
   if (verdict.policyVersion !== policy.version) throw new Error('no dry run under a policy that is no longer in force');
-  return Permit[MINT](operation.id, attempt.digest, `dry-run:${verdict.rule.id}`);
+  return Permit[MINT](operation, attempt, `dry-run:${verdict.rule.id}`);
 }

@@ -16,6 +16,8 @@ export interface Operation {
   readonly params: readonly (string | null)[];
   /** The same with what is sensitive masked: what is written to the record. `facts` where `parts` hold what may not be. */
   readonly recorded: { readonly payload: string; readonly params?: readonly (string | null)[] | undefined; readonly facts?: Facts | undefined };
+  /** How many characters of it are recorded at most, where that is known before they are made. */
+  readonly size?: number | undefined;
   readonly language: 'sql' | 'json' | 'shell' | 'text';
   /** Normalised form without literals; equal shapes can share a grant and a cached verdict. */
   readonly shape?: string | undefined;

@@ -7,11 +7,12 @@
  * passes the answer through the session's masking. A plain function, not middleware: the order is a security invariant.
  */
 import { mergeFacts } from '../../contract/facts.ts';
-import type { Verdict } from '../../contract/verdict.ts';
+import type { Answer } from '../../contract/response.ts';
 import type { ApprovalOutcome } from '../approval/approvals.ts';
 import { approve, permitByApproval } from './approve.ts';
 import { decide, permitByVerdict } from './decide.ts';
 import type { Engine } from './engine.ts';
+import { type Closing, type Ended, ended, IntentEntry, OutcomeEntry } from './entries.ts';
 import { type Awaitable, type Later, runSteps, type Steps, wait } from './later.ts';
 import type { Operation, Outcome, Refusal, RunResult } from './operation.ts';
 import type { Permit } from './permit.ts';
@@ -44,7 +45,7 @@ function* steps(
   forward: (permit: Permit) => Awaitable<Outcome>,
 ): Steps<RunResult> {
   const startedAt = engine.clock.now();
-  let closing: Outcome | { readonly outcome: 'denied' | 'cancelled'; readonly masked: 0; readonly error?: Outcome['error'] } = LOST;
+  let closing: Closing = LOST;
   const refuse = (refusal: Refusal): RunResult => {
     closing = {
       outcome: refusal.code === 'cancelled' ? 'cancelled' : 'denied',
@@ -60,7 +61,7 @@ function* steps(
 
     let verdict = decide(engine.policy(), session, operation);
     session.request.conversation.remember(session.request.connection, operation.parts, startedAt);
-    writeIntent(session, operation, verdict);
+    session.recording.appendOperation(new IntentEntry(session, operation, verdict));
     recorded = true;
     if (operation.refused !== undefined) return refuse({ code: 'quarantined', sentence: operation.refused });
     if (operation.readOnly && mergeFacts(operation.parts).effect !== 'read') return refuse(refusalOf.notReadOnly(operation));
@@ -76,13 +77,13 @@ function* steps(
       if (round > MAX_POLICY_CHANGES) return refuse(refusalOf.policyKeepsChanging());
       yield* wait(session.recording.sync());
       asked = true;
-      const ended = anySignal(signal, session.signal);
-      const answer = yield* wait(approve(engine, session, operation, verdict, ended));
+      const cut = anySignal(signal, session.signal);
+      const answer = yield* wait(approve(engine, session, operation, verdict, cut));
       writeApproval(session, operation, answer);
-      if (answer.answer === 'denied' && answer.why !== 'policy-changed') return refuse(refusalOf.person(verdict, answer, ended));
+      if (answer.answer === 'denied' && answer.why !== 'policy-changed') return refuse(refusalOf.person(verdict, answer, cut));
       permit = permitByApproval(engine, answer, operation, engine.policy().version);
       if (!permit || !operation.claim) continue;
-      if (!(yield* wait(operation.claim()))) return refuse(ended.aborted ? refusalOf.cancelled(ended) : refusalOf.unclaimed());
+      if (!(yield* wait(operation.claim()))) return refuse(cut.aborted ? refusalOf.cancelled(cut) : refusalOf.unclaimed());
       // It may have taken a while: what was approved holds under the policy that it was approved under.
       if (engine.policy().version !== verdict.policyVersion) permit = undefined;
     }
@@ -102,25 +103,49 @@ function* steps(
     engine.log.error('operation.failed', { operation: operation.id, cause });
     throw cause;
   } finally {
-    if (recorded) closeRecord(engine, session, operation, closing, engine.clock.now() - startedAt);
+    if (recorded) closeRecord(engine, session, operation, ended(closing), engine.clock.now() - startedAt);
     if (asked) engine.approvals.ended(operation.id, inWords(closing));
   }
 }
 
 const LOST = { outcome: 'lost', masked: 0 } as const;
 
-function writeIntent(session: Session, operation: Operation, verdict: Verdict): void {
-  // What is undefined is not written.
-  session.recording.append({
-    type: 'operation.intent',
-    operation: operation.id,
-    digest: operation.digest,
-    payload: operation.recorded.payload,
-    params: operation.recorded.params && [...operation.recorded.params],
-    facts: operation.recorded.facts ?? mergeFacts(operation.parts),
-    // The reason may name what policy saw, and policy sees more than is recorded.
-    verdict: operation.recorded.facts ? { ...verdict, because: session.masking.scrub(verdict.because).text.slice(0, 1000) } : verdict,
-  });
+/** What policy allows by itself and only reads: under way, until `end`. */
+export class Passage {
+  readonly permit: Permit;
+  readonly #engine: Engine;
+  readonly #session: Session;
+  readonly #operation: Operation;
+  readonly #startedAt: number;
+
+  constructor(engine: Engine, session: Session, operation: Operation, permit: Permit, startedAt: number) {
+    this.#engine = engine;
+    this.#session = session;
+    this.#operation = operation;
+    this.permit = permit;
+    this.#startedAt = startedAt;
+  }
+
+  /** Writes its outcome: exactly once, whatever became of it. @param raw its answer before masking, where something was masked */
+  end(closing: Ended, raw: Answer | undefined): void {
+    if (raw) this.#engine.recorder.keepRaw(this.#operation.id, raw);
+    closeRecord(this.#engine, this.#session, this.#operation, closing, this.#engine.clock.now() - this.#startedAt);
+  }
+}
+
+/**
+ * The first steps of `run`, for who can do without its waiting: where an operation only reads and a rule allows it, it is
+ * remembered, its intent recorded, and its permit made. Undefined where any of that is not so, with nothing done: `run` says.
+ */
+export function pass(engine: Engine, session: Session, operation: Operation, signal: AbortSignal): Passage | undefined {
+  if (signal.aborted || session.signal.aborted || engine.recorder.halted !== undefined || operation.refused !== undefined) return undefined;
+  const verdict = decide(engine.policy(), session, operation);
+  if (verdict.decision !== 'allow') return undefined;
+  for (const part of operation.parts) if (part.effect !== 'read') return undefined;
+  const startedAt = engine.clock.now();
+  session.request.conversation.remember(session.request.connection, operation.parts, startedAt);
+  session.recording.appendOperation(new IntentEntry(session, operation, verdict));
+  return new Passage(engine, session, operation, permitByVerdict(verdict, operation), startedAt);
 }
 
 function writeApproval(session: Session, operation: Operation, answer: ApprovalOutcome): void {
@@ -137,23 +162,12 @@ function writeApproval(session: Session, operation: Operation, answer: ApprovalO
 }
 
 /** A recorder that has halted for good takes nothing any more, and has said so; one that is only behind takes what was done. */
-function closeRecord(engine: Engine, session: Session, operation: Operation, closing: Parameters<typeof writeOutcome>[2], tookMs: number): void {
+function closeRecord(engine: Engine, session: Session, operation: Operation, closing: Ended, tookMs: number): void {
   try {
-    writeOutcome(session, operation, closing, tookMs);
+    session.recording.appendOperation(new OutcomeEntry(operation, closing, tookMs));
   } catch (cause) {
     if (engine.recorder.halted === undefined) throw cause;
   }
-}
-
-function writeOutcome(
-  session: Session,
-  operation: Operation,
-  closing: Pick<Outcome, 'rows' | 'masked' | 'error' | 'answer'> & { readonly outcome: Outcome['outcome'] | 'denied' },
-  tookMs: number,
-): void {
-  const { answer, error, masked, outcome, rows } = closing;
-  // What is undefined is not written.
-  session.recording.append({ type: 'operation.outcome', operation: operation.id, outcome, masked, rows, error, answer, tookMs });
 }
 
 /** How it ended, for the quiet line of a decided question; nothing where the decision says it all. */

@@ -53,15 +53,20 @@ interface Waiter {
   reject(cause: Error): void;
 }
 
-/** A line whose text is made when its batch is written. */
-interface Unwritten {
+/** A short line that is made when its batch is written. */
+export interface LineToCome {
+  /** RFC 3339. */
   readonly at: string;
-  readonly text: () => string;
+  /** Canonical JSON; it cannot fail. */
+  text(): string;
 }
 
 /** What a line that is not written yet is counted as, in bytes, and how many there may be. */
 const UNWRITTEN_BYTES = 2048;
 const MAX_UNWRITTEN = 64;
+
+/** How many of them are made at once: a statement that comes in between waits for no more. */
+const SLICE_LINES = 8;
 
 /** One timer for all files: with a session for every client, as many timers would go off as entries are written. */
 let gathering: ChainFile[] = [];
@@ -71,8 +76,22 @@ function gather(file: ChainFile): void {
   setTimeout(() => {
     const files = gathering;
     gathering = [];
-    for (const one of files) one.gathered();
+    takeTurns(files);
   }, GATHER_MS);
+}
+
+function takeTurns(files: ChainFile[]): void {
+  let left = SLICE_LINES;
+  for (let file = files.at(-1); file; file = files.at(-1)) {
+    if (left <= 0) {
+      setImmediate(takeTurns, files);
+      return;
+    }
+    left -= file.writeSome(left);
+    if (file.unwritten > 0) continue;
+    files.pop();
+    file.gathered();
+  }
 }
 
 export class ChainFile {
@@ -90,7 +109,7 @@ export class ChainFile {
   #batchBytes = 0;
   #batchEntries = 0;
   /** Behind the lines of the batch. */
-  #unwritten: Unwritten[] = [];
+  #unwritten: LineToCome[] = [];
   /** The buffer of the last batch, to be used again. */
   #spare: Buffer | undefined;
   #written: number;
@@ -145,11 +164,11 @@ export class ChainFile {
     return this.#line(at, body);
   }
 
-  /** The same for a short line whose text cannot fail: it is asked for when the batch is written. */
-  appendLater(at: string, text: () => string): void {
+  /** The same for a line that is to come. */
+  appendLater(line: LineToCome): void {
     this.#check();
     this.#host.queued += UNWRITTEN_BYTES;
-    if (this.#unwritten.push({ at, text }) >= MAX_UNWRITTEN) this.#writeOut();
+    if (this.#unwritten.push(line) >= MAX_UNWRITTEN) this.writeSome(SLICE_LINES);
     this.#gather();
   }
 
@@ -158,17 +177,27 @@ export class ChainFile {
     if (this.#closed) throw new Error(`${this.path} is closed`);
   }
 
-  #writeOut(): void {
-    if (this.#unwritten.length === 0) return;
-    const lines = this.#unwritten;
-    this.#unwritten = [];
+  /** How many lines have no text yet. */
+  get unwritten(): number {
+    return this.#unwritten.length;
+  }
+
+  /** Makes the first of the lines that are to come. @returns how many */
+  writeSome(most: number): number {
+    const lines = this.#unwritten.length <= most ? this.#unwritten : this.#unwritten.slice(0, most);
+    this.#unwritten = lines === this.#unwritten ? [] : this.#unwritten.slice(most);
     this.#host.queued -= lines.length * UNWRITTEN_BYTES;
     try {
-      for (const { at, text } of lines) this.#line(at, text());
+      for (const line of lines) this.#line(line.at, line.text());
     } catch (cause) {
       // A record that lacks a line is none.
       this.#host.halt(`writing ${this.path}`, cause);
     }
+    return lines.length;
+  }
+
+  #writeOut(): void {
+    if (this.#unwritten.length > 0) this.writeSome(Number.POSITIVE_INFINITY);
   }
 
   #line(at: string, body: string): number {
@@ -225,10 +254,8 @@ export class ChainFile {
     this.#unwritten = [];
   }
 
-  /** Its time of gathering is over. */
+  /** Its time of gathering is over, and nothing is to come. */
   gathered(): void {
-    // While it is still said to gather: what is written out now goes at once.
-    this.#writeOut();
     this.#gathering = false;
     if (this.#batchBytes > 0) this.#kick();
   }

@@ -58,7 +58,7 @@ function serve(port: NonNullable<typeof parentPort>, { directory }: IndexThreadD
 function stepBack(): void {
   if (process.platform !== 'linux') return;
   try {
-    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), constants.priority.PRIORITY_BELOW_NORMAL);
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), constants.priority.PRIORITY_LOW);
   } catch {
     // Not allowed, or no /proc: it works as well, only not as politely.
   }

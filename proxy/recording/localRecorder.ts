@@ -15,6 +15,7 @@ import { takeOwnership } from './ownership.ts';
 import { RawAnswers } from './rawAnswers.ts';
 import type { Recorder, SessionHeader, SessionRecording } from './recorder.ts';
 import { cutTorn, recoverSession, sessionFiles, unsealed } from './recovery.ts';
+import { rfc3339 } from './rfc3339.ts';
 import { LocalSession } from './sessionRecording.ts';
 import { SharedRun } from './sharedRun.ts';
 
@@ -125,7 +126,7 @@ class FileRecorder implements LocalRecorder {
         chain,
         host: this.#halting,
         log: this.#options.log,
-        now: () => this.#now(),
+        clock: this.#options.clock,
         closeGraceMs: this.#options.closeGraceMs ?? CLOSE_GRACE_MS,
         sealed: () => this.#seal(header.session, file, chain),
       });
@@ -271,22 +272,4 @@ class FileRecorder implements LocalRecorder {
       this.#halting.halt('signing a checkpoint', cause);
     }
   }
-}
-
-let lastAt = -1;
-let lastText = '';
-let second = -1;
-let secondText = '';
-/** RFC 3339, UTC, milliseconds; remembers the last, for many entries share a millisecond, and more a second. */
-function rfc3339(at: number): string {
-  if (at === lastAt) return lastText;
-  lastAt = at;
-  const now = Math.floor(at / 1000);
-  if (now !== second) {
-    second = now;
-    secondText = new Date(now * 1000).toISOString().slice(0, -4);
-  }
-  const ms = Math.floor(at) - now * 1000;
-  lastText = `${secondText}${ms < 100 ? (ms < 10 ? '00' : '0') : ''}${ms}Z`;
-  return lastText;
 }

@@ -1,11 +1,12 @@
 /** One session's record while it is being written. */
 import { Problem } from '../../contract/problem.ts';
 import type { EntryBody } from '../../contract/recording.ts';
-import type { Log } from '../pipeline/engine.ts';
+import type { Clock, Log } from '../pipeline/engine.ts';
 import { canonical } from './canonical.ts';
-import type { ChainHead, ChainHost } from './chainFile.ts';
+import type { ChainHead, ChainHost, LineToCome } from './chainFile.ts';
 import { entryText } from './entryText.ts';
-import type { SessionRecording } from './recorder.ts';
+import type { OperationEntry, SessionRecording } from './recorder.ts';
+import { rfc3339 } from './rfc3339.ts';
 
 /** What may wait in memory over all sessions before new operations are refused, in characters. */
 const MAX_QUEUED_INTENTS = 32 * 1024 * 1024;
@@ -14,19 +15,13 @@ const MAX_QUEUED = 2 * MAX_QUEUED_INTENTS;
 /** Largest entry, in characters of canonical JSON. */
 const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
 
-/** Text of a short entry, in characters, and values of its answer, of which each has its own cap. */
-const MAX_SHORT = 8192;
-const MAX_SHORT_VALUES = 16;
-
-const NONE: readonly never[] = [];
-
 /** Where a session's lines go: a file, or the gateway's store. */
 export interface SessionChain {
   readonly at: ChainHead;
   /** @param at RFC 3339. @param body canonical JSON. */
   append(at: string, body: string): unknown;
-  /** The same for a short line whose text may be asked for later. */
-  appendLater?(at: string, text: () => string): void;
+  /** The same for a short line that is asked for its text later. */
+  appendLater?(line: LineToCome): void;
   sync(): Promise<void>;
   close(): Promise<void>;
 }
@@ -36,8 +31,7 @@ export interface SessionParts {
   readonly chain: SessionChain;
   readonly host: ChainHost;
   readonly log: Log;
-  /** RFC 3339. */
-  readonly now: () => string;
+  readonly clock: Clock;
   /** How long closing waits for operations that are still out, in milliseconds. */
   readonly closeGraceMs: number;
   /** The file is whole and on disk: puts it into the audit. */
@@ -47,7 +41,7 @@ export interface SessionParts {
 export class LocalSession implements SessionRecording {
   readonly #parts: SessionParts;
   /** Operations with an intent and no outcome yet. */
-  readonly #out = new Set<string>();
+  readonly #out = new Set<OperationEntry['operation'] | string>();
   #state: 'open' | 'closing' | 'closed' = 'open';
   #allIn: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -58,22 +52,39 @@ export class LocalSession implements SessionRecording {
   }
 
   append(body: EntryBody): void {
+    if (!this.#takes(body.type)) return;
+    this.#write(body);
+    if (body.type === 'operation.intent') this.#out.add(body.operation);
+    else if (body.type === 'operation.outcome') this.#came(body.operation);
+  }
+
+  appendOperation(entry: OperationEntry): void {
+    if (!this.#takes(entry.type)) return;
+    const { chain, clock, host } = this.#parts;
+    if (chain.appendLater && entry.short && host.queued <= MAX_QUEUED) chain.appendLater(new Line(clock.now(), entry));
+    else this.#write(entry.body());
+    if (entry.type === 'operation.intent') this.#out.add(entry.operation);
+    else this.#came(entry.operation);
+  }
+
+  /** Whether an entry is written; throws where what it speaks of must not be done. */
+  #takes(type: EntryBody['type']): boolean {
     const { host, log, id } = this.#parts;
     if (host.halted !== undefined) throw host.haltedProblem();
-    if (body.type === 'operation.intent') {
+    if (type === 'operation.intent') {
       if (this.#state !== 'open') throw new Problem('session-closed', 'This session has ended. Connect again.');
       if (host.queued > MAX_QUEUED_INTENTS) throw new Problem('recorder-behind', 'The disk does not keep up with recording. Wait a moment and try again.');
     } else if (this.#state === 'closed') {
       // The record already says `lost`; a late outcome changes nothing, and must not break who brings it.
-      log.warn('recording.late', { session: id, type: body.type });
-      return;
+      log.warn('recording.late', { session: id, type });
+      return false;
     }
-    this.#write(body);
-    if (body.type === 'operation.intent') this.#out.add(body.operation);
-    else if (body.type === 'operation.outcome') {
-      this.#out.delete(body.operation);
-      if (this.#out.size === 0) this.#allIn?.();
-    }
+    return true;
+  }
+
+  #came(operation: OperationEntry['operation'] | string): void {
+    this.#out.delete(operation);
+    if (this.#out.size === 0) this.#allIn?.();
   }
 
   sync(): Promise<void> {
@@ -100,7 +111,10 @@ export class LocalSession implements SessionRecording {
     this.#state = 'closing';
     try {
       if (this.#out.size > 0 && host.halted === undefined) await this.#outcomes();
-      for (const operation of this.#out) this.#write({ type: 'operation.outcome', operation, outcome: 'lost', masked: 0, tookMs: 0 });
+      for (const out of this.#out) {
+        const operation = typeof out === 'string' ? out : out.id;
+        this.#write({ type: 'operation.outcome', operation, outcome: 'lost', masked: 0, tookMs: 0 });
+      }
       this.#out.clear();
       this.#write({ type: 'session.close', reason: reason.slice(0, 400) });
       this.#state = 'closed';
@@ -124,11 +138,7 @@ export class LocalSession implements SessionRecording {
   }
 
   #write(body: EntryBody): void {
-    const { chain, host, now } = this.#parts;
-    if (chain.appendLater && isShort(body) && host.queued <= MAX_QUEUED) {
-      chain.appendLater(now(), () => canonicalOrMended(body));
-      return;
-    }
+    const { chain, clock, host } = this.#parts;
     let text = canonicalOrMended(body);
     // What was done is done: its outcome is recorded even where its answer is too large to keep.
     if (text.length > MAX_ENTRY_CHARS && body.type === 'operation.outcome') text = canonicalOrMended({ ...body, answer: undefined });
@@ -137,21 +147,28 @@ export class LocalSession implements SessionRecording {
       host.halt('queueing an entry', new Problem('recorder-behind', 'The disk does not keep up with recording. Check the disk, then restart Countersign.'));
       throw host.haltedProblem();
     }
-    const at = now();
-    chain.append(at, text);
+    chain.append(rfc3339(clock.now()), text);
   }
 }
 
-/** Whether it is certainly far below every cap, so that its text need not be looked at before it is taken. */
-function isShort(body: EntryBody): boolean {
-  if (body.type === 'operation.intent') {
-    let chars = body.payload.length;
-    for (const param of body.params ?? NONE) chars += 4 + (param?.length ?? 0);
-    return chars <= MAX_SHORT;
+/** A line of which the text is made when it is written. */
+class Line implements LineToCome {
+  readonly #at: number;
+  readonly #entry: OperationEntry;
+
+  /** @param at epoch milliseconds */
+  constructor(at: number, entry: OperationEntry) {
+    this.#at = at;
+    this.#entry = entry;
   }
-  if (body.type !== 'operation.outcome') return false;
-  const { answer } = body;
-  return answer === undefined || (answer.kind === 'rows' && answer.rows.length * answer.columns.length <= MAX_SHORT_VALUES);
+
+  get at(): string {
+    return rfc3339(this.#at);
+  }
+
+  text(): string {
+    return canonicalOrMended(this.#entry.body());
+  }
 }
 
 /** An agent may send a lone surrogate (`"\ud800"`), which has no UTF-8: the record holds U+FFFD, as it does for bad bytes. */

@@ -86,7 +86,16 @@ async function through(chunks: readonly Buffer[], masking: SessionMasking, catal
     masking,
     out,
   );
-  answers.expect({ kind: 'query', flight: new Flight([STATEMENT], { catalog, plan, searchPath: ['public'] }, 'sensitive', () => '') });
+  answers.expect({
+    kind: 'query',
+    flight: new Flight(
+      () => {},
+      [STATEMENT],
+      { catalog, plan, searchPath: ['public'] },
+      'sensitive',
+      () => '',
+    ),
+  });
   try {
     for (const chunk of chunks) {
       // The socket's buffer is used again: what must be kept has to be copied.

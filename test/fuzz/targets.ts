@@ -65,7 +65,8 @@ function frames(data: Buffer): void {
 
 function messages(data: Buffer): void {
   const frame = new FrameWriter(data.length + 5).begin(0x51).bytes(data).end().take();
-  for (const read of [readBind, readDiagnostic, readParse, readRowDescription]) tolerant(() => read(frame, 0, frame.length));
+  for (const read of [(...at: Parameters<typeof readBind>) => readBind(...at).params, readDiagnostic, readParse, readRowDescription])
+    tolerant(() => read(frame, 0, frame.length));
 }
 
 async function startup(data: Buffer): Promise<void> {

@@ -12,7 +12,6 @@ import { RelayFront } from './http/relayFront.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
 import { SharedProcesses } from './shared/pool.ts';
-import { TaskBook } from './taskBook.ts';
 import { configuredHeaders, noting, type UpstreamCredentials } from './upstream/credentials.ts';
 import { EraServer, type KnownEras } from './upstream/eras.ts';
 import { ErrorOutput, type OutputLine } from './upstream/errorOutput.ts';
@@ -63,7 +62,6 @@ class Relay implements Served {
   readonly #output: ErrorOutput;
   /** Why the last process that was started is of no use. */
   #failed: string | undefined;
-  readonly #tasks = new TaskBook();
   #known: KnownEras = { notSessions: false, notStateless: false };
   #failures = 0;
   #notBefore = 0;
@@ -147,7 +145,6 @@ class Relay implements Served {
       identity,
       client,
       secrets: this.#handed,
-      tasks: this.#tasks,
       start: (session, on) => this.#start(session, on),
       ...this.#times,
     });

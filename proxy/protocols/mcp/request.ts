@@ -37,8 +37,7 @@ export function readRequest(
   // What was masked on the way is not sent, so policy need not look at it.
   const masked = masks ? { ...whole, places: [] } : whole;
   const about = withoutExchange(shownParams ?? {});
-  const secrets = [...new Set(masked.places.map(({ by }) => by))].sort();
-  const facts = ground.task === undefined ? classify(method, shownParams, masked, ground) : taskFacts(method, ground.task, secrets);
+  const facts = ground.task === undefined ? classify(method, shownParams, masked, ground) : taskFacts(method, ground.task);
   const shown = { method, ...(params && { params: about }) };
   const recorded = { method, ...(params && { params: withoutExchange(whole.value) }) };
   const notes = [

@@ -2,10 +2,10 @@
 import type { Facts } from '../../../contract/facts.ts';
 import { bytesMayHoldMask, mayHoldMask } from '../../masking/masking.ts';
 import { decide } from '../../pipeline/decide.ts';
-import type { Awaitable } from '../../pipeline/later.ts';
+import { type Awaitable, Later } from '../../pipeline/later.ts';
 import type { Operation, Outcome } from '../../pipeline/operation.ts';
 import type { Permit } from '../../pipeline/permit.ts';
-import { run } from '../../pipeline/run.ts';
+import { pass, run } from '../../pipeline/run.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { ClientIdentity } from '../protocol.ts';
 import { type Batch, classify } from './classify.ts';
@@ -13,8 +13,8 @@ import type { DryRunSession } from './dryRun.ts';
 import { Flight, type Reading } from './flight.ts';
 import type { Ground } from './ground.ts';
 import { meaning } from './meaning.ts';
-import { type OwnError, SQLSTATE } from './messages.ts';
-import { type Bound, type OperationGround, operationOf } from './operations.ts';
+import { Bind, type OwnError, SQLSTATE } from './messages.ts';
+import { type Bound, type OperationGround, StatementOperation } from './operations.ts';
 import { recordRefused, refusalError } from './refusals.ts';
 import type { NamesInSession } from './sessionNames.ts';
 import { lookForTokens, type Revealed } from './tokens.ts';
@@ -48,7 +48,7 @@ export interface Candidate {
 
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #dryRuns: NonNullable<OperationGround['dryRuns']>;
+  readonly #operations: OperationGround;
   #abort = new AbortController();
   #asking = false;
   /** Operations without an outcome. */
@@ -64,8 +64,14 @@ export class Admission {
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    const { dryRuns, ground, record } = options;
-    this.#dryRuns = { ground, session: { ...dryRuns, masking: record.masking, understand: (sql, reading) => this.#classify(sql, reading) } };
+    const { dryRuns, ground, identity, record } = options;
+    this.#operations = {
+      engine: ground.engine,
+      connection: ground.connection,
+      identity,
+      masking: record.masking,
+      dryRuns: { ground, session: { ...dryRuns, masking: record.masking, understand: (sql, reading) => this.#classify(sql, reading) } },
+    };
   }
 
   /**
@@ -73,10 +79,10 @@ export class Admission {
    * @param sql the same text, where it is at hand
    */
   understand(bytes: Buffer, bound?: Bound, sql: string = bytes.toString()): Candidate | Promise<Candidate> {
-    const { ground, identity, names } = this.#options;
+    const { ground, names } = this.#options;
     const reading = ground.reading(names.searchPath);
     if (!reading) return ground.catalogs.fresh().then(() => this.understand(bytes, bound, sql));
-    const marked = mayHoldMask(sql) || (bound?.bind.params.some((param) => param !== null && bytesMayHoldMask(param)) ?? false);
+    const marked = mayHoldMask(sql) || (bound !== undefined && boundMayHoldMask(bound));
     let batch = this.#classify(sql, reading, marked);
     if (batch.misses.length > 0 && ground.catalogs.olderThan(MISS_REFRESH_MS)) {
       ground.catalogs.stale();
@@ -89,15 +95,7 @@ export class Admission {
       if (looked.kind === 'refused') batch = { ...batch, refused: batch.refused ?? looked.why };
       else if (looked.writesMask) batch = writingMask(batch);
     }
-    const operation = operationOf(
-      { engine: ground.engine, connection: ground.connection, identity, masking: this.#options.record.masking, dryRuns: this.#dryRuns },
-      batch,
-      sql,
-      bytes,
-      reading,
-      bound,
-      revealed,
-    );
+    const operation = new StatementOperation(this.#operations, { sql, bytes, bound, batch, reading, revealed });
     return { sql, bytes, bound, batch, reading, operation, revealed };
   }
 
@@ -113,35 +111,50 @@ export class Admission {
    * refused; an answer to it is not waited for.
    */
   admit(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
-    const { failed, ground, record } = this.#options;
+    const { ground, record } = this.#options;
     const { batch, operation } = candidate;
     if (batch.refused !== undefined) {
       recordRefused(ground.engine, record, operation, batch.refused);
       refused({ code: SQLSTATE.insufficientPrivilege, message: batch.refused });
       return undefined;
     }
+    const passage = pass(ground.engine, record, operation, this.#abort.signal);
+    if (passage) {
+      // Nothing has been waited for: it is what it was when it was decided.
+      passage.permit.use(operation);
+      this.#running++;
+      this.#forwarded(batch);
+      const landed = (flight: Flight): void => {
+        passage.end(flight, flight.raw);
+        this.#landed();
+      };
+      send(this.#flight(candidate, batch, candidate.reading, landed), batch);
+      return undefined;
+    }
+    return this.#run(candidate, send, refused);
+  }
+
+  /** The same for what may have to wait, or to be refused. */
+  #run(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
+    const { failed, ground, record } = this.#options;
+    const { batch, operation } = candidate;
     let sent = false;
     let admitted: (() => void) | undefined;
     const go = (batch: Batch, reading: Reading): Awaitable<Outcome> => {
-      const flight = new Flight(
-        batch.statements,
-        batch.plan ? { ...reading, plan: batch.plan } : reading,
-        batch.reach,
-        ownText(candidate),
-        candidate.revealed?.rewrite,
-      );
+      const outcome = new Later<Outcome>();
+      const flight = this.#flight(candidate, batch, reading, (landed) => outcome.resolve(landed.outcome));
       sent = true;
       this.#forwarded(batch);
       send(flight, batch);
       admitted?.();
-      return flight.outcome;
+      return outcome;
     };
     const afterWait = async (permit: Permit): Promise<Outcome> => {
       // Others may have changed the schema past us meanwhile. What is allowed by itself has hardly waited.
       if (permit.basis.startsWith('approval:')) ground.catalogs.stale();
       const still = await this.#still(candidate);
       if (!still) return CHANGED;
-      permit.use(operation.digest);
+      permit.use(operation);
       return await go(still.batch, still.reading);
     };
     this.#running++;
@@ -149,13 +162,12 @@ export class Admission {
     const ended = (): void => {
       over = true;
       admitted?.();
-      this.#running--;
-      if (this.#running === 0) this.#allOver?.();
+      this.#landed();
     };
     run(ground.engine, record, operation, this.#abort.signal, (permit) => {
       // Nothing has been waited for: it is what it was when it was decided.
       if (!admitted) {
-        permit.use(operation.digest);
+        permit.use(operation);
         return go(batch, candidate.reading);
       }
       return afterWait(permit);
@@ -178,6 +190,16 @@ export class Admission {
     }).finally(() => {
       this.#asking = false;
     });
+  }
+
+  #flight(candidate: Candidate, batch: Batch, reading: Reading, landed: (flight: Flight) => void): Flight {
+    const { plan, reach, statements } = batch;
+    return new Flight(landed, statements, plan ? { ...reading, plan } : reading, reach, ownText(candidate), candidate.revealed?.rewrite);
+  }
+
+  #landed(): void {
+    this.#running--;
+    if (this.#running === 0) this.#allOver?.();
   }
 
   /** Withdraws what waits for a person; false where nothing does. */
@@ -267,6 +289,12 @@ function writingMask(batch: Batch): Batch {
   const [first, ...rest] = batch.parts;
   const marked = (facts: Facts): Facts => (facts.sql ? { ...facts, sql: { ...facts.sql, masks: true } } : facts);
   return { ...batch, parts: [marked(first), ...rest.map(marked)] };
+}
+
+/** Looks at all of a Bind's bytes first: most hold no mark at all. */
+function boundMayHoldMask({ bind }: Bound): boolean {
+  if (bind instanceof Bind && !bytesMayHoldMask(bind.bytes)) return false;
+  return bind.params.some((param) => param !== null && bytesMayHoldMask(param));
 }
 
 /** What the client sent, for errors that quote it back. */

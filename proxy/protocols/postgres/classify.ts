@@ -14,6 +14,8 @@ const MAX_SHAPES = 2000;
 export interface Batch {
   readonly parts: readonly [Facts, ...Facts[]];
   readonly statements: readonly StatementInfo[];
+  /** Every statement only reads. */
+  readonly reads: boolean;
   readonly shape: string | undefined;
   /** The text with literals masked that touch sensitive columns. */
   readonly recorded: string;
@@ -95,6 +97,7 @@ export function classify(classifier: SqlClassifier, sql: string, reading: Readin
   const batch: Batch = {
     parts,
     statements,
+    reads: parts.every(({ effect }) => effect === 'read'),
     shape: uncertain ? undefined : classified.shape,
     recorded: classified.recorded,
     reach: reachOf(statements, reading),

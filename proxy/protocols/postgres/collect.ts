@@ -1,6 +1,7 @@
 /** Collects the first rows of an answer for a person: as the agent saw them, and in memory as they were. */
 import { type Answer, type Finding, MAX_ANSWER_CHARS, MAX_ANSWER_ROWS } from '../../../contract/response.ts';
 import type { MaskedText } from '../../masking/masking.ts';
+import { isShort } from '../../pipeline/entries.ts';
 
 /** Most findings and columns that are kept; the contract's own caps. */
 const MAX_FINDINGS = 5000;
@@ -52,6 +53,11 @@ export class RowsCollector {
     this.#rows.push(masked.slice(0, MAX_COLUMNS).map(keep));
     this.#raw.push(raw.slice(0, MAX_COLUMNS).map(keep));
     for (const finding of findings) if (this.#findings.length < MAX_FINDINGS) this.#findings.push(finding);
+  }
+
+  /** See `Ended.short`. */
+  get short(): boolean {
+    return isShort(this.#columns.length, this.#rows.length);
   }
 
   /** More rows came than are kept. */

@@ -45,7 +45,9 @@ export interface FunctionCall extends Bound {
 
 /** @returns undefined for a function that may not be called this way */
 export function readFunctionCall(buffer: Buffer, start: number, end: number): FunctionCall | undefined {
-  const body = FieldReader.body(buffer, start, end);
+  // The parameters stay when what came in is read over.
+  const own = Buffer.from(buffer.subarray(start, end));
+  const body = FieldReader.body(own, 0, own.length);
   const oid = body.uint32();
   const formats = Array.from({ length: body.uint16() }, () => body.int16());
   const params = Array.from({ length: body.uint16() }, () => {

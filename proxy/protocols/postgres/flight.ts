@@ -1,6 +1,6 @@
 /** One operation that was forwarded, until what came of it is known. */
 import type { Answer } from '../../../contract/response.ts';
-import { Later } from '../../pipeline/later.ts';
+import type { Ended } from '../../pipeline/entries.ts';
 import type { Outcome } from '../../pipeline/operation.ts';
 import type { MaskPlan } from '../../policy/policy.ts';
 import type { RowsCollector } from './collect.ts';
@@ -19,7 +19,9 @@ export interface Reading {
 /** Longest error message in an outcome, in characters. */
 const MAX_MESSAGE = 4000;
 
-export class Flight {
+export class Flight implements Ended {
+  /** Told once, when it is over. */
+  readonly #landed: (flight: Flight) => void;
   readonly statements: readonly StatementInfo[];
   readonly reading: Reading;
   readonly reach: Reach;
@@ -30,13 +32,13 @@ export class Flight {
   /** Which of the statements is being answered. */
   index = 0;
   masked = 0;
-  readonly outcome = new Later<Outcome>();
   #rows: number | undefined;
   #error: { readonly code: string; readonly message: string } | undefined;
   #answer: RowsCollector | undefined;
-  #over = false;
+  #end: Outcome['outcome'] | undefined;
 
-  constructor(statements: readonly StatementInfo[], reading: Reading, reach: Reach, own: () => string, rewrite?: Rewrite) {
+  constructor(landed: (flight: Flight) => void, statements: readonly StatementInfo[], reading: Reading, reach: Reach, own: () => string, rewrite?: Rewrite) {
+    this.#landed = landed;
     this.statements = statements;
     this.reading = reading;
     this.reach = reach;
@@ -53,7 +55,7 @@ export class Flight {
   }
 
   get over(): boolean {
-    return this.#over;
+    return this.#end !== undefined;
   }
 
   get statement(): StatementInfo | undefined {
@@ -81,17 +83,32 @@ export class Flight {
 
   /** Ends it; only the first call counts. */
   end(outcome: Outcome['outcome']): void {
-    if (this.#over) return;
-    this.#over = true;
-    const answer: Answer | undefined = this.#answer?.answer();
-    const raw = this.#answer?.raw();
-    this.outcome.resolve({
-      outcome: this.#error && outcome === 'done' ? (this.#error.code === '57014' ? 'cancelled' : 'failed') : outcome,
+    if (this.#end !== undefined) return;
+    this.#end = outcome;
+    this.#landed(this);
+  }
+
+  get short(): boolean {
+    return this.#answer === undefined || this.#answer.short;
+  }
+
+  /** Its answer before masking, where something was masked. */
+  get raw(): Answer | undefined {
+    return this.#answer?.raw();
+  }
+
+  /** What came of it, once it is over. */
+  get outcome(): Outcome {
+    const end = this.#end ?? 'lost';
+    const answer = this.#answer?.answer();
+    const raw = this.raw;
+    return {
+      outcome: this.#error && end === 'done' ? (this.#error.code === '57014' ? 'cancelled' : 'failed') : end,
       masked: this.masked,
       ...(this.#rows !== undefined && { rows: this.#rows }),
       ...(this.#error && { error: this.#error }),
       ...(answer && { answer }),
       ...(raw && { raw }),
-    });
+    };
   }
 }

@@ -61,7 +61,6 @@ interface HeldParse {
   readonly frame: Buffer;
   readonly name: string;
   readonly prepared: Prepared;
-  readonly sql: Buffer;
 }
 
 export class Frontend {
@@ -141,7 +140,7 @@ export class Frontend {
 
   #query(buffer: Buffer, start: number, end: number): Wait {
     const body = FieldReader.body(buffer, start, end);
-    const bytes = body.rawText();
+    const bytes = Buffer.from(body.rawText());
     if (body.left !== 0) throw violation('a Query message with more than its text');
     const { answers, toServer } = this.#options;
     return this.#understood(bytes, undefined, (candidate) => {
@@ -177,7 +176,7 @@ export class Frontend {
     if (name !== '' && this.#options.names.statements.full)
       throw new Problem('too-many', 'Too many prepared statements in one session. Close some, or connect again.');
     // Kept until it is known whether its Bind follows: then it needs no decision of its own, and goes under the Bind's permit.
-    this.#held = { frame: buffer.subarray(start, end), name, prepared: { sql: sql.toString(), paramTypes }, sql };
+    this.#held = { frame: buffer.subarray(start, end), name, prepared: { sql: sql.toString(), bytes: Buffer.from(sql), paramTypes } };
     return undefined;
   }
 
@@ -185,7 +184,7 @@ export class Frontend {
   #releaseParse(): Wait {
     const held = this.#held;
     if (!held) return undefined;
-    return this.#understood(held.sql, undefined, (candidate) => {
+    return this.#understood(bytesOf(held.prepared), undefined, (candidate) => {
       this.#held = undefined;
       if (!this.#options.admission.denies(candidate)) {
         this.#sendParse(held, candidate.revealed);
@@ -218,9 +217,8 @@ export class Frontend {
       this.#refuse({ code: '26000', message: `prepared statement ${JSON.stringify(bind.statement)} does not exist` }, false);
       return undefined;
     }
-    const bytes = carried?.sql ?? (prepared.bytes ??= Buffer.from(prepared.sql));
     return this.#understood(
-      bytes,
+      bytesOf(prepared),
       { bind, types: prepared.paramTypes },
       (candidate) => {
         this.#held = undefined;
@@ -228,7 +226,7 @@ export class Frontend {
         const send = (flight: Flight, batch: Batch): void => {
           if (carried) this.#sendParse(carried, revealed);
           const { toServer } = this.#options;
-          if (revealed && revealed.inParams.size > 0) toServer.bytes(bindMessage({ ...bind, params: revealed.params }));
+          if (revealed && revealed.inParams.size > 0) toServer.bytes(bindMessage(bind.with(revealed.params)));
           else toServer.range(buffer, start, end);
           this.#bound(bind, prepared, batch.statements[0] ?? EMPTY, flight);
         };
@@ -440,6 +438,11 @@ const EMPTY: StatementInfo = {
   changesSession: false,
   flows: [],
 };
+
+function bytesOf(prepared: Prepared): Buffer {
+  prepared.bytes ??= Buffer.from(prepared.sql);
+  return prepared.bytes;
+}
 
 function after(wait: Wait, go: () => Wait): Wait {
   return wait ? wait.then(go) : go();

@@ -168,21 +168,65 @@ export interface BindMessage {
   readonly resultFormats: readonly number[];
 }
 
-export function readBind(buffer: Buffer, start: number, end: number): BindMessage {
-  const reader = FieldReader.body(buffer, start, end);
-  const portal = reader.text();
-  const statement = reader.text();
-  const paramFormats = readFormats(reader);
-  const count = reader.uint16();
-  const params: (Buffer | null)[] = [];
-  for (let i = 0; i < count; i++) {
-    const length = reader.int32();
-    params.push(length === -1 ? null : reader.bytes(length));
+/** A Bind in bytes of its own, which stay when those that came in are read over. */
+export class Bind implements BindMessage {
+  readonly portal: string;
+  readonly statement: string;
+  readonly paramFormats: readonly number[];
+  readonly resultFormats: readonly number[];
+  /** The whole frame. */
+  readonly bytes: Buffer;
+  readonly #count: number;
+  /** Where the parameters begin. */
+  readonly #at: number;
+  #params: readonly (Buffer | null)[] | undefined;
+
+  constructor(buffer: Buffer, start: number, end: number) {
+    const bytes = Buffer.allocUnsafe(end - start);
+    buffer.copy(bytes, 0, start, end);
+    this.bytes = bytes;
+    const reader = FieldReader.body(bytes, 0, bytes.length);
+    this.portal = reader.text();
+    this.statement = reader.text();
+    this.paramFormats = readFormats(reader);
+    this.#count = reader.uint16();
+    this.#at = reader.at;
+    for (let i = 0; i < this.#count; i++) {
+      const length = reader.int32();
+      if (length !== -1) reader.skip(length);
+    }
+    this.resultFormats = readFormats(reader);
+    if (reader.left !== 0) throw violation('a Bind message with more than its fields');
   }
-  const resultFormats = readFormats(reader);
-  if (reader.left !== 0) throw violation('a Bind message with more than its fields');
-  return { portal, statement, paramFormats, params, resultFormats };
+
+  get params(): readonly (Buffer | null)[] {
+    this.#params ??= this.#readParams();
+    return this.#params;
+  }
+
+  /** The same with other values. */
+  with(params: readonly (Buffer | null)[]): BindMessage {
+    const { paramFormats, portal, resultFormats, statement } = this;
+    return { portal, statement, paramFormats, params, resultFormats };
+  }
+
+  #readParams(): readonly (Buffer | null)[] {
+    if (this.#count === 0) return NO_PARAMS;
+    const reader = new FieldReader(this.bytes, this.#at, this.bytes.length);
+    const params: (Buffer | null)[] = [];
+    for (let i = 0; i < this.#count; i++) {
+      const length = reader.int32();
+      params.push(length === -1 ? null : reader.bytes(length));
+    }
+    return params;
+  }
 }
+
+export function readBind(buffer: Buffer, start: number, end: number): Bind {
+  return new Bind(buffer, start, end);
+}
+
+const NO_PARAMS: readonly (Buffer | null)[] = [];
 
 function readFormats(reader: FieldReader): readonly number[] {
   const count = reader.uint16();

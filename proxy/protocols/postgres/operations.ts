@@ -1,6 +1,5 @@
 /** What a client sent → an operation for the pipeline: its digest, its text for a person, its text for the record. */
-import type { Facts } from '../../../contract/facts.ts';
-import type { OperationId } from '../../../contract/ids.ts';
+import type { Digest, OperationId } from '../../../contract/ids.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import type { Engine } from '../../pipeline/engine.ts';
 import type { Operation } from '../../pipeline/operation.ts';
@@ -11,7 +10,7 @@ import { connectFacts } from './classify.ts';
 import { type DryRunSession, dryRunOf, noDryRun } from './dryRun.ts';
 import type { Reading } from './flight.ts';
 import type { Ground } from './ground.ts';
-import { type BindMessage, formatOf } from './messages.ts';
+import { Bind, type BindMessage, formatOf } from './messages.ts';
 import { ordinalsAt, recordSql } from './sql/recorded.ts';
 import type { Revealed } from './tokens.ts';
 import { isTextLike, readable } from './types.ts';
@@ -36,58 +35,107 @@ export interface Bound {
   readonly types: readonly number[];
 }
 
-/**
- * @param bytes the statement as the client sent it
- * @param revealed what goes upstream for it, where it holds tokens
- */
-export function operationOf(
-  ground: OperationGround,
-  batch: Batch,
-  sql: string,
-  bytes: Uint8Array,
-  reading: Reading,
-  bound?: Bound,
-  revealed?: Revealed,
-): Operation {
-  const { connection, engine, identity, masking } = ground;
+/** What one statement is asked for with. */
+export interface Asked {
+  readonly batch: Batch;
+  readonly sql: string;
+  /** The same as the client sent it, in bytes that stay. */
+  readonly bytes: Uint8Array;
+  readonly reading: Reading;
+  readonly bound: Bound | undefined;
+  /** What goes upstream for it, where it holds tokens. */
+  readonly revealed: Revealed | undefined;
+}
+
+/** A statement. What only the record or a person needs to know of it is worked out when it is asked for. */
+export class StatementOperation implements Operation {
+  readonly language = 'sql';
+  readonly parts: Batch['parts'];
+  readonly payload: string;
+  readonly reason: string | undefined;
+  readonly readOnly: true | undefined;
+  readonly asked: Operation['asked'];
+  readonly claim: Operation['claim'];
+  readonly noDryRun: string | undefined;
+  readonly dryRun: Operation['dryRun'];
+  readonly #ground: OperationGround;
+  readonly #asked: Asked;
+  #id: OperationId | undefined;
+  #digest: Digest | undefined;
+  #params: Operation['params'] | undefined;
+  #recorded: Operation['recorded'] | undefined;
+
+  constructor(ground: OperationGround, asked: Asked) {
+    const { dryRuns, identity } = ground;
+    this.#ground = ground;
+    this.#asked = asked;
+    this.parts = asked.batch.parts;
+    this.payload = asked.sql;
+    this.reason = identity.reason;
+    this.readOnly = identity.readOnly ? true : undefined;
+    this.asked = identity.held?.asked;
+    this.claim = identity.held?.claim;
+    if (!dryRuns || asked.batch.reads) return;
+    const { batch, bound, reading, revealed, sql } = asked;
+    const trial = { sql: revealed?.sql ?? sql, batch, reading, bound: revealed && bound ? sentFor(bound, revealed) : bound, digest: this.digest };
+    this.noDryRun = noDryRun(trial, dryRuns.session);
+    if (this.noDryRun === undefined) this.dryRun = () => dryRunOf(dryRuns.ground, dryRuns.session, trial);
+  }
+
+  get id(): OperationId {
+    this.#id ??= this.#ground.engine.newId('op') as OperationId;
+    return this.#id;
+  }
+
+  get digest(): Digest {
+    this.#digest ??= digestOf(this.#ground, this.#asked);
+    return this.#digest;
+  }
+
+  get shape(): string | undefined {
+    return this.#asked.batch.shape;
+  }
+
+  get size(): number {
+    const { batch, bound } = this.#asked;
+    return batch.recorded.length + (bound ? sizeOf(bound.bind) : 0);
+  }
+
+  get params(): readonly (string | null)[] {
+    const { bound } = this.#asked;
+    this.#params ??= bound && bound.bind.params.length > 0 ? shownParams(bound) : NO_PARAMS;
+    return this.#params;
+  }
+
+  get recorded(): Operation['recorded'] {
+    this.#recorded ??= this.#record();
+    return this.#recorded;
+  }
+
+  #record(): Operation['recorded'] {
+    const { batch, revealed, sql } = this.#asked;
+    const { masking } = this.#ground;
+    const { params } = this;
+    return {
+      payload: scrubbed(revealed ? recordedWithTokens(sql, batch, revealed) : batch.recorded, masking),
+      params: params.length > 0 ? recordedParams(params, batch, masking, revealed) : undefined,
+    };
+  }
+}
+
+function digestOf({ connection, engine }: OperationGround, { bound, bytes, reading, revealed }: Asked): Digest {
   const digested: (string | Uint8Array | null)[] = ['postgres', contextOf(connection, reading), bytes];
   // The values, too: a token stands for one value, and what is approved is what will be done with it.
   if (revealed) digested.push('revealed', revealed.sql, ...revealed.params);
-  let params: readonly (string | null)[] = NO_PARAMS;
-  if (bound && bound.bind.params.length > 0) {
-    digested.push(bound.types.join(), bound.bind.paramFormats.join(), ...bound.bind.params);
-    params = shownParams(bound);
-  }
-  const digest = engine.digest(digested);
-  const { dryRuns } = ground;
-  const asked =
-    dryRuns && batch.parts.some(changesRows)
-      ? { sql: revealed?.sql ?? sql, batch, reading, bound: revealed && bound ? sentFor(bound, revealed) : bound, digest }
-      : undefined;
-  const off = dryRuns && asked && noDryRun(asked, dryRuns.session);
-  return {
-    id: engine.newId('op') as OperationId,
-    digest,
-    parts: batch.parts,
-    payload: sql,
-    params,
-    recorded: {
-      payload: scrubbed(revealed ? recordedWithTokens(sql, batch, revealed) : batch.recorded, masking),
-      params: params.length > 0 ? recordedParams(params, batch, masking, revealed) : undefined,
-    },
-    language: 'sql',
-    shape: batch.shape,
-    reason: identity.reason,
-    readOnly: identity.readOnly ? true : undefined,
-    asked: identity.held?.asked,
-    claim: identity.held?.claim,
-    noDryRun: off,
-    dryRun: dryRuns && asked && off === undefined ? () => dryRunOf(dryRuns.ground, dryRuns.session, asked) : undefined,
-  };
+  if (bound && bound.bind.params.length > 0) digested.push(bound.types.join(), bound.bind.paramFormats.join(), ...bound.bind.params);
+  return engine.digest(digested);
 }
 
-function changesRows({ effect }: Facts): boolean {
-  return effect !== 'read';
+function sizeOf(bind: BindMessage): number {
+  if (bind instanceof Bind) return bind.bytes.length;
+  let size = 0;
+  for (const param of bind.params) size += 4 + (param?.length ?? 0);
+  return size;
 }
 
 export function connectOperation(engine: Engine, connection: PostgresConnection, identity: ClientIdentity, user: string): Operation {

@@ -44,11 +44,8 @@ class Stage {
     },
     recorder: {
       open: async () => ({
-        append: (body) => {
-          if (this.halted !== undefined) throw new Problem('recorder-halted', this.halted);
-          this.events.push(body.type);
-          this.entries.push(body);
-        },
+        append: (body) => this.append(body),
+        appendOperation: (entry) => this.append(entry.body()),
         sync: async () => {
           if (this.halted !== undefined) throw new Problem('recorder-halted', this.halted);
           this.events.push('sync');
@@ -85,6 +82,12 @@ class Stage {
       this.events.push('forward');
       return outcome;
     };
+  }
+
+  append(body: EntryBody): void {
+    if (this.halted !== undefined) throw new Problem('recorder-halted', this.halted);
+    this.events.push(body.type);
+    this.entries.push(body);
   }
 
   #policy(): Policy {

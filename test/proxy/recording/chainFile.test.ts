@@ -41,7 +41,7 @@ describe('a chained file', () => {
     const file = await create(host);
     for (let i = 0; i < 300; i++) {
       if (i % 7 === 3) file.append(AT, `${i}`);
-      else file.appendLater(AT, () => `${i}`);
+      else file.appendLater({ at: AT, text: () => `${i}` });
       if (i % 41 === 0) assert.equal(file.at.entries, i + 1);
       if (i % 97 === 0) await file.sync();
     }
@@ -55,7 +55,7 @@ describe('a chained file', () => {
 
   it('has on disk after a sync what was to be written later', async () => {
     const file = await create(new Host());
-    file.appendLater(AT, () => '"soon"');
+    file.appendLater({ at: AT, text: () => '"soon"' });
     await file.sync();
     assert.deepEqual(bodiesIn(file), ['soon']);
     await file.close();
@@ -63,7 +63,7 @@ describe('a chained file', () => {
 
   it('writes what was to be written later without being asked', async () => {
     const file = await create(new Host());
-    file.appendLater(AT, () => '"soon"');
+    file.appendLater({ at: AT, text: () => '"soon"' });
     while (readFileSync(file.path).length === 0) await new Promise((done) => setTimeout(done, 5));
     assert.deepEqual(bodiesIn(file), ['soon']);
     await file.close();
@@ -72,12 +72,15 @@ describe('a chained file', () => {
   it('halts the recorder where a text cannot be made, and takes nothing more', async () => {
     const host = new Host();
     const file = await create(host);
-    file.appendLater(AT, () => {
-      throw new Error('no text');
+    file.appendLater({
+      at: AT,
+      text: () => {
+        throw new Error('no text');
+      },
     });
     await file.sync().catch(() => {});
     assert.match(host.halted ?? '', /writing/);
-    assert.throws(() => file.appendLater(AT, () => '1'));
+    assert.throws(() => file.appendLater({ at: AT, text: () => '1' }));
     assert.throws(() => file.append(AT, '1'));
     await file.close();
   });
