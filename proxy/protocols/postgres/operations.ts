@@ -187,7 +187,7 @@ function sentFor({ bind, types }: Bound, { params }: Revealed): Bound {
 }
 
 /** A token gives nothing away, and says more than that something stood there. */
-function recordedWithTokens(sql: string, batch: Batch, { literals }: Revealed): string {
+function recordedWithTokens(sql: string, batch: Batch, { recordable: { literals } }: Revealed): string {
   const { maskedLiterals } = batch;
   if (typeof maskedLiterals === 'string') return batch.recorded;
   const tokens = new Set(ordinalsAt(sql, [...literals]) ?? []);
@@ -199,7 +199,7 @@ function recordedWithTokens(sql: string, batch: Batch, { literals }: Revealed): 
 
 function recordedParams(params: readonly (string | null)[], batch: Batch, masking: SessionMasking, revealed?: Revealed): readonly (string | null)[] {
   return params.map((param, i) => {
-    if (param === null || revealed?.inParams.has(i)) return param;
+    if (param === null || revealed?.recordable.params.has(i)) return param;
     const sensitive = batch.reach === 'code' || batch.statements.some((s) => s.sensitiveParams.has(i + 1));
     return sensitive ? MASKED_PARAM : scrubbed(param, masking);
   });

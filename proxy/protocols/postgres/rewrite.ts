@@ -1,13 +1,14 @@
 /** What was put in place of tokens in a statement's text, and the way back: for errors, which point into it and quote it. */
 import type { Diagnostic } from './messages.ts';
 
-/** One literal of the client's text, what stands for it upstream, and the token it was. Offsets in UTF-16. */
+/** One literal or parameter of the client's, what stands for it upstream, and what the client wrote for which value. Offsets in UTF-16. */
 export interface Piece {
   readonly start: number;
   readonly end: number;
   readonly text: string;
-  readonly token: string;
-  readonly value: string;
+  readonly stands: ReadonlyMap<string, string>;
+  /** It holds what is no token, too. */
+  readonly mixed: boolean;
 }
 
 export class Rewrite {

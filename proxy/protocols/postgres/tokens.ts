@@ -11,6 +11,8 @@ import { type Bound, carriesText } from './operations.ts';
 import { type Piece, Rewrite } from './rewrite.ts';
 import type { Constants, LiteralPlace, SqlClassifier } from './sql/classifier.ts';
 import { literalsIn } from './sql/lexer.ts';
+import { type Elements, readArrayBinary, readArrayText, writeArrayBinary, writeArrayText } from './textArrays.ts';
+import { isTextLike, mayBeTextArray } from './types.ts';
 
 /** Tokens in one statement's text and parameters. */
 const MAX_TOKENS = 1000;
@@ -20,9 +22,11 @@ export interface Revealed {
   readonly sql: string;
   readonly params: readonly (Buffer | null)[];
   readonly rewrite: Rewrite;
-  /** Tokens in the text by the byte offset of their literal, and in parameters by index: they may stand in the record. */
+  /** Tokens in the text by the byte offset of their literal, and in parameters by index. */
   readonly literals: ReadonlySet<number>;
   readonly inParams: ReadonlySet<number>;
+  /** Those of them that hold nothing else: they may stand in the record. */
+  readonly recordable: { readonly literals: ReadonlySet<number>; readonly params: ReadonlySet<number> };
 }
 
 export type Looked =
@@ -31,7 +35,7 @@ export type Looked =
   | { readonly kind: 'refused'; readonly why: string };
 
 const WHERE =
-  'A token can stand only by itself, as a whole literal or parameter that is compared with a masked column by =, IN or = ANY (ARRAY[…]), or that is written into one by VALUES or SET.';
+  'A token can stand only by itself, as a whole literal or parameter that is compared with a masked column by =, IN or = ANY (…), or that is written into one by VALUES or SET.';
 
 class Refused extends Error {}
 
@@ -49,14 +53,19 @@ export function lookForTokens(classifier: SqlClassifier, sql: string, bound: Bou
     const writesMask = plan.columns.size > 0 || masking.tokens.any ? maskWritten(batch, constants, bound, places) : false;
     if (pieces.length === 0 && params.size === 0) return { kind: 'plain', writesMask };
     if (pieces.length + params.size > MAX_TOKENS) refuse(`More than ${MAX_TOKENS} tokens in one statement: send it in parts.`);
+    const placeOf = ({ start }: Piece): number => Buffer.byteLength(sql.slice(0, start));
     const known = new Map<string, string>();
-    for (const { token, value } of [...pieces, ...params.values()]) known.set(value, token);
+    for (const { stands } of [...pieces, ...params.values()]) for (const [value, token] of stands) known.set(value, token);
     const revealed: Revealed = {
       sql: pieces.length === 0 ? sql : replaced(sql, pieces),
-      params: bound ? bound.bind.params.map((param, i) => (params.has(i) ? Buffer.from(params.get(i)?.value ?? '') : param)) : [],
+      params: bound ? bound.bind.params.map((param, i) => params.get(i)?.bytes ?? param) : [],
       rewrite: new Rewrite(sql, pieces, known),
-      literals: new Set(pieces.map(({ start }) => Buffer.byteLength(sql.slice(0, start)))),
+      literals: new Set(pieces.map(placeOf)),
       inParams: new Set(params.keys()),
+      recordable: {
+        literals: new Set(pieces.filter(({ mixed }) => !mixed).map(placeOf)),
+        params: new Set([...params].flatMap(([i, { mixed }]) => (mixed ? [] : [i]))),
+      },
     };
     return { kind: 'revealed', revealed, writesMask };
   } catch (cause) {
@@ -65,7 +74,14 @@ export function lookForTokens(classifier: SqlClassifier, sql: string, bound: Bou
   }
 }
 
-const NO_PARAMS: ReadonlyMap<number, Piece> = new Map();
+/** A parameter that holds tokens, as it goes upstream. */
+interface Param {
+  readonly bytes: Buffer;
+  readonly stands: ReadonlyMap<string, string>;
+  readonly mixed: boolean;
+}
+
+const NO_PARAMS: ReadonlyMap<number, Param> = new Map();
 
 /** Tokens in the text, each with what is written for it. */
 function inText(sql: string, constants: Constants | undefined, places: readonly LiteralPlace[], masking: SessionMasking): readonly Piece[] {
@@ -74,51 +90,134 @@ function inText(sql: string, constants: Constants | undefined, places: readonly 
   const literals = literalsIn(sql);
   const [first] = found;
   if (!literals || !constants) return refuse(`${first?.text ?? 'A token'} cannot stand here: the statement was not understood. ${WHERE}`);
-  return found.map((one) => {
+  const pieces = new Map<number, Piece>();
+  for (const one of found) {
     if (one.state === 'unknown') return refuse(`${one.text} ${UNKNOWN_TOKEN}`);
     const literal = literals.find(({ end, start }) => start <= one.start && one.end <= end);
     if (!literal) return refuse(`${one.text} stands in a comment or a name. ${WHERE}`);
-    const around = sql.slice(literal.start, one.start) + sql.slice(one.end, literal.end);
+    if (pieces.has(literal.start)) continue;
     const location = Buffer.byteLength(sql.slice(0, literal.start));
     const constant = constants.strings.find((string) => string.location === location);
-    if ((around !== "''" && around !== "E''" && around !== "e''") || constant?.text !== one.text)
-      return refuse(`${one.text} is part of a longer literal. ${WHERE}`);
     const place = places.find((known) => known.location === location && known.param === undefined);
-    if (!place) return refuse(`${one.text} cannot stand where it does. ${WHERE}`);
-    const value = valueFor(one.token, place, masking);
-    return { start: literal.start, end: literal.end, text: `'${value.replaceAll("'", "''")}'`, token: one.text, value };
-  });
+    const quoted = /^[Ee]?'/.exec(sql.slice(literal.start, literal.end));
+    if (!quoted || constant === undefined) return refuse(`${one.text} is part of a longer literal. ${WHERE}`);
+    const { mixed, stands, text } = filled(constant.text, one.text, place, masking);
+    // What the escapes of the client's own text were does not matter: the whole literal is written anew.
+    pieces.set(literal.start, { start: literal.start, end: literal.end, text: written(text), stands, mixed });
+  }
+  return [...pieces.values()];
 }
 
-/** Parameters that are tokens: every mention of one must be a place for it. */
+/** As a literal. Strings are standard-conforming, whatever the client's own literal was: a backslash in it is one. */
+function written(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+/** Parameters that are tokens, or arrays of them: every mention of one must be a place for it. */
 function inParams(
   bind: BindMessage,
   types: readonly number[],
   constants: Constants | undefined,
   places: readonly LiteralPlace[],
   masking: SessionMasking,
-): ReadonlyMap<number, Piece> {
-  const pieces = new Map<number, Piece>();
+): ReadonlyMap<number, Param> {
+  const pieces = new Map<number, Param>();
   bind.params.forEach((bytes, i) => {
-    if (bytes === null || !carriesText(formatOf(bind.paramFormats, i), types[i] ?? 0)) return;
-    const text = bytes.toString();
-    const found = masking.tokens.find(text);
-    const [one] = found;
+    const [format, type] = [formatOf(bind.paramFormats, i), types[i] ?? 0];
+    if (bytes === null || !readAsText(format, type)) return;
+    const [one] = masking.tokens.find(bytes.toString());
     if (!one) return;
     const called = `${one.text} in parameter $${i + 1}`;
     if (one.state === 'unknown') return refuse(`${called} ${UNKNOWN_TOKEN}`);
-    if (one.text !== text) return refuse(`${called} is part of a longer value. ${WHERE}`);
     const mentions = constants?.params.filter(({ number }) => number === i + 1) ?? [];
     if (mentions.length === 0) return refuse(`${called} cannot stand where it does. ${WHERE}`);
-    let value = '';
+    let piece: Param | undefined;
     for (const { location } of mentions) {
       const place = places.find((known) => known.location === location && known.param === i + 1);
-      if (!place) return refuse(`${called} cannot stand where it does. ${WHERE}`);
-      value = valueFor(one.token, place, masking);
+      if (format !== 0 && place?.array) piece = filledBinary(bytes, called, place, masking);
+      else if (!carriesText(format, type)) return refuse(`${called} cannot stand where it does. ${WHERE}`);
+      else {
+        const { mixed, stands, text } = filled(bytes.toString(), called, place, masking);
+        piece = { bytes: Buffer.from(text), stands, mixed };
+      }
     }
-    pieces.set(i, { start: 0, end: 0, text: value, token: one.text, value });
+    if (piece) pieces.set(i, piece);
   });
   return pieces;
+}
+
+/** Arrays in binary format, too: what their elements hold stands in them as it is. */
+function readAsText(format: number, type: number): boolean {
+  return carriesText(format, type) || mayBeTextArray(type);
+}
+
+interface Filled {
+  readonly text: string;
+  /** What the client wrote, by the value that stands for it. */
+  readonly stands: ReadonlyMap<string, string>;
+  /** It holds what is no token, too. */
+  readonly mixed: boolean;
+}
+
+/** A literal's or parameter's text with values for tokens. @param called how a refusal names it */
+function filled(text: string, called: string, place: LiteralPlace | undefined, masking: SessionMasking): Filled {
+  if (!place?.array) {
+    const value = whole(text, called, place, masking);
+    return { text: value, stands: new Map([[value, text]]), mixed: false };
+  }
+  const elements = readArrayText(text);
+  if (!elements)
+    return refuse(`${called} stands in an array that could not be read. Write it in one dimension, as '{"…","…"}', or give the values one by one with IN.`);
+  const { mixed, stands, values } = eachFilled(elements, called, place, masking);
+  const array = writeArrayText(values);
+  // Whole, too: errors quote the array in which an element is wrong.
+  return { text: array, stands: stands.set(array, text), mixed };
+}
+
+function filledBinary(bytes: Buffer, called: string, place: LiteralPlace, masking: SessionMasking): Param {
+  const array = readArrayBinary(bytes);
+  if (!array || !isTextLike(array.elementType))
+    return refuse(`${called} stands in an array that could not be read. Send it as an array of text with one dimension.`);
+  const { mixed, stands, values } = eachFilled(
+    array.elements.map((element) => (element === null ? null : element.toString())),
+    called,
+    place,
+    masking,
+  );
+  // What is no token goes as it came.
+  const elements = array.elements.map((element, i) => (element === null || element.toString() === values[i] ? element : Buffer.from(values[i] ?? '')));
+  return { bytes: writeArrayBinary({ elementType: array.elementType, elements }), stands, mixed };
+}
+
+function eachFilled(
+  elements: Elements,
+  called: string,
+  place: LiteralPlace,
+  masking: SessionMasking,
+): { readonly values: Elements; readonly stands: Map<string, string>; readonly mixed: boolean } {
+  const stands = new Map<string, string>();
+  let mixed = false;
+  const values = elements.map((element) => {
+    if (element === null) return null;
+    if (masking.tokens.find(element).length === 0) {
+      mixed = true;
+      return element;
+    }
+    const value = whole(element, called, place, masking);
+    stands.set(value, element);
+    return value;
+  });
+  if (stands.size > MAX_TOKENS) refuse(`More than ${MAX_TOKENS} tokens in one array: send it in parts.`);
+  return { values, stands, mixed };
+}
+
+/** The value of a text that is a token and nothing else. */
+function whole(text: string, called: string, place: LiteralPlace | undefined, masking: SessionMasking): string {
+  const [one] = masking.tokens.find(text);
+  if (one?.state === 'unknown') return refuse(`${one.text} ${UNKNOWN_TOKEN}`);
+  if (one?.text !== text) return refuse(`${called} is part of a longer value. ${WHERE}`);
+  if (!place) return refuse(`${called} cannot stand where it does. ${WHERE}`);
+  return valueFor(one.token, place, masking);
 }
 
 function valueFor(token: Parameters<SessionMasking['tokens']['reveal']>[0], place: LiteralPlace, masking: SessionMasking): string {
@@ -155,7 +254,7 @@ function maskWritten(batch: Batch, constants: Constants | undefined, bound: Boun
       (bytes, i) =>
         bytes !== null &&
         writes.has(-(i + 1)) &&
-        carriesText(formatOf(bound.bind.paramFormats, i), bound.types[i] ?? 0) &&
+        readAsText(formatOf(bound.bind.paramFormats, i), bound.types[i] ?? 0) &&
         counts(bytes.toString(), (known) => known.param === i + 1),
     ) ?? false
   );

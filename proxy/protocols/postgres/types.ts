@@ -35,6 +35,11 @@ export function formOf(typeOid: number): Form {
   return 'other';
 }
 
+/** Whether in binary format it is, or (where the server chooses its type) may be, an array whose elements are looked at. */
+export function mayBeTextArray(typeOid: number): boolean {
+  return typeOid === 0 || holdsText(typeOid);
+}
+
 /** A value as a person reads it: text as it is; of binary the simple types decoded, the rest as `\x…`. */
 export function readable(buffer: Buffer, start: number, end: number, format: number, typeOid: number): string {
   if (format === 0 || TEXT.has(typeOid) || typeOid === 114) return buffer.toString('utf8', start, end);

@@ -69,7 +69,7 @@ function keptBy(context: Context, routines: readonly Routine[], call: FuncCall, 
   const own = as(call.args?.[0], 'A_Const')?.sval?.sval;
   // A setting of the session's own is followed; of large objects, only the number is not.
   if (name === 'set_config' && own?.includes('.') && !isTainted(args[0] ?? CLEAN)) return;
-  const kept = /^lo_/.test(name) ? args.slice(0, 1) : args;
+  const kept = name.startsWith('lo_') ? args.slice(0, 1) : args;
   const label = kept.flatMap((value) => value.taints).find((taint) => taint !== context.sensitivity.opaqueTaint)?.label;
   if (label !== undefined)
     context.found.refused ??= `${name}() is refused with a value of ${label}: it would keep it where it can be read unmasked. Give it something that does not come from a masked column.`;

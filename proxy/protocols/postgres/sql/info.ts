@@ -71,6 +71,8 @@ export interface LiteralPlace {
   readonly location: number;
   readonly param?: number;
   readonly use: 'compare' | 'write';
+  /** An array of such values: `= ANY ($1)`. */
+  readonly array?: true;
   /** `customers.email`. */
   readonly label: string;
   /** What the column is read through. */

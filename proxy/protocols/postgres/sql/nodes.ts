@@ -37,6 +37,13 @@ export function plainTypeName(type: TypeName | undefined): readonly [string | un
   return qualified(type.names);
 }
 
+/** The same of the elements, where it is an array of one dimension. */
+export function elementTypeName(type: TypeName | undefined): readonly [string | undefined, string] | undefined {
+  if (type?.arrayBounds?.length !== 1) return undefined;
+  const { arrayBounds: _bounds, ...element } = type;
+  return plainTypeName(element);
+}
+
 /** Every node directly or indirectly inside, until `enter` returns false. Lists and wrapped bodies are looked through. */
 export function walk(value: unknown, enter: (kind: NodeKind, body: unknown) => boolean): void {
   if (typeof value !== 'object' || value === null) return;

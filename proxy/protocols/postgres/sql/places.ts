@@ -5,7 +5,7 @@
 import type { A_Expr, Node } from 'libpg-query';
 import type { MaskKind } from '../../../../contract/verdict.ts';
 import type { LiteralPlace } from './info.ts';
-import { as, plainTypeName } from './nodes.ts';
+import { as, elementTypeName, plainTypeName } from './nodes.ts';
 import type { Context } from './scope.ts';
 import { isTainted, strictest, type Taint, type Value } from './value.ts';
 
@@ -14,7 +14,8 @@ export function isEquality(context: Context, expr: A_Expr, left: Value, right: r
   const plain = expr.kind === 'AEXPR_OP' || expr.kind === 'AEXPR_NOT_DISTINCT' || expr.kind === 'AEXPR_IN' || expr.kind === 'AEXPR_OP_ANY';
   if (!plain) return false;
   const [only] = right;
-  if (isColumn(expr.lexpr, left) && !right.some(isTainted)) return compares(context, left, operands(expr.rexpr), expr.kind === 'AEXPR_OP_ANY');
+  if (isColumn(expr.lexpr, left) && !right.some(isTainted))
+    return compares(context, left, operands(expr.rexpr), expr.kind === 'AEXPR_OP_ANY' && !isList(expr.rexpr));
   if (expr.kind !== 'AEXPR_IN' && expr.kind !== 'AEXPR_OP_ANY' && only && isColumn(expr.rexpr, only) && !isTainted(left))
     return compares(context, only, operands(expr.lexpr), false);
   return false;
@@ -25,15 +26,22 @@ function isColumn(node: Node | undefined, value: Value): boolean {
 }
 
 function compares(context: Context, column: Value, nodes: readonly Node[], array: boolean): boolean {
-  const literals = nodes.map((node) => literalAt(context, node));
-  for (const literal of literals) if (literal && !(array && nodes.length === 1 && literal.param !== undefined)) put(context, literal, 'compare', column.taints);
+  const literals = nodes.map((node) => literalAt(context, node, array));
+  for (const literal of literals) if (literal) put(context, literal, 'compare', column.taints, array);
   return literals.every((literal) => literal !== undefined) && nodes.length > 0;
 }
 
 /** What stands on one side: the members of a list or an array, or the one expression. */
 function operands(node: Node | undefined): readonly Node[] {
-  const list = as(node, 'List')?.items ?? as(node, 'A_ArrayExpr')?.elements ?? as(as(node, 'TypeCast')?.arg, 'A_ArrayExpr')?.elements;
-  return list ?? (node ? [node] : []);
+  return members(node) ?? (node ? [node] : []);
+}
+
+function isList(node: Node | undefined): boolean {
+  return members(node) !== undefined;
+}
+
+function members(node: Node | undefined): readonly Node[] | undefined {
+  return as(node, 'List')?.items ?? as(node, 'A_ArrayExpr')?.elements ?? as(as(node, 'TypeCast')?.arg, 'A_ArrayExpr')?.elements;
 }
 
 interface Literal {
@@ -42,13 +50,13 @@ interface Literal {
   readonly param?: number;
 }
 
-/** A literal or parameter by itself, or cast to a built-in type as a whole. */
-function literalAt(context: Context, node: Node): Literal | undefined {
+/** A literal or parameter by itself, or cast to a built-in type as a whole; `array`: to an array of one. */
+function literalAt(context: Context, node: Node, array = false): Literal | undefined {
   const cast = as(node, 'TypeCast');
   if (cast) {
-    const name = plainTypeName(cast.typeName);
+    const name = array ? elementTypeName(cast.typeName) : plainTypeName(cast.typeName);
     if (!name || !cast.arg || !context.catalog.isBuiltinType(name[0], name[1])) return undefined;
-    return literalAt(context, cast.arg);
+    return literalAt(context, cast.arg, array);
   }
   const constant = as(node, 'A_Const');
   if (constant) return { location: constant.location ?? 0 };
@@ -63,9 +71,9 @@ export function writtenAs(context: Context, node: Node | undefined, taints: read
   if (literal) put(context, literal, 'write', taints);
 }
 
-function put(context: Context, literal: Literal, use: LiteralPlace['use'], taints: readonly Taint[]): void {
+function put(context: Context, literal: Literal, use: LiteralPlace['use'], taints: readonly Taint[], array = false): void {
   const [first] = taints;
   if (!first) return;
   const mask: MaskKind = strictest(taints.map((taint) => taint.mask));
-  context.found.places.push({ ...literal, use, label: first.label, mask });
+  context.found.places.push({ ...literal, use, ...(array && { array }), label: first.label, mask });
 }

@@ -185,7 +185,6 @@ suite('tokens that come back to PostgreSQL', TIMEOUT, () => {
       ['select $1::text', [t]],
       ['select id from customers where email = $1 and name = $1', [t]],
       ['select id from customers where email like $1', [t]],
-      ['select id from customers where email = any ($1)', [[t]]],
       ['select id from customers where email = $1', [`${t} `]],
       ['insert into log values ($1)', [t]],
       ['select id from customers where email = $1 || $2', [t, '']],
