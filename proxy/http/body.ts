@@ -19,12 +19,14 @@ export function readJson(request: IncomingMessage): Promise<Body> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
-    request.on('data', (chunk: Buffer) => {
+    const take = (chunk: Buffer): void => {
       length += chunk.length;
       if (length <= MAX_BODY_BYTES) return void chunks.push(chunk);
+      request.off('data', take);
       request.pause();
       return resolve({ refused: 413 });
-    });
+    };
+    request.on('data', take);
     request.once('end', () => resolve(parse(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))));
     request.once('error', reject);
     request.once('close', () => reject(new Error('the client went away')));

@@ -214,6 +214,10 @@ const jsonBody: RequestHandler = async (request, response, next) => {
   return next();
 };
 
+/** How much of a body that was refused for its size is heard out, in bytes, and how long its client may be silent, in milliseconds. */
+const MAX_HEARD_BYTES = 256 * 1024 * 1024;
+const SILENT_MS = 1_000;
+
 const UNKNOWN = { status: 401, message: 'A valid bearer token is needed. It expires; reload the editor window for a new one.' };
 
 const BODY_REFUSED = {
@@ -235,10 +239,24 @@ function setSecureHeaders(response: ServerResponse): void {
   response.setHeader('X-Content-Type-Options', 'nosniff');
 }
 
-/** Answers and hangs up: what else the client sends is not read. */
+/**
+ * Answers and hangs up: what else the client sends is not read. Only who sends too much is heard out, for a client that is hung up on while
+ * it sends does not get to see why.
+ */
 function refuse(request: IncomingMessage, response: ServerResponse, { status, message }: { readonly status: number; readonly message: string }): void {
   const body = JSON.stringify({ error: message });
   setSecureHeaders(response);
   response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), Connection: 'close' });
-  response.end(body, () => request.destroy());
+  if (status !== 413) return void response.end(body, () => request.destroy());
+  response.write(body);
+  let heard = 0;
+  const silent = setTimeout(() => request.destroy(), SILENT_MS);
+  request.on('data', (chunk: Buffer) => {
+    heard += chunk.length;
+    if (heard > MAX_HEARD_BYTES) request.destroy();
+    else silent.refresh();
+  });
+  request.once('close', () => clearTimeout(silent));
+  request.once('end', () => response.end());
+  return undefined;
 }

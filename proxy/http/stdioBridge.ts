@@ -7,7 +7,7 @@ import { EventStream } from '../protocols/mcp/upstream/eventStream.ts';
 import { ParamHeaders } from '../protocols/mcp/upstream/paramHeaders.ts';
 import type { BridgeAccess } from './bridgeAccess.ts';
 import { LinePipe, openLines } from './linePipe.ts';
-import { LineReader } from './lineReader.ts';
+import { LineReader, outlineOf, type Skipped } from './lineReader.ts';
 
 /** Longest message of the client's, in bytes, and of the server's, in characters. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -94,7 +94,11 @@ export async function carry(bridge: Bridge): Promise<void> {
     if (message.method !== 'notifications/initialized') return alone ? sent : undefined;
     return sent.then(() => void listen(bridge, state));
   };
-  await eachLine(bridge.input, take);
+  const tooLong = (skipped: Skipped): void => {
+    const error = { code: -32_600, message: `A message may have at most ${MAX_MESSAGE_BYTES} bytes.` };
+    write(bridge.output, { jsonrpc: '2.0', id: outlineOf(skipped).id ?? null, error });
+  };
+  await eachLine(bridge.input, take, tooLong);
   await pipe?.end();
   await Promise.all(running);
   state.left.abort();
@@ -275,8 +279,8 @@ function write(output: Writable, message: object): void {
   output.write(`${textOf(message)}\n`);
 }
 
-/** Takes line after line, each once the one before lets it. Resolves when the last was taken, rejects for one that is too long. */
-function eachLine(input: Readable, take: (line: Buffer) => Promise<unknown> | undefined): Promise<void> {
+/** Takes line after line, each once the one before lets it. Resolves when the last was taken, rejects for one that has no end. */
+function eachLine(input: Readable, take: (line: Buffer) => Promise<unknown> | undefined, tooLong: (skipped: Skipped) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const held: Buffer[] = [];
     /** What the line before waits for. */
@@ -297,9 +301,9 @@ function eachLine(input: Readable, take: (line: Buffer) => Promise<unknown> | un
       if (ended) resolve();
       else input.resume();
     };
-    const reader = new LineReader(MAX_MESSAGE_BYTES, go);
+    const reader = new LineReader(MAX_MESSAGE_BYTES, go, tooLong);
     input.on('data', (chunk: Buffer | string) => {
-      if (!reader.write(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)) reject(new Error('a message is too long'));
+      if (!reader.write(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)) reject(new Error('a message has no end'));
     });
     input.once('end', () => {
       reader.end();

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { Duplex } from 'node:stream';
 import { Problem } from '../../../contract/problem.ts';
 import { MAX_BODY_BYTES } from '../../http/body.ts';
-import { LineReader } from '../../http/lineReader.ts';
+import { LineReader, outlineOf } from '../../http/lineReader.ts';
 import { parseStrict } from '../../http/strictJson.ts';
 import type { LegTransport, SessionEvents } from './http/sessionTransport.ts';
 import { type Id, type Message, readMessage } from './message.ts';
@@ -29,10 +29,15 @@ export class LineTransport implements LegTransport {
     this.id = id;
     this.#stream = stream;
     this.#events = events;
-    const lines = new LineReader(MAX_BODY_BYTES, (line) => this.#line(line));
+    const tooLong = `A message may have at most ${MAX_BODY_BYTES} bytes.`;
+    const lines = new LineReader(
+      MAX_BODY_BYTES,
+      (line) => this.#line(line),
+      (skipped) => this.#refuse(outlineOf(skipped).id ?? null, tooLong),
+    );
     stream.on('data', (chunk: Buffer) => {
       if (lines.write(chunk)) return;
-      this.#refuse(null, `A message may have at most ${MAX_BODY_BYTES} bytes.`);
+      this.#refuse(null, tooLong);
       stream.end();
       stream.removeAllListeners('data');
       stream.resume();

@@ -287,7 +287,8 @@ export class HttpServer implements Channel {
         (cause: unknown) => cause ?? new Error('the stream broke'),
       );
       if (answered) return true;
-      if (signal.aborted || state.last === undefined || resumes++ >= MAX_RESUMES) break;
+      // What was too long once is too long again.
+      if (failed instanceof Problem || signal.aborted || state.last === undefined || resumes++ >= MAX_RESUMES) break;
       this.#options.onBreak?.(id);
       await wait(state.retryMs, signal);
       const resumed = await this.#get(state.last, signal);
@@ -372,8 +373,10 @@ export class HttpServer implements Channel {
             (message) => this.#options.onMessage(message),
             () => false,
           );
-        } catch {
+        } catch (cause) {
           failures++;
+          // It would be sent what was too long again.
+          if (cause instanceof Problem) state.last = undefined;
         }
         await wait(Math.min(MAX_RECONNECT_MS, state.retryMs * 2 ** Math.min(failures, 5)), signal);
       }

@@ -1,7 +1,7 @@
 /** One MCP server as a child process: lines of JSON-RPC over its standard streams, its errors to the log and to who looks. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { Problem } from '../../../../contract/problem.ts';
-import { LineReader } from '../../../http/lineReader.ts';
+import { LineReader, outlineOf, type Skipped } from '../../../http/lineReader.ts';
 import type { Log } from '../../../pipeline/engine.ts';
 import { MAX_MESSAGE_CHARS, type Message, parseMessage } from '../message.ts';
 import { type ErrorOutput, linesOf } from './errorOutput.ts';
@@ -154,7 +154,7 @@ export class StdioServer implements Channel {
   }
 
   #read(broken: (sentence: string) => void): void {
-    const lines = new LineReader(MAX_MESSAGE_CHARS, (line) => {
+    const take = (line: Buffer): void => {
       const text = line.toString();
       if (text.trim() === '') return;
       let message: Message;
@@ -166,13 +166,28 @@ export class StdioServer implements Channel {
         return;
       }
       this.#options.onMessage(message);
-    });
+    };
+    const lines = new LineReader(MAX_MESSAGE_CHARS, take, (skipped) => this.#tooLong(skipped));
     let flooded = false;
     this.#child.stdout.on('data', (chunk: Buffer) => {
       if (flooded || lines.write(chunk)) return;
       flooded = true;
-      broken(`The MCP server ${this.#options.connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters and was ended.`);
+      broken(`The MCP server ${this.#options.connection} sent a message that has no end, and was ended.`);
     });
+  }
+
+  /** Whatever it was about is answered; the session goes on. */
+  #tooLong(skipped: Skipped): void {
+    const { connection, log, onMessage } = this.#options;
+    const { id, kind } = outlineOf(skipped);
+    const error = {
+      code: -32_000,
+      message: `The MCP server ${connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters, which was refused. Ask it for less.`,
+    };
+    log.warn('mcp.server.too-long', { connection, kind });
+    if (id === undefined) return;
+    if (kind === 'response') onMessage({ kind, id, reply: { error } });
+    else if (kind === 'request') this.send({ id, error });
   }
 
   #keepErrors(): void {

@@ -168,7 +168,7 @@ describe('a connection for lines', () => {
     one.socket.destroy();
   });
 
-  it('is the same however its bytes are cut, and ends with a line that is too long', async () => {
+  it('is the same however its bytes are cut, and goes on after a line that is too long', async () => {
     const one = await client();
     const line = `${JSON.stringify({ jsonrpc: '2.0', id: 30, method: 'tools/call', params: call('do', { text: 'ü✓' }) })}\n`;
     one.socket.setNoDelay(true);
@@ -177,9 +177,19 @@ describe('a connection for lines', () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     assert.match(textOf(await one.heard(({ id }) => id === 30)), /ü✓/);
-    one.write('x'.repeat(5 * 1024 * 1024));
-    await one.closed;
-    assert.match(one.seen.at(-1)?.error?.message ?? '', /at most/);
+    // Named by the id that stands first or last; nothing that lies deeper is taken for one.
+    const long = 'x'.repeat(5 * 1024 * 1024);
+    one.write(`{"jsonrpc":"2.0","id":31,"method":"tools/call","params":{"name":"${long}"}}\n`);
+    assert.match((await one.heard(({ id }) => id === 31)).error?.message ?? '', /at most/);
+    one.write(`{"method":"tools/call","params":{"name":"${long}"},"jsonrpc":"2.0","id":"32"}\n`);
+    assert.match((await one.heard(({ id }) => id === '32')).error?.message ?? '', /at most/);
+    one.write(`{"method":"tools/call","params":{"name":"${long}","id":33}}\n${long}${long}\n`);
+    assert.match(textOf(await one.ask(34, 'tools/call', call('do', { text: 'on' }))), /on/);
+    assert.deepEqual(
+      one.seen.flatMap(({ error, id }) => (error ? [id] : [])),
+      [31, '32', null, null],
+    );
+    one.socket.destroy();
   });
 
   it('ends its server when the client leaves, and frees what waits', async () => {
