@@ -28,6 +28,8 @@ export interface AdmissionOptions {
   readonly record: Session;
   readonly names: NamesInSession;
   readonly failed: (cause: unknown) => void;
+  /** Does it once the client has what has come for it. */
+  readonly afterwards: (work: () => void) => void;
   /** Called when an operation is not decided at once. */
   readonly waiting: () => void;
   /** What a dry run of this session's statements needs. */
@@ -111,7 +113,7 @@ export class Admission {
    * refused; an answer to it is not waited for.
    */
   admit(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
-    const { ground, record } = this.#options;
+    const { afterwards, ground, record } = this.#options;
     const { batch, operation } = candidate;
     if (batch.refused !== undefined) {
       recordRefused(ground.engine, record, operation, batch.refused);
@@ -124,10 +126,11 @@ export class Admission {
       passage.permit.use(operation);
       this.#running++;
       this.#forwarded(batch);
-      const landed = (flight: Flight): void => {
-        passage.end(flight, flight.raw);
-        this.#landed();
-      };
+      const landed = (flight: Flight): void =>
+        afterwards(() => {
+          passage.end(flight, flight.raw);
+          this.#landed();
+        });
       send(this.#flight(candidate, batch, candidate.reading, landed), batch);
       return undefined;
     }
@@ -136,13 +139,13 @@ export class Admission {
 
   /** The same for what may have to wait, or to be refused. */
   #run(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
-    const { failed, ground, record } = this.#options;
+    const { afterwards, failed, ground, record } = this.#options;
     const { batch, operation } = candidate;
     let sent = false;
     let admitted: (() => void) | undefined;
     const go = (batch: Batch, reading: Reading): Awaitable<Outcome> => {
       const outcome = new Later<Outcome>();
-      const flight = this.#flight(candidate, batch, reading, (landed) => outcome.resolve(landed.outcome));
+      const flight = this.#flight(candidate, batch, reading, (landed) => afterwards(() => outcome.resolve(landed.outcome)));
       sent = true;
       this.#forwarded(batch);
       send(flight, batch);

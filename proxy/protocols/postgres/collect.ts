@@ -27,6 +27,9 @@ export class RowsCollector {
   readonly #raw: (string | null)[][] = [];
   readonly #findings: Finding[] = [];
   #chars = 0;
+  /** Rows that are added when the answer is asked for, by those who add them. */
+  #toCome = 0;
+  #later: (() => void)[] = [];
   #truncated = false;
 
   constructor({ all, shown }: ShownColumns) {
@@ -34,14 +37,33 @@ export class RowsCollector {
     this.#columns = shown;
   }
 
-  /** Whether another row would be kept. */
-  get wants(): boolean {
-    return this.#rows.length < MAX_ANSWER_ROWS && this.#chars < MAX_ANSWER_CHARS;
+  /** How many more rows would be kept. */
+  get wants(): number {
+    return this.#chars < MAX_ANSWER_CHARS ? MAX_ANSWER_ROWS - this.#rows.length - this.#toCome : 0;
+  }
+
+  /** Whether another row would be kept of those that come later. */
+  get hasRoom(): boolean {
+    if (this.#chars < MAX_ANSWER_CHARS) return true;
+    this.truncate();
+    return false;
   }
 
   /** The row that comes next, 0-based: for findings. */
   get next(): number {
     return this.#rows.length;
+  }
+
+  /** @param add adds `rows` rows, or fewer where there is no room; called once the answer is asked for, after those before it */
+  later(rows: number, add: () => void): void {
+    this.#toCome += rows;
+    this.#later.push(add);
+  }
+
+  /** Adds what comes later, now. */
+  settle(): void {
+    this.#toCome = 0;
+    for (const add of this.#later.splice(0)) add();
   }
 
   add(masked: readonly (string | null)[], raw: readonly (string | null)[], findings: readonly Finding[]): void {
@@ -57,7 +79,7 @@ export class RowsCollector {
 
   /** See `Ended.short`. */
   get short(): boolean {
-    return isShort(this.#columns.length, this.#rows.length);
+    return isShort(this.#columns.length, this.#rows.length + this.#toCome);
   }
 
   /** More rows came than are kept. */
@@ -66,11 +88,13 @@ export class RowsCollector {
   }
 
   answer(): Answer {
+    this.settle();
     return { kind: 'rows', columns: this.#columns, rows: this.#rows, truncated: this.#truncated, findings: this.#findings };
   }
 
   /** The same before masking: undefined where nothing was masked. */
   raw(): Answer | undefined {
+    this.settle();
     if (this.#findings.length === 0) return undefined;
     return { kind: 'rows', columns: this.#columns, rows: this.#raw, truncated: this.#truncated, findings: this.#findings };
   }

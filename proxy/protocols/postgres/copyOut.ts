@@ -51,7 +51,7 @@ export class CopyOut {
     this.#first = false;
     if (this.#shape.format === 'binary') return this.#binary(buffer, start, end, first, out);
     const header = first && this.#shape.header;
-    if (!this.#masks && !this.#collector.wants && !this.#masking.suspicious(buffer.subarray(start + 5, end))) {
+    if (!this.#masks && this.#collector.wants === 0 && !this.#masking.suspicious(buffer.subarray(start + 5, end))) {
       this.#collector.truncate();
       return out.range(buffer, start, end);
     }
@@ -88,7 +88,7 @@ export class CopyOut {
         continue;
       }
       const bytes = Buffer.from(field.value);
-      const replaced = replace(action, bytes, 0, bytes.length, this.#masking, this.#collector.wants);
+      const replaced = replace(action, bytes, 0, bytes.length, this.#masking, this.#collector.wants > 0);
       if (!replaced) {
         shown.push(field.value);
         continue;
@@ -104,7 +104,7 @@ export class CopyOut {
   }
 
   #keep(shown: readonly (string | null)[], raw: readonly (string | null)[], findings: readonly Finding[]): void {
-    if (this.#collector.wants) this.#collector.add(shown, raw, findings);
+    if (this.#collector.wants > 0) this.#collector.add(shown, raw, findings);
     else this.#collector.truncate();
   }
 

@@ -11,6 +11,9 @@ import { readable } from './types.ts';
 
 /** Largest row whose values are kept for a person, in bytes. */
 const MAX_COLLECTED_ROW = 65_536;
+/** Up to so many rows that come together, and from so many bytes on, what a person is shown is made on their way. */
+const FEW_ROWS = 4;
+const MANY_BYTES = 262_144;
 
 export class Rows {
   readonly #plan: ResultPlan;
@@ -29,7 +32,7 @@ export class Rows {
 
   /** Whether a row of `size` bytes may go on before it has come in whole. */
   passes(size: number): boolean {
-    return this.#plan.last === 0 && (!this.#collector.wants || size > MAX_COLLECTED_ROW);
+    return this.#plan.last === 0 && (this.#collector.wants === 0 || size > MAX_COLLECTED_ROW);
   }
 
   /** A row went on in parts, unseen. */
@@ -44,13 +47,16 @@ export class Rows {
   /** Sends the whole DataRow frames that lie in `start…end` on. */
   send(buffer: Buffer, start: number, end: number, out: Outbox): void {
     let at = start;
-    while (at < end && this.#collector.wants) {
-      const next = at + 1 + buffer.readInt32BE(at + 1);
-      this.#collect(buffer, at, next, out);
-      at = next;
-    }
+    if (this.#collector.wants > 0) {
+      let rows = 0;
+      for (; at < end && rows < this.#collector.wants; rows++) at += 1 + buffer.readInt32BE(at + 1);
+      if (at < end) this.#collector.truncate();
+      if (rows > FEW_ROWS && at - start <= MANY_BYTES) {
+        this.#collectLater(Buffer.from(buffer.subarray(start, at)), rows);
+        at = start;
+      } else at = this.#collectNow(buffer, start, at, out);
+    } else this.#collector.truncate();
     if (at >= end) return;
-    this.#collector.truncate();
     if (this.#plan.last === 0) out.range(buffer, at, end);
     else if (!this.#plan.masks && !this.#masking.suspicious(buffer.subarray(at, end))) out.range(buffer, at, end);
     else this.#rewrite(buffer, at, end, out);
@@ -66,8 +72,36 @@ export class Rows {
     this.masked += writer.masked - before;
   }
 
-  /** One row, kept for a person on its way. */
-  #collect(buffer: Buffer, start: number, end: number, out: Outbox): void {
+  /** @returns where those end that were sent: one may be so long that no further is kept */
+  #collectNow(buffer: Buffer, start: number, end: number, out: Outbox): number {
+    // Those before them come first.
+    this.#collector.settle();
+    let at = start;
+    while (at < end && this.#collector.wants > 0) {
+      const next = at + 1 + buffer.readInt32BE(at + 1);
+      this.#collect(buffer, at, next, out);
+      at = next;
+    }
+    if (at < end) this.#collector.truncate();
+    return at;
+  }
+
+  /** The rows go on as all others do; a person is shown the same once the client has them. */
+  #collectLater(rows: Buffer, count: number): void {
+    this.#collector.later(count, () => {
+      const { masked } = this;
+      for (let at = 0; at < rows.length && this.#collector.hasRoom; ) {
+        const next = at + 1 + rows.readInt32BE(at + 1);
+        this.#collect(rows, at, next, undefined);
+        at = next;
+      }
+      // They were counted when they were sent.
+      this.masked = masked;
+    });
+  }
+
+  /** One row, kept for a person. @param out where it goes; undefined: it has gone */
+  #collect(buffer: Buffer, start: number, end: number, out: Outbox | undefined): void {
     const row = this.#collector.next;
     const large = end - start > MAX_COLLECTED_ROW;
     const shown: (string | null)[] = [];
@@ -87,10 +121,12 @@ export class Rows {
       raw.push(text);
       const replaced = action && length > 0 ? replace(action, buffer, from, to, this.#masking, true) : undefined;
       if (replaced) {
-        writer ??= new FrameWriter(end - start + 256);
-        writer.copy(buffer, kept, field);
-        writeField(writer, replaced.value, replaced.prefix);
-        kept = to;
+        if (out) {
+          writer ??= new FrameWriter(end - start + 256);
+          writer.copy(buffer, kept, field);
+          writeField(writer, replaced.value, replaced.prefix);
+          kept = to;
+        }
         this.masked += replaced.findings.length;
         for (const finding of replaced.findings) findings.push({ ...finding, at: [row, i] });
         shown.push(large ? '…' : replaced.value);
@@ -99,6 +135,7 @@ export class Rows {
     }
     if (large) this.#collector.truncate();
     this.#collector.add(shown, raw, findings);
+    if (!out) return;
     if (!writer) return out.range(buffer, start, end);
     writer.copy(buffer, kept, end);
     writer.patch(1, writer.length - 1);

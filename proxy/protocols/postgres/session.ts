@@ -76,6 +76,8 @@ export class ClientSession {
   /** A chunk from the server is being read, and something in it let what waits go on. */
   #receiving = false;
   #progressed = false;
+  /** What an answer leaves to do: its outcome is recorded when it has gone to the client. */
+  #afterwards: (() => void)[] = [];
   /** Names and settings are read again: it waits for the answers that are out, then for its own. */
   #settling: 'no' | 'waiting' | 'reading' = 'no';
   #waiters: (() => void)[] = [];
@@ -117,6 +119,10 @@ export class ClientSession {
       record,
       names: this.#names,
       failed: (cause) => this.#fail(cause),
+      afterwards: (work) => {
+        if (this.#receiving) this.#afterwards.push(work);
+        else work();
+      },
       waiting: () => this.#held(),
       dryRuns: { login: parts.dryRunLogin, settled: (signal) => this.#alone(signal) },
     });
@@ -267,17 +273,22 @@ export class ClientSession {
     try {
       this.#answers.push(chunk);
     } catch (cause) {
+      this.#received();
       this.#fail(cause);
       return false;
-    } finally {
-      this.#receiving = false;
     }
+    this.#flow();
+    this.#received();
     if (this.#progressed) {
       this.#progressed = false;
       this.#pump();
     }
-    this.#flow();
     return this.#toClient.letGo(this.#client);
+  }
+
+  #received(): void {
+    this.#receiving = false;
+    if (this.#afterwards.length > 0) for (const work of this.#afterwards.splice(0)) work();
   }
 
   /** Writes what is ready for the client; reads the server only as fast as the client takes it. */
