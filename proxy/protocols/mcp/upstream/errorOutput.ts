@@ -32,8 +32,9 @@ export class ErrorOutput {
     this.#scrub = scrub;
   }
 
+  /** As it is: one that writes without end must not cost more than the reading. */
   add(process: number, text: string, by: OutputLine['by'] = 'server'): void {
-    this.#kept.push({ at: this.#now(), process, by, text: readable(text).slice(0, MAX_KEPT_LINE) });
+    this.#kept.push({ at: this.#now(), process, by, text: text.slice(0, MAX_KEPT_LINE) });
     if (this.#kept.length > 2 * MAX_LINES) this.#kept = this.#kept.slice(-MAX_LINES);
   }
 
@@ -42,7 +43,7 @@ export class ErrorOutput {
     const kept = this.#kept.slice(-MAX_LINES);
     const last = kept.at(-1);
     if (!last) return [];
-    const shown = this.#scrub(kept.map(({ text }) => text).join('\n')).split('\n');
+    const shown = this.#scrub(kept.map(({ text }) => readable(text)).join('\n')).split('\n');
     const whole = shown.length === kept.length;
     return shown.map((text, i) => ({ ...((whole && kept[i]) || last), text: text.slice(0, MAX_SHOWN_LINE) })).slice(-count);
   }

@@ -267,6 +267,20 @@ describe('what a relayed server sends', () => {
     assert.ok(process.memoryUsage().rss - before < 400 * 1024 * 1024);
   });
 
+  it('may be complaints without end: the last are kept, few are logged, and nobody else waits for them', async () => {
+    await serve('');
+    const [complaining, other] = [await stage.client('mcp/rude'), await stage.client('mcp/rude')];
+    const count = 100_000;
+    const complained = complaining.callTool({ name: 'complain', arguments: { count } });
+    for (let i = 0; i < 5; i++) await other.callTool({ name: 'anything', arguments: {} });
+    await complained;
+    // Its standard error is another pipe than its answers.
+    while (served?.output?.(1)[0]?.text !== `complaint ${count - 1}`) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.equal(served.output().length, 100);
+    assert.ok(stage.logged.filter(({ event }) => event === 'info mcp.server.stderr').length <= 2 * 600);
+    assert.ok(stage.logged.some(({ event }) => event === 'warn mcp.server.stderr-flood'));
+  });
+
   it('ends its server when a message has no end', async () => {
     await serve('');
     const client = await stage.client('mcp/rude');

@@ -29,6 +29,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
       send({ method: 'notifications/message', params: { level: 'info', data: { card: '4111 1111 1111 1111' } } });
       text('done');
       return send({ method: 'notifications/progress', params: { progressToken: params._meta?.progressToken, progress: 3 } });
+    case 'complain': for (let i = 0; i < params.arguments.count; i++) process.stderr.write('complaint ' + i + '\\n'); return text('complained');
     case 'hang': return undefined;
     case 'big': return text('x'.repeat(params.arguments.size));
     case 'flood': process.stdout.write('y'.repeat(params.arguments.size)); return undefined;
