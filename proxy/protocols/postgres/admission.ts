@@ -60,6 +60,8 @@ export class Admission {
   unsettled: Batch['unsettles'] = 'nothing';
   /** The rest of this segment is in doubt: something before it changes what names mean. */
   doubtful = false;
+  /** The client wants the statement that it has sent, and that is not decided yet, no more. */
+  cancelled = false;
   #catalogTouched = false;
   /** The search path was changed in the transaction that is open: its end may take that back. */
   #pathTouched = false;
@@ -141,6 +143,12 @@ export class Admission {
   #run(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
     const { afterwards, failed, ground, record } = this.#options;
     const { batch, operation } = candidate;
+    if (this.cancelled) {
+      this.cancelled = false;
+      recordRefused(ground.engine, record, operation, 'cancelled by the client');
+      refused({ code: SQLSTATE.queryCanceled, message: 'canceling statement due to user request' });
+      return undefined;
+    }
     let sent = false;
     let admitted: (() => void) | undefined;
     const go = (batch: Batch, reading: Reading): Awaitable<Outcome> => {

@@ -13,10 +13,10 @@ export interface CancelKey {
 }
 
 export class CancelKeys {
-  readonly #sessions = new Map<number, { readonly secret: Buffer; readonly cancel: () => void }>();
+  readonly #sessions = new Map<number, { readonly secret: Buffer; readonly cancel: () => Promise<void> | undefined }>();
 
   /** @param upstream the server's process number; another is made up where two servers behind one address give the same */
-  add(upstream: number, cancel: () => void): CancelKey {
+  add(upstream: number, cancel: () => Promise<void> | undefined): CancelKey {
     let pid = upstream;
     while (this.#sessions.has(pid)) pid = randomInt(1, 0x7fffffff);
     const secret = randomBytes(4);
@@ -27,10 +27,13 @@ export class CancelKeys {
     return { bytes, dispose: () => void this.#sessions.delete(pid) };
   }
 
-  /** @param body of a CancelRequest, after the code. A wrong key does nothing and says nothing, as with the server. */
-  cancel(body: FieldReader): void {
+  /**
+   * @param body of a CancelRequest, after the code. A wrong key does nothing and says nothing, as with the server.
+   * @returns until the server has been told
+   */
+  async cancel(body: FieldReader): Promise<void> {
     if (body.left !== 8) return;
     const session = this.#sessions.get(body.int32());
-    if (session && timingSafeEqual(session.secret, body.bytes(4))) session.cancel();
+    if (session && timingSafeEqual(session.secret, body.bytes(4))) await session.cancel();
   }
 }

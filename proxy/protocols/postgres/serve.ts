@@ -253,7 +253,8 @@ class ServedPostgres implements Served, Ground {
     try {
       const greeting = await greet(raw, raw instanceof Socket ? () => loopbackTls(this.engine.clock.now()) : undefined, signal);
       if (greeting.kind === 'cancel') {
-        this.#cancelKeys.cancel(greeting.body);
+        // Drivers wait for the end of this connection before they send the next statement, which must not be hit.
+        await this.#cancelKeys.cancel(greeting.body);
         raw.end();
         return;
       }

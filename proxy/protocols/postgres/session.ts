@@ -174,9 +174,14 @@ export class ClientSession {
   }
 
   /** A CancelRequest with this session's key: withdraws what is asked, or cancels what runs. */
-  cancel(): void {
-    if (this.#admission.withdraw('cancelled by the client') || this.#answers.idle) return;
-    this.#cancelUpstream();
+  cancel(): Promise<void> | undefined {
+    if (this.#admission.withdraw('cancelled by the client')) return undefined;
+    if (this.#answers.idle || this.#settling === 'reading') {
+      // What the server does now is for us. A statement that has come and was not sent yet is not sent any more.
+      this.#admission.cancelled = this.#busy || this.#inbox.length > 0 || this.#reader.pending > 0;
+      return undefined;
+    }
+    return this.#cancelUpstream();
   }
 
   /** Ends the session; the first call counts. Resolves when it is recorded and both sides are let go. */
@@ -201,7 +206,7 @@ export class ClientSession {
     client.end();
     client.resume();
     setTimeout(() => client.destroy(), GOODBYE_MS).unref();
-    if (running && clientGone && !this.#goodbye && !this.#server.destroyed) this.#cancelUpstream();
+    if (running && clientGone && !this.#goodbye && !this.#server.destroyed) void this.#cancelUpstream();
     closeBackend({ socket: this.#server });
     for (const wake of this.#waiters.splice(0)) wake();
     try {
@@ -214,9 +219,10 @@ export class ClientSession {
     onClosed();
   }
 
-  #cancelUpstream(): void {
+  /** Never rejects. */
+  #cancelUpstream(): Promise<void> {
     const { backend, ground } = this.#parts;
-    cancelBackend(ground.connection, backend, new AbortController().signal).catch((cause: unknown) => {
+    return cancelBackend(ground.connection, backend, new AbortController().signal).catch((cause: unknown) => {
       ground.engine.log.warn('postgres.cancel-failed', { connection: ground.connection.name, cause });
     });
   }
@@ -250,7 +256,7 @@ export class ClientSession {
     if (this.#goodbye) return void this.end({ reason: 'the client said goodbye' });
     const lost = this.#parts.backend.lost?.();
     // The server did not hang up, and may not know yet: what it is still doing is cancelled on another way, if there is one soon.
-    if (lost !== undefined && !this.#answers.idle) this.#cancelUpstream();
+    if (lost !== undefined && !this.#answers.idle) void this.#cancelUpstream();
     const message = lost ?? 'The database closed the connection. Connect again.';
     void this.end({ reason: lost?.slice(0, 400) ?? 'the database closed the connection', error: { code: SQLSTATE.connectionFailure, message } });
   }
@@ -346,6 +352,7 @@ export class ClientSession {
     const release = (): void => {
       clearTimeout(this.#notice);
       this.#busy = false;
+      this.#admission.cancelled = false;
     };
     wait.then(
       () => {
@@ -404,6 +411,7 @@ export class ClientSession {
   }
 
   #ready(status: number): void {
+    if (!this.#busy && this.#inbox.length === 0) this.#admission.cancelled = false;
     if (status !== IDLE) return;
     // Portals end with their transaction.
     this.#closePortals();

@@ -195,7 +195,20 @@ public class Peer {
       });
       step("cancel", () -> {
         Statement slow = c.createStatement();
-        new Timer(true).schedule(new TimerTask() { public void run() { try { slow.cancel(); } catch (SQLException e) { throw new IllegalStateException(e); } } }, 400);
+        // Cancelled once it runs: before that, the driver cancels nothing.
+        Thread watch = new Thread(() -> {
+          try (Connection other = open(); Statement look = other.createStatement()) {
+            while (true) {
+              ResultSet rs = look.executeQuery("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(30%'");
+              rs.next();
+              if (rs.getInt(1) > 0) break;
+              Thread.sleep(20);
+            }
+            slow.cancel();
+          } catch (Exception e) { throw new IllegalStateException(e); }
+        });
+        watch.setDaemon(true);
+        watch.start();
         return slow.executeQuery("SELECT pg_sleep(30)");
       });
       step("query timeout", () -> { Statement slow = c.createStatement(); slow.setQueryTimeout(1); return slow.executeQuery("SELECT pg_sleep(30)"); });
