@@ -50,3 +50,10 @@ export type PinAnswer = z.infer<typeof PinAnswer>;
 /** How many of them took effect: those that had changed again since they were shown did not. */
 export const PinAnswered = z.object({ done: z.number().int().nonnegative(), stale: z.number().int().nonnegative() });
 export type PinAnswered = z.infer<typeof PinAnswered>;
+
+/** The same of a gateway's connections. */
+export const SharedPinsView = PinsView.extend({ connection: z.string().max(200), quarantined: z.array(Quarantined).max(1_000) });
+export type SharedPinsView = z.infer<typeof SharedPinsView>;
+
+/** A person's answer to definitions of one connection of a gateway's. */
+export const SharedPinAnswer = PinAnswer.omit({ connection: true });

@@ -31,6 +31,7 @@ import { joinRoutes } from './edge/joinRoutes.ts';
 import { GatewayEngine } from './engine.ts';
 import { Identity } from './identity/identity.ts';
 import { Metrics } from './metrics.ts';
+import { StoredPins } from './pins/storedPins.ts';
 import { CentralPolicy } from './policy/central.ts';
 import { Archiver } from './recording/archive/archiver.ts';
 import { RecordLines } from './recording/archive/recordLines.ts';
@@ -80,6 +81,7 @@ export class Gateway {
   readonly core: GatewayEngine;
   /** The tunnel's end, and the connections that are served through it. */
   readonly path: DataPath;
+  readonly pins: StoredPins;
   readonly credentials: CredentialStore;
   readonly edges: EdgeStore;
   /** Edges that are connected to this process. */
@@ -200,6 +202,7 @@ export class Gateway {
       log,
     });
     const who = principals(this.identity, this.core.conversations);
+    this.pins = new StoredPins(db);
     this.path = new DataPath({
       engine: this.core.engine,
       sessions: this.core.sessions,
@@ -215,8 +218,10 @@ export class Gateway {
       laptops: new Laptops({ central: this.policy, approvals: this.core.approvals, log }),
       authenticate: async (token) => await (isEdgeToken(token) ? this.edges.authenticate(token) : who.authenticate(token)),
       edges: this.edgeLinks,
+      pins: this.pins,
       ...(resumeMs !== undefined && { resumeMs }),
     });
+    this.bus.on('pin', ({ subject }) => this.path.pinsChanged(subject));
     this.bus.on('credential', () => void this.#readCredentials());
     for (const topic of ['login', 'account'] as const) {
       this.bus.on(topic, ({ subject }) => {
@@ -256,6 +261,7 @@ export class Gateway {
     await this.#readCredentials();
     await this.policy.start();
     await this.#presence.start();
+    await this.path.loadPins();
     this.path.policyChanged();
     this.answers.start();
     this.#notices.start();
@@ -335,6 +341,7 @@ export class Gateway {
             add: async (wanted, by) => await this.edges.add(wanted, by),
             revoke: async (what, by) => await this.edges.revoke(what, by),
           },
+          pins: this.pins,
           events: this.#events,
           login,
           recordKey: this.core.recordKey,

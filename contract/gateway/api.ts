@@ -3,6 +3,7 @@
  * Both sides use this table; `gateway/api/authorization.ts` says who may call which.
  */
 import { z } from 'zod';
+import { PinAnswered, PinTexts, SharedPinAnswer, SharedPinsView } from '../pins.ts';
 import { AccessRequest, GatewayAnswer, GatewayAnswerResult, GatewayApproval, GatewayApprovals, GatewayGrant } from './approvals.ts';
 import { AddedEdge, EdgeView, NewEdge } from './edges.ts';
 import { ExplainPolicy, PolicyExplanation } from './explain.ts';
@@ -26,7 +27,7 @@ const Page = z.object({ after: z.coerce.number().int().nonnegative().default(0),
 export const ENDPOINTS = {
   me: { method: 'GET', path: '/v1/me', answer: Me },
   signOut: { method: 'POST', path: '/v1/me/sign-out', body: Nothing, answer: Nothing },
-  /** Server-sent events: `event: policy | approval | grant | session | edge`, `data: {"subject": id}`; ask again for what changed. */
+  /** Server-sent events: `event: policy | approval | grant | session | edge | pin`, `data: {"subject": id}`; ask again for what changed. */
   events: { method: 'GET', path: '/v1/events' },
 
   policy: { method: 'GET', path: '/v1/policy', answer: SignedPolicy },
@@ -43,6 +44,13 @@ export const ENDPOINTS = {
   },
   policyVersion: { method: 'GET', path: '/v1/policy/history/:id', answer: PolicyVersionDetail },
   connections: { method: 'GET', path: '/v1/connections', answer: z.object({ connections: z.array(SharedConnection) }) },
+
+  /** What MCP servers were accepted with, and what waits for a person. */
+  pins: { method: 'GET', path: '/v1/pins', answer: z.object({ connections: z.array(SharedPinsView).max(1_000) }) },
+  /** `:id`: a connection. The texts of all that waits, before and after. */
+  pinTexts: { method: 'GET', path: '/v1/pins/:id', answer: PinTexts },
+  /** For exactly the definitions that it names by their hashes. */
+  answerPins: { method: 'POST', path: '/v1/pins/:id/answer', body: SharedPinAnswer, answer: PinAnswered },
 
   approvals: { method: 'GET', path: '/v1/approvals', answer: GatewayApprovals },
   approval: { method: 'GET', path: '/v1/approvals/:id', answer: GatewayApproval },

@@ -29,6 +29,11 @@ export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
   // A service account and its runs see the connections that they may use.
   connections: [...PEOPLE, 'service', 'run'],
 
+  // What a shared server may say to everybody's agents is the organisation's to accept, as its policy is.
+  pins: ['admin', 'auditor'],
+  pinTexts: ['admin', 'auditor'],
+  answerPins: ['admin'],
+
   // Their own questions, the ones that they may answer; an auditor all.
   approvals: ['developer', 'approver', 'auditor'],
   approval: ['developer', 'approver', 'auditor'],

@@ -112,6 +112,7 @@ export class EventStreams {
         return;
       }
       case 'edge':
+      case 'pin':
         return this.#send(topic, subject, sees);
       case 'key':
       case 'credential':

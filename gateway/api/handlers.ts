@@ -14,6 +14,7 @@ import { callersOf, type Principal } from '../identity/principal.ts';
 import type { RateLimits } from '../identity/rateLimit.ts';
 import { rolesOf } from '../identity/roles.ts';
 import type { ServiceAccounts } from '../identity/serviceAccounts.ts';
+import type { StoredPins } from '../pins/storedPins.ts';
 import type { CentralPolicy } from '../policy/central.ts';
 import { explainPolicy, type TesterParts } from '../policy/tester.ts';
 import type { RecordLines } from '../recording/archive/recordLines.ts';
@@ -45,6 +46,7 @@ export interface HandlerParts {
     readonly add: (wanted: NewEdge, by: Person) => Promise<AddedEdge>;
     readonly revoke: (what: string, by: Person) => Promise<boolean>;
   };
+  readonly pins: StoredPins;
   readonly events: EventStreams;
   readonly login: BrowserLogin;
   readonly recordKey: RecordKey;
@@ -212,6 +214,9 @@ export function handlers(parts: HandlerParts): Handlers {
       return {};
     },
 
+    pins: async () => ({ connections: await parts.pins.views() }),
+    pinTexts: async ({ id }) => await parts.pins.texts(id),
+    answerPins: async ({ principal, id, body }) => await parts.pins.answer(id, body, principal.person),
     edges: async () => ({ edges: await parts.edges.list() }),
     newEdge: async ({ principal, body }) => await parts.edges.add(body, principal.person),
     revokeEdge: async ({ principal, id }) => {

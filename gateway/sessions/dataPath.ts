@@ -9,6 +9,7 @@ import type { Secret } from '../../contract/secret.ts';
 import type { OfferedConnection, StreamOpening } from '../../contract/tunnel.ts';
 import { Serving } from '../../proxy/daemon/serving.ts';
 import { Pins } from '../../proxy/pinning/pins.ts';
+import type { SharedPins } from '../../proxy/pinning/sharedPins.ts';
 import type { Engine } from '../../proxy/pipeline/engine.ts';
 import type { ConnectionConfig, MaskPlan, SecretRef } from '../../proxy/policy/policy.ts';
 import type { ClientIdentity, Dial, Protocol, ProtocolHost, ServedState } from '../../proxy/protocols/protocol.ts';
@@ -45,6 +46,8 @@ export interface DataPathOptions {
   readonly laptops?: Laptops;
   /** Edges that open the way to what is not reached from here; absent: there are none. */
   readonly edges?: EdgeLinks;
+  /** What MCP servers were accepted with, for all replicas; absent: for as long as this one runs. */
+  readonly pins?: SharedPins;
   readonly resumeMs?: number;
 }
 
@@ -53,12 +56,22 @@ export class DataPath {
   readonly #options: DataPathOptions;
   readonly #serving: Serving;
   readonly #http: HttpStreams;
+  readonly #pins: Pins;
   #stopped = false;
 
   constructor(options: DataPathOptions) {
     const { authenticate, edges, engine, lease, protocols, secret } = options;
     this.#options = options;
     this.#http = new HttpStreams(engine.log);
+    this.#pins = new Pins({
+      // Kept in the store, or nowhere.
+      storage: { load: () => ({ state: 'missing' }), save: () => {} },
+      clock: engine.clock,
+      log: engine.log,
+      // Not from within: whoever is told may ask for the same again.
+      changed: () => queueMicrotask(() => this.#serving.reconsider()),
+      ...(options.pins && { shared: options.pins }),
+    });
     const host: ProtocolHost = {
       engine,
       // Nobody logs in to a gateway with a password: who they are came with the tunnel.
@@ -74,8 +87,7 @@ export class DataPath {
       mount: (path, router) => this.#http.mount(path, router),
       served: (name) => this.#serving.get(name),
       connections: () => [...engine.policy().connections.values()],
-      // For as long as this replica runs: the store does not keep what was accepted yet, and nobody can be asked about a change here.
-      pins: new Pins({ storage: { load: () => ({ state: 'missing' }), save: () => {} }, clock: engine.clock, log: engine.log, changed: () => {} }),
+      pins: this.#pins,
       changed: () => this.tunnel.offersChanged(),
     };
     const { laptops } = options;
@@ -112,6 +124,17 @@ export class DataPath {
   #edgeProblem({ edge, name }: ConnectionConfig): string | undefined {
     if (edge === undefined) return undefined;
     return this.#options.edges ? this.#options.edges.problem(edge, name) : NO_EDGES;
+  }
+
+  /** Reads what MCP servers were accepted with: what one offers is compared with what others do. */
+  loadPins(): Promise<void> {
+    return this.#pins.load();
+  }
+
+  /** Another replica, or a person, has changed what is accepted of a server. */
+  pinsChanged(connection: string): void {
+    if (this.#stopped) return;
+    void this.#pins.refresh(connection).catch((cause: unknown) => this.#options.engine.log.warn('pins.not-read', { cause }));
   }
 
   /** A secret has come or changed: whoever uses it tries again. */

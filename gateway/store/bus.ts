@@ -6,7 +6,7 @@ import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { Database, Queryable } from './database.ts';
 
 /** What can change. The subject is an id: the receiver reads the rest from the store. */
-const TOPICS = ['policy', 'approval', 'grant', 'login', 'session', 'key', 'account', 'person', 'credential', 'edge'] as const;
+const TOPICS = ['policy', 'approval', 'grant', 'login', 'session', 'key', 'account', 'person', 'credential', 'edge', 'pin'] as const;
 export type Topic = (typeof TOPICS)[number];
 
 export interface Change {

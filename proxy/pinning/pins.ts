@@ -8,6 +8,7 @@ import type { Clock, Log } from '../pipeline/engine.ts';
 import { skeleton } from './confusable.ts';
 import { type Definition, keyOf } from './definition.ts';
 import { type Contents, NOTHING_PINNED, type Pinned, type PinStorage } from './pinFile.ts';
+import type { KeptBook, SharedPins } from './sharedPins.ts';
 import { suspicionsOf } from './suspicion.ts';
 
 /** Things that one server may offer; what it offers beyond is not shown. */
@@ -28,10 +29,12 @@ export interface PinsOptions {
   readonly log: Log;
   /** A view would differ from the last one. */
   readonly changed: () => void;
+  /** Where other processes keep the same pins: each contact counts what they have accepted, and answers are given there. */
+  readonly shared?: SharedPins;
 }
 
 interface Waiting extends Quarantined {
-  readonly definition: Definition;
+  readonly definition: Pick<Definition, 'kind' | 'name' | 'hash' | 'text'>;
   readonly before: string | undefined;
 }
 
@@ -42,11 +45,15 @@ interface Book {
   readonly pinned: Map<string, Pinned>;
   readonly rejected: Map<string, { readonly kind: PinKind; readonly name: string; readonly hash: string }>;
   readonly waiting: Map<string, Waiting>;
+  /** Kinds met for the first time that other processes have not been told of, and what was accepted of them. */
+  readonly first: Map<PinKind, Pinned[]>;
 }
 
 export class Pins {
   readonly #options: PinsOptions;
   readonly #books = new Map<string, Book>();
+  /** What is being read or written for a connection: one after the other. */
+  readonly #turns = new Map<string, Promise<void>>();
   #distrust: boolean;
 
   constructor(options: PinsOptions) {
@@ -62,8 +69,34 @@ export class Pins {
         pinned: new Map(pinned.map((one) => [keyOf(one), one])),
         rejected: new Map(rejected.map((one) => [one.hash, one])),
         waiting: new Map(),
+        first: new Map(),
       });
     }
+  }
+
+  /** Reads what other processes have kept so far. */
+  async load(): Promise<void> {
+    for (const [connection, kept] of (await this.#options.shared?.readAll()) ?? []) this.#take(connection, kept);
+  }
+
+  /** Another process, or a person, has changed what is kept of a connection. */
+  refresh(connection: string): Promise<void> {
+    const { shared, changed } = this.#options;
+    if (!shared) return Promise.resolve();
+    return this.#inTurn(connection, async () => {
+      if (this.#take(connection, await shared.read(connection))) changed();
+    });
+  }
+
+  /** As `contact`. What other processes have accepted meanwhile counts; rejects where that cannot be known or told. */
+  meet(connection: string, kind: PinKind, offered: readonly Definition[], first: FirstContact): Promise<void> {
+    const { shared } = this.#options;
+    if (!shared) return Promise.resolve(this.contact(connection, kind, offered, first));
+    return this.#inTurn(connection, async () => {
+      this.#take(connection, await shared.read(connection));
+      this.contact(connection, kind, offered, first);
+      await this.#tell(shared, connection);
+    });
   }
 
   /** Looks at all that a server offers of one kind. On first contact it is accepted, but for what looks wrong. */
@@ -86,6 +119,10 @@ export class Pins {
     }
     if (offered.length > 0 && !known && (trusting || accepted)) {
       book.kinds.add(kind);
+      book.first.set(
+        kind,
+        [...book.pinned.values()].filter((one) => one.kind === kind),
+      );
       accepted = true;
     }
     if (accepted) this.#saveQuietly();
@@ -100,6 +137,8 @@ export class Pins {
     if (book.waiting.get(key)?.hash !== definition.hash) {
       this.#quarantine(book, definition, this.#reasons(connection, book, definition, [], true));
       this.#options.changed();
+      const { log, shared } = this.#options;
+      if (shared) void this.#inTurn(connection, () => this.#tell(shared, connection)).catch((cause: unknown) => log.warn('pins.not-kept', { cause }));
     }
     return false;
   }
@@ -162,17 +201,65 @@ export class Pins {
   #book(connection: string): Book {
     let book = this.#books.get(connection);
     if (!book) {
-      book = { since: this.#options.clock.now(), kinds: new Set(), pinned: new Map(), rejected: new Map(), waiting: new Map() };
+      book = { since: this.#options.clock.now(), kinds: new Set(), pinned: new Map(), rejected: new Map(), waiting: new Map(), first: new Map() };
       this.#books.set(connection, book);
     }
     return book;
+  }
+
+  #inTurn(connection: string, work: () => Promise<void>): Promise<void> {
+    const turn = (this.#turns.get(connection) ?? Promise.resolve()).catch(() => {}).then(work);
+    this.#turns.set(connection, turn);
+    return turn.finally(() => {
+      if (this.#turns.get(connection) === turn) this.#turns.delete(connection);
+    });
+  }
+
+  async #tell(shared: SharedPins, connection: string): Promise<void> {
+    const book = this.#book(connection);
+    const first = new Map(book.first);
+    const waiting = [...book.waiting.values()].map(({ definition: { kind, name, hash, text }, reasons }) => ({
+      kind,
+      name,
+      hash,
+      text,
+      reasons: [...reasons],
+    }));
+    if (await shared.keep(connection, { first, waiting })) for (const kind of first.keys()) book.first.delete(kind);
+    // What another process met first is what holds; whatever differs from it waits.
+    else this.#take(connection, await shared.read(connection));
+  }
+
+  /** @returns whether anything differs from what was known */
+  #take(connection: string, kept: KeptBook | undefined): boolean {
+    const before = this.#inWords(connection);
+    if (kept) {
+      const pinned = new Map(kept.pinned.map((one) => [keyOf(one), one]));
+      const rejected = new Map(kept.rejected.map((one) => [one.hash, one]));
+      const waiting = kept.waiting.map(({ reasons, ...definition }): [string, Waiting] => {
+        const { kind, name, hash } = definition;
+        const was = pinned.get(keyOf(definition))?.text;
+        return [
+          keyOf(definition),
+          { kind, name, hash, reasons: [...reasons], known: was !== undefined, rejected: rejected.has(hash), definition, before: was },
+        ];
+      });
+      this.#books.set(connection, { since: kept.since, kinds: new Set(kept.kinds), pinned, rejected, waiting: new Map(waiting), first: new Map() });
+    } else this.#books.delete(connection);
+    return this.#inWords(connection) !== before;
+  }
+
+  #inWords(connection: string): string {
+    const book = this.#books.get(connection);
+    const waiting = [...(book?.waiting ?? [])].map(([key, { hash, rejected }]) => [key, hash, rejected]);
+    return JSON.stringify([[...(book?.pinned ?? [])].map(([key, { hash }]) => [key, hash]).sort(), waiting.sort()]);
   }
 
   #isAccepted(book: Book, definition: Definition): boolean {
     return book.pinned.get(keyOf(definition))?.hash === definition.hash;
   }
 
-  #pin(book: Book, { kind, name, hash, text }: Definition, by: Pinned['by']): void {
+  #pin(book: Book, { kind, name, hash, text }: Waiting['definition'], by: Pinned['by']): void {
     book.pinned.set(keyOf({ kind, name }), { kind, name, hash, text, by, at: this.#options.clock.now() });
   }
 

@@ -5,5 +5,6 @@ import { refreshedAt } from './0002refreshedAt.ts';
 import { credentials } from './0003credentials.ts';
 import { edges } from './0004edges.ts';
 import { segments } from './0005segments.ts';
+import { pins } from './0006pins.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins];

@@ -97,14 +97,14 @@ export class Offer {
   }
 
   /** A server's answer to `initialize` or `server/discover`, without instructions that nobody has accepted. */
-  introduction(result: JsonObject): JsonObject {
+  async introduction(result: JsonObject): Promise<JsonObject> {
     const { host, connection, session } = this.#options;
     const { instructions, ...rest } = result;
     const listening = promiseChanges(rest);
     if (typeof instructions !== 'string') return listening;
     const definition = definitionOf('instructions', instructions);
     if (!definition) return listening;
-    host.pins.contact(connection.name, 'instructions', [definition], connection.pin ?? 'first-use');
+    await host.pins.meet(connection.name, 'instructions', [definition], connection.pin ?? 'first-use');
     if (!host.pins.admits(connection.name, definition)) return listening;
     return { ...listening, instructions: session.masking.scrub(instructions).text };
   }
@@ -146,8 +146,11 @@ export class Offer {
   #ready(method: string): Promise<void> {
     let reading = this.#read.get(method);
     if (!reading) {
-      reading = this.#readAll(method);
-      this.#read.set(method, reading);
+      const begun = this.#readAll(method);
+      reading = begun;
+      this.#read.set(method, begun);
+      // What could not be compared with what was accepted is read again by whoever needs it next.
+      begun.catch(() => this.#read.get(method) === begun && this.#read.delete(method));
     }
     return reading;
   }
@@ -158,7 +161,7 @@ export class Offer {
     const { host, connection } = this.#options;
     const items = await this.#everyPage(method, list.key);
     const definitions = items.flatMap((item) => definitionOf(list.kind, item) ?? []);
-    host.pins.contact(connection.name, list.kind, definitions, connection.pin ?? 'first-use');
+    await host.pins.meet(connection.name, list.kind, definitions, connection.pin ?? 'first-use');
     const shown: string[] = [];
     if (list.kind === 'tool') this.#tools.clear();
     for (const [key, { kind }] of this.#definitions) if (kind === list.kind) this.#definitions.delete(key);

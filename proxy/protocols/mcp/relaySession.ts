@@ -163,7 +163,7 @@ export class RelaySession {
         const reply = await this.#exchanges.forward(method, params, caller);
         if ('error' in reply) return maskReply(reply, this.#session.masking).reply;
         const introduces = method === 'initialize' || method === 'server/discover';
-        return { result: introduces ? this.#offer.introduction(reply.result) : await this.#offer.page(method, reply.result) };
+        return { result: await (introduces ? this.#offer.introduction(reply.result) : this.#offer.page(method, reply.result)) };
       }
       case 'follow-up':
         return this.#followUp(method, params, caller);
