@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type BrowserContext, type Browser as Chromium, chromium, type Page } from 'playwright-core';
+import { type Definition, definitionOf } from '../../proxy/pinning/definition.ts';
 import { CHROMIUM } from '../webview/support/panelPage.ts';
 import { type Agent, connect } from './agent.ts';
 import { soon } from './soon.ts';
@@ -139,6 +140,31 @@ describe('the console', () => {
     const olga = await visit('olga', 'health');
     await olga.getByText('The edge plant has not joined yet').waitFor();
     assert.equal(await olga.getByText('Make a join token').count(), 0);
+  });
+
+  it('shows an admin what an MCP server says that nobody has accepted, as text, and takes the answer', async () => {
+    const [gateway] = on.gateways;
+    const add = (description: string): Definition => definitionOf('tool', { name: 'add', description, inputSchema: { type: 'object' } }) as Definition;
+    const [was, is] = [add('Adds.'), add(`Adds. ${SCRIPT}`)];
+    await gateway?.pins.keep('sums', { first: new Map([['tool', [{ ...was, at: Date.now(), by: 'first-use' as const }]]]), waiting: [] });
+    const page = await visit('root', 'connections');
+    await page.getByText('Nothing is waiting.').waitFor();
+    // It is told of by itself.
+    await gateway?.pins.keep('sums', { first: new Map(), waiting: [{ ...is, reasons: ['its definition has changed since it was accepted'] }] });
+    const section = page.getByRole('region', { name: 'Tool add of sums' });
+    await section.getByText('its definition has changed').waitFor();
+    assert.match((await section.locator('.added').allTextContents()).join(''), /onerror/);
+    const olga = await visit('olga', 'connections');
+    await olga.getByText('its definition has changed').waitFor();
+    assert.equal(await olga.getByText('Accept this text').count(), 0);
+    const other = await visit('ada', 'connections');
+    await other.getByRole('heading', { name: 'Connections' }).waitFor();
+    assert.equal(await other.getByText('waiting to be seen').count(), 0);
+    await section.getByText('Accept this text').click();
+    await page.getByText('add can be used by agents again.').waitFor();
+    await page.getByText('Nothing is waiting.').waitFor();
+    assert.notEqual(await page.title(), 'owned');
+    assert.equal((await gateway?.pins.read('sums'))?.pinned[0]?.hash, is.hash);
   });
 
   it('explains an operation to whoever looks after the policy, and what a draft would change, without sideways scrolling on a phone', async () => {

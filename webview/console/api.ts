@@ -71,7 +71,7 @@ export class Api {
   /** Calls `changed` with the kind of what changed, for as long as the page is open. The browser reconnects by itself. */
   listen(changed: (kind: string) => void): void {
     const source = new EventSource(ENDPOINTS.events.path);
-    for (const kind of ['ready', 'policy', 'approval', 'grant', 'session', 'edge']) source.addEventListener(kind, () => changed(kind));
+    for (const kind of ['ready', 'policy', 'approval', 'grant', 'session', 'edge', 'pin']) source.addEventListener(kind, () => changed(kind));
   }
 }
 

@@ -4,24 +4,48 @@ import type { AccessRequest } from '../../../contract/gateway/approvals.ts';
 import type { SharedConnection } from '../../../contract/gateway/policy.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { ConsolePage } from '../page.ts';
+import { quarantinePart, type Waiting } from './quarantine.ts';
 
 const EFFECTS = ['read', 'write', 'delete', 'schema', 'send', 'execute', 'admin'] as const;
 const MINUTES = [15, 30, 60, 120, 240, 480] as const;
 
 export class ConnectionsPage extends ConsolePage {
-  static override properties = { ...ConsolePage.properties, connections: { state: true }, asking: { state: true } };
+  static override properties = { ...ConsolePage.properties, connections: { state: true }, asking: { state: true }, waiting: { state: true } };
   declare connections: readonly SharedConnection[];
   /** The connection that access is being asked for. */
   declare asking: string | undefined;
-  readonly follows = ['policy'];
+  declare waiting: readonly Waiting[];
+  readonly follows = ['policy', 'pin'];
 
   constructor(...context: ConstructorParameters<typeof ConsolePage>) {
     super(...context);
     this.connections = [];
+    this.waiting = [];
+  }
+
+  get #maySeeWaiting(): boolean {
+    return this.roles.includes('admin') || this.roles.includes('auditor');
   }
 
   protected async load(): Promise<void> {
     this.connections = (await this.api.call('connections')).connections;
+    if (!this.#maySeeWaiting) return;
+    const views = (await this.api.call('pins')).connections.filter(({ quarantined }) => quarantined.length > 0);
+    const waiting = views.map(async ({ connection, quarantined }) => {
+      const rejected = new Set(quarantined.filter((one) => one.rejected).map(({ hash }) => hash));
+      const { items } = await this.api.call('pinTexts', { id: connection });
+      return items.map((one): Waiting => ({ ...one, connection, rejected: rejected.has(one.hash) }));
+    });
+    this.waiting = (await Promise.all(waiting)).flat();
+  }
+
+  /** For exactly the text that is on the screen. */
+  #answer({ connection, hash, kind, name }: Waiting, answer: 'accept' | 'reject'): void {
+    void this.act(async () => {
+      const { done } = await this.api.call('answerPins', { id: connection, body: { items: [{ kind, name, hash }], answer } });
+      if (done === 0) return 'The server has changed it again since: look at what it says now.';
+      return answer === 'accept' ? `${name} can be used by agents again.` : `${name} stays where it is, marked as rejected.`;
+    });
   }
 
   protected content(): TemplateResult {
@@ -34,6 +58,11 @@ export class ConnectionsPage extends ConsolePage {
               <thead><tr><th scope="col">Name</th><th scope="col">Protocol</th><th scope="col">Masked</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
               <tbody>${this.connections.map((connection) => this.#row(connection))}</tbody>
             </table>`
+      }
+      ${
+        this.#maySeeWaiting
+          ? quarantinePart(this.waiting, { busy: this.busy, ...(this.roles.includes('admin') && { answer: (one, answer) => this.#answer(one, answer) }) })
+          : nothing
       }`;
   }
 
