@@ -27,13 +27,13 @@ export function readJson(request: IncomingMessage): Promise<Body> {
       return resolve({ refused: 413 });
     };
     request.on('data', take);
-    request.once('end', () => resolve(parse(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))));
+    request.once('end', () => resolve(parseBody(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))));
     request.once('error', reject);
     request.once('close', () => reject(new Error('the client went away')));
   });
 }
 
-function parse(bytes: Buffer): Body {
+export function parseBody(bytes: Buffer): Body {
   if (!isUtf8(bytes)) return { refused: 400 };
   const text = bytes.toString();
   try {

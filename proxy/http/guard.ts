@@ -1,5 +1,12 @@
 /** The first thing that looks at a request on the loopback server: who may be talking to it at all. */
-import type { IncomingMessage } from 'node:http';
+
+/** Of a request, what is looked at: Node's, or one that we have read ourselves. */
+export interface Head {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  /** Names as they were written, and values, in turn. */
+  readonly rawHeaders: readonly string[];
+}
 
 export interface GuardOptions {
   readonly port: number;
@@ -18,7 +25,7 @@ const METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'POST', 'DELETE
  * Looks at the raw headers, since Node joins or drops repeated ones. A web page that rebinds its own name to 127.0.0.1
  * is told apart by Host, one that calls across origins by Origin or Sec-Fetch-Site.
  */
-export function rejection(request: IncomingMessage, options: GuardOptions): Rejection | undefined {
+export function rejection(request: Head, options: GuardOptions): Rejection | undefined {
   const { port, allowedOrigins } = options;
   const hosts = headerValues(request, 'host');
   if (hosts.length !== 1 || (hosts[0] !== `127.0.0.1:${port}` && hosts[0] !== `localhost:${port}`)) {
@@ -40,7 +47,7 @@ export function rejection(request: IncomingMessage, options: GuardOptions): Reje
 }
 
 /** The one bearer token of a request; undefined where there is none, or more than one. */
-export function bearerOf(request: IncomingMessage): string | undefined {
+export function bearerOf(request: Head): string | undefined {
   const [value, ...others] = headerValues(request, 'authorization');
   if (value === undefined || others.length > 0) return undefined;
   return /^Bearer ([A-Za-z0-9._~+/-]{1,200}=*)$/i.exec(value)?.[1];
@@ -51,7 +58,7 @@ function isJson(types: readonly string[]): boolean {
   return types.length === 1 && /^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i.test(types[0] ?? '');
 }
 
-function headerValues(request: IncomingMessage, name: string): string[] {
+function headerValues(request: Head, name: string): string[] {
   const values: string[] = [];
   for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
     if (request.rawHeaders[i]?.toLowerCase() === name) values.push(request.rawHeaders[i + 1] ?? '');

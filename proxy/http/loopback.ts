@@ -6,6 +6,7 @@ import type { Log } from '../pipeline/engine.ts';
 import type { ClientIdentity, Clients, DirectMount } from '../protocols/protocol.ts';
 import { MAX_BODY_BYTES, readJson } from './body.ts';
 import { bearerOf, rejection } from './guard.ts';
+import { Lane } from './lane.ts';
 import { acceptLines, LINES, refuseLines } from './lines.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -61,10 +62,29 @@ export class LoopbackServer {
     );
     this.#server.maxHeadersCount = MAX_HEADERS;
     this.#server.maxConnections = MAX_CONNECTIONS;
+    // Each connection begins in the lane; Node's own listener takes what leaves it.
+    const nodes = this.#server.listeners('connection') as ((socket: Socket) => void)[];
+    this.#server.removeAllListeners('connection');
+    const lane = {
+      guard,
+      maxHeadBytes: MAX_HEADER_BYTES,
+      maxHeaders: MAX_HEADERS,
+      headersMs,
+      requestMs,
+      keepAliveMs: KEEP_ALIVE_MS,
+      always: SECURE_HEADERS,
+      mountAt: (url: string) => this.#direct.get(url),
+      identify: (bearer: string) => options.clients.bearer(bearer),
+      failed: (cause: unknown) => options.log.error('http.request-failed', { cause }),
+      otherwise: (socket: Socket) => {
+        for (const listener of nodes) listener.call(this.#server, socket);
+      },
+    };
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.on('error', () => socket.destroy());
       socket.once('close', () => this.#sockets.delete(socket));
+      return new Lane(socket, lane);
     });
     const goAway = (_request: IncomingMessage, socket: NodeJS.WritableStream & { destroy(): void }): void => {
       socket.end('HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
@@ -231,12 +251,16 @@ const secureHeaders: RequestHandler = (_request, response, next) => {
   next();
 };
 
+const SECURE_HEADERS = [
+  ['Cache-Control', 'no-store'],
+  ['Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['Cross-Origin-Resource-Policy', 'same-origin'],
+  ['Referrer-Policy', 'no-referrer'],
+  ['X-Content-Type-Options', 'nosniff'],
+] as const;
+
 function setSecureHeaders(response: ServerResponse): void {
-  response.setHeader('Cache-Control', 'no-store');
-  response.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
-  response.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
-  response.setHeader('Referrer-Policy', 'no-referrer');
-  response.setHeader('X-Content-Type-Options', 'nosniff');
+  for (const [name, value] of SECURE_HEADERS) response.setHeader(name, value);
 }
 
 /**

@@ -4,6 +4,7 @@
  * could still change the answer.
  */
 import { ANCHOR_AHEAD, type Detector, isAlnum, isDigit, LOOK_BACK, MAX_BEFORE, MAX_LEAD, startsWord } from './detectors/detector.ts';
+import { Places } from './places.ts';
 
 export interface Hit {
   readonly start: number;
@@ -52,6 +53,13 @@ const MAX_REMEMBERED = 32;
 const CLEAN_TEXTS = 256;
 const MAX_CLEAN_TEXT = 512;
 
+/** Shorter texts are walked through without looking for places first, in UTF-16 units. */
+const SHORT_TEXT = 64;
+/** How far the walk goes on from a place before the next is looked for, in UTF-16 units. */
+const STRIDE = 8;
+/** So many of its first characters tell a literal from most that begins like it. */
+const TOLD_BY = 3;
+
 /** Beyond what fits here, in UTF-16 units, a text's codes are copied to a place of their own. */
 const MAX_CODES = 65_536;
 const scratch = new Uint16Array(MAX_CODES + 1);
@@ -86,6 +94,8 @@ export class Scanner {
   readonly #literals = new Map<number, Literal[]>();
   /** By a literal's first two characters: what its third may be. */
   readonly #second = new Uint8Array(128 * 128);
+  /** What texts with a literal begin with: three characters as one number, 128 for one that is not ASCII. */
+  readonly #three = new Set<number>();
   readonly #digits: Detector[] = [];
   readonly #minDigits: number;
   /** Values in which nothing was found, by a place that their bytes give. */
@@ -93,6 +103,7 @@ export class Scanner {
   /** The same of texts: a statement that comes again and again is looked through once. */
   readonly #cleanTexts: (string | undefined)[] = Array.from({ length: CLEAN_TEXTS });
   readonly #rank: ReadonlyMap<Detector, number>;
+  #places: Places | undefined;
 
   constructor(detectors: readonly Detector[]) {
     this.#rank = new Map(detectors.map((d, i) => [d, i]));
@@ -128,52 +139,98 @@ export class Scanner {
   #addLiteral(literal: Literal): void {
     const [first = '', second = ''] = literal.text;
     const third = literal.text.length > 2 ? thirdOf(literal.text.charCodeAt(2)) : literal.detector.anchors.wordsThen === 'digit' ? THIRD_DIGIT : ANY_THIRD;
-    const cases = (c: string) => (literal.anyCase ? new Set([c.toLowerCase(), c.toUpperCase()]) : new Set([c]));
+    const cases = (c: string): Set<string> => (literal.anyCase ? new Set([c.toLowerCase(), c.toUpperCase()]) : new Set([c]));
+    const thirds =
+      literal.text.length > 2
+        ? Array.from(cases(literal.text.charAt(2)), (c) => c.charCodeAt(0))
+        : Array.from({ length: 129 }, (_, c) => c).filter((c) => (third & thirdOf(c)) !== 0);
     for (const a of cases(first)) {
       for (const b of cases(second)) {
         const key = a.charCodeAt(0) * 128 + b.charCodeAt(0);
         this.#mark(a.charCodeAt(0), LITERAL);
         this.#second[key] = (this.#second[key] ?? 0) | third;
         this.#literals.set(key, [...(this.#literals.get(key) ?? []), literal]);
+        for (const c of thirds) this.#three.add(key * 256 + c);
       }
     }
   }
 
   /** Calls `visit` for each detector at each of its anchors in `[from, to)`, in order, until it returns true. */
   anchors(text: string, from: number, to: number, visit: Visit): boolean {
+    if (to <= from) return false;
+    // A number or literal that begins before `to` may be told by what stands behind it.
+    const end = Math.min(text.length, to + ANCHOR_AHEAD);
+    const codes = codesOf(text, from, end);
+    const [length, known] = [to - from, end - from];
+    if (length <= SHORT_TEXT) return this.#walk(text, codes, from, 0, length, length, visit) < 0;
+    const places = this.#beginnings();
+    // Where it is cut from what stood before, that may have been an escape.
+    let at = this.#walk(text, codes, from, 0, MAX_ESCAPE + 1, length, visit);
+    while (at >= 0 && at < length) {
+      const next = places.next(codes, at, known, isAlnum(codes[at - 1] as number));
+      // Nothing stands behind the last few that would tell them.
+      const place = Math.min(next, Math.max(at, known - TOLD_BY));
+      if (place >= length) return false;
+      at = this.#walk(text, codes, from, place, Math.min(length, place + STRIDE), length, visit);
+    }
+    return at < 0;
+  }
+
+  #beginnings(): Places {
+    this.#places ??= new Places({
+      stops: (code) => ((this.#action[code] as number) & (CHAR | ESCAPE)) !== 0,
+      isLetter: (code) => ((this.#action[code] as number) & LETTER) !== 0,
+      mayBegin: (first, second) => this.#second[first * 128 + second] !== 0,
+      begins: (first, second, third) => this.#three.has((first * 128 + second) * 256 + third),
+      isGap,
+      minDigits: this.#minDigits,
+      maxGap: MAX_GAP,
+    });
+    return this.#places;
+  }
+
+  /**
+   * Looks at each place of a stretch.
+   * @param at in `codes`, which are those of the text from `from` on. @param most an escape goes on past `until`, but not past this
+   * @returns where it has come to, -1 where `visit` stopped it
+   */
+  #walk(text: string, codes: Uint16Array, from: number, at: number, until: number, most: number, visit: Visit): number {
     const action = this.#action;
     const second = this.#second;
-    const codes = codesOf(text, from, to);
-    const length = to - from;
-    let inWord = from > 0 && isAlnum(text.charCodeAt(from - 1));
+    let to = until;
+    let inWord = isAlnum(text.charCodeAt(from + at - 1));
     // A letter may begin a word although a letter stands before it, if that one belongs to an escape.
-    let escape = 0;
-    for (let i = 0; i < length; ) {
+    let escape = at;
+    let i = at;
+    while (i < to) {
       const code = codes[i] as number;
       const act = action[code] as number;
       if ((act & LETTER) !== 0) {
         if (!inWord || i - escape <= MAX_ESCAPE) {
           const next = codes[i + 1] as number;
           const third = next < 128 ? (second[code * 128 + next] as number) : 0;
-          if (third !== 0 && (third & thirdOf(text.charCodeAt(from + i + 2))) !== 0 && this.#visitLiterals(text, from + i, code, next, visit)) return true;
+          if (third !== 0 && (third & thirdOf(text.charCodeAt(from + i + 2))) !== 0 && this.#visitLiterals(text, from + i, code, next, visit)) return -1;
         }
         inWord = true;
         i++;
         // The rest of the word: nothing can begin in it, and it is most of any text.
-        if (i - escape > MAX_ESCAPE) while (((action[codes[i] as number] as number) & LETTER) !== 0 && i < length) i++;
+        if (i - escape > MAX_ESCAPE) while (i < to && ((action[codes[i] as number] as number) & LETTER) !== 0) i++;
         continue;
       }
       inWord = (act & DIGITS) !== 0;
       if (inWord) {
-        if (this.#visitNumber(text, from + i, visit)) return true;
+        if (this.#visitNumber(text, from + i, visit)) return -1;
       } else if (act !== 0) {
-        if ((act & ESCAPE) !== 0) escape = i;
-        if ((act & CHAR) !== 0 && this.#visitChar(text, from + i, code, visit)) return true;
-        if ((act & LITERAL) !== 0 && this.#visitLiterals(text, from + i, code, codes[i + 1] as number, visit)) return true;
+        if ((act & ESCAPE) !== 0) {
+          escape = i;
+          to = Math.min(most, Math.max(to, i + MAX_ESCAPE + 1));
+        }
+        if ((act & CHAR) !== 0 && this.#visitChar(text, from + i, code, visit)) return -1;
+        if ((act & LITERAL) !== 0 && this.#visitLiterals(text, from + i, code, codes[i + 1] as number, visit)) return -1;
       }
       i++;
     }
-    return false;
+    return i;
   }
 
   #visitChar(text: string, i: number, code: number, visit: Visit): boolean {
@@ -210,7 +267,7 @@ export class Scanner {
       if (isDigit(code)) {
         count++;
         gap = 0;
-      } else if (gap < MAX_GAP && (code > 127 || code === 32 || code === 45 || code === 46 || code === 40 || code === 41 || code === 47)) gap++;
+      } else if (gap < MAX_GAP && isGap(code)) gap++;
       else break;
     }
     if (j === limit) count = 20;
@@ -315,6 +372,11 @@ export class Scanner {
   #order(hit: Hit): number {
     return this.#rank.get(hit.detector) ?? 0;
   }
+}
+
+/** What may stand between the digits of a number. */
+function isGap(code: number): boolean {
+  return code > 127 || code === 32 || code === 45 || code === 46 || code === 40 || code === 41 || code === 47;
 }
 
 /** The end of a text is as good as any other character: no literal goes on there. */

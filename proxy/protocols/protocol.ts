@@ -1,11 +1,11 @@
 /** What a protocol offers the proxy, and what it gets from it. One folder and one line in `index.ts` each. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Router } from 'express';
 import type { Actor } from '../../contract/actor.ts';
 import type { Facts } from '../../contract/facts.ts';
 import type { Secret } from '../../contract/secret.ts';
 import type { OAuthConnection, OAuthSettings } from '../credential/oauth/broker.ts';
+import type { Answering, Asked } from '../http/answering.ts';
 import type { Pins } from '../pinning/pins.ts';
 import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
@@ -30,7 +30,7 @@ export interface ClientIdentity {
 /** Serves what a router serves at its root, without one: of the data path, where a router costs more than the rest of a small call. */
 export interface DirectMount {
   /** @param body the parsed JSON of a POST, and undefined otherwise. Throws nothing */
-  readonly request: (request: IncomingMessage, response: ServerResponse, identity: ClientIdentity, body: unknown) => void;
+  readonly request: (request: Asked, response: Answering, identity: ClientIdentity, body: unknown) => void;
   /** A client's messages as lines on a stream of their own, each way; absent: none are taken. */
   readonly lines?: (stream: Duplex, identity: ClientIdentity) => void;
 }

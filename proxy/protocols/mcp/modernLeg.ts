@@ -3,8 +3,8 @@
  * with what it says of itself.
  */
 import { createHash } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
 import { Problem } from '../../../contract/problem.ts';
+import type { Answering } from '../../http/answering.ts';
 import type { ClientIdentity } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
 import type { Caller } from './exchanges.ts';
@@ -77,7 +77,7 @@ export class ModernLeg {
   }
 
   /** One message of a client's, whose headers have been held against it. */
-  handle(message: Message, headers: ExchangeHeaders, response: ServerResponse, identity: ClientIdentity): void {
+  handle(message: Message, headers: ExchangeHeaders, response: Answering, identity: ClientIdentity): void {
     if (message.kind !== 'request') {
       response.writeHead(202).end();
       return;

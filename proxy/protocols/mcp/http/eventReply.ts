@@ -1,5 +1,5 @@
 /** The answer to one HTTP request: one JSON message where there is nothing to say before it, else a stream of events. */
-import type { ServerResponse } from 'node:http';
+import type { Answering } from '../../../http/answering.ts';
 
 /** Comments on an open stream, in milliseconds. */
 const KEEP_ALIVE_MS = 10_000;
@@ -12,7 +12,7 @@ const PATIENCE_MS = 2_000;
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
 
 export class EventReply {
-  readonly #response: ServerResponse;
+  readonly #response: Answering;
   #timer: NodeJS.Timeout | undefined;
   #streaming = false;
   /** It is to be a stream, even if of one event. */
@@ -20,7 +20,7 @@ export class EventReply {
   #ended = false;
 
   /** @param onPatience called when the answer has taken so long that it becomes a stream; `open` by itself if it is not given */
-  constructor(response: ServerResponse, onPatience?: () => void) {
+  constructor(response: Answering, onPatience?: () => void) {
     this.#response = response;
     this.#timer = setTimeout(() => (onPatience ? onPatience() : this.open()), PATIENCE_MS);
     this.#timer.unref();

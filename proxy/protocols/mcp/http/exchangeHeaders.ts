@@ -1,6 +1,6 @@
 /** The headers of a request of the stateless era, held against its body: what they say must be the same (-32020). */
-import type { IncomingMessage } from 'node:http';
 import { classifyInboundRequest } from '@modelcontextprotocol/server';
+import type { Asked } from '../../../http/answering.ts';
 import { isObject, type Json, type JsonObject } from '../message.ts';
 import { type Declaration, NAMED, textOf, valueAt } from '../upstream/paramHeaders.ts';
 
@@ -17,7 +17,7 @@ export type Read =
   | { readonly kind: 'refused'; readonly status: number; readonly body: JsonObject };
 
 /** Which era a request is of, and whether its headers say the same as its body. */
-export function readExchange(request: IncomingMessage, body: unknown): Read {
+export function readExchange(request: Asked, body: unknown): Read {
   const header = (name: string): string | undefined => {
     const value = request.headers[name];
     return typeof value === 'string' ? value : undefined;

@@ -1,9 +1,9 @@
 /** HTTP towards the clients of a relayed server, framed by ourselves: sessions for those of the older era, exchanges for the rest. */
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { RequestHandler } from 'express';
 import { Problem } from '../../../../contract/problem.ts';
+import type { Answering, Asked } from '../../../http/answering.ts';
 import type { Log } from '../../../pipeline/engine.ts';
 import type { ClientIdentity } from '../../protocol.ts';
 import { LegacyLeg, type LegOptions } from '../legacyLeg.ts';
@@ -43,7 +43,7 @@ export class RelayFront {
   readonly handle: RequestHandler = (request, response) => this.request(request, response, response.locals.identity as ClientIdentity, request.body as unknown);
 
   /** One request, whose sender is known. */
-  readonly request = (request: IncomingMessage, response: ServerResponse, identity: ClientIdentity, body: unknown): void => {
+  readonly request = (request: Asked, response: Answering, identity: ClientIdentity, body: unknown): void => {
     try {
       if (request.method === 'POST') this.#post(request, response, identity, body);
       else this.#onSession(request, response, identity);
@@ -80,7 +80,7 @@ export class RelayFront {
     await Promise.all([...this.#sessions.keys()].map((id) => this.#end(id)));
   }
 
-  #post(request: IncomingMessage, response: ServerResponse, identity: ClientIdentity, body: unknown): void {
+  #post(request: Asked, response: Answering, identity: ClientIdentity, body: unknown): void {
     const accept = request.headers.accept ?? '';
     if (!accept.includes('application/json') || !accept.includes('text/event-stream')) {
       return refuse(response, 406, 'The client must accept both application/json and text/event-stream.');
@@ -98,7 +98,7 @@ export class RelayFront {
     return known?.leg.transport.post(message, response, typeof version === 'string' ? version : undefined);
   }
 
-  #onSession(request: IncomingMessage, response: ServerResponse, identity: ClientIdentity): void {
+  #onSession(request: Asked, response: Answering, identity: ClientIdentity): void {
     if (request.headers['mcp-session-id'] === undefined) {
       response.setHeader('Allow', 'POST');
       return refuse(response, 405, 'There is no session: send initialize first.');
@@ -114,7 +114,7 @@ export class RelayFront {
   }
 
   /** The session that a request names; another window's does not exist for this one. */
-  #known(request: IncomingMessage, response: ServerResponse, identity: ClientIdentity): SessionOfClient<SessionTransport> | undefined {
+  #known(request: Asked, response: Answering, identity: ClientIdentity): SessionOfClient<SessionTransport> | undefined {
     const id = request.headers['mcp-session-id'];
     const session = typeof id === 'string' ? this.#sessions.get(id) : undefined;
     if (!session || !overHttp(session) || session.identity.conversation !== identity.conversation) {
@@ -130,7 +130,7 @@ export class RelayFront {
     return session;
   }
 
-  #open(message: Message, response: ServerResponse, identity: ClientIdentity): void {
+  #open(message: Message, response: Answering, identity: ClientIdentity): void {
     if (message.kind !== 'request' || message.method !== 'initialize') return refuse(response, 400, 'There is no session: send initialize first.');
     const id = randomUUID();
     const leg = new LegacyLeg(
@@ -175,11 +175,11 @@ function overHttp(session: SessionOfClient): session is SessionOfClient<SessionT
   return session.leg.transport instanceof SessionTransport;
 }
 
-function refuse(response: ServerResponse, status: number, message: string, code = -32_000): void {
+function refuse(response: Answering, status: number, message: string, code = -32_000): void {
   answer(response, status, { jsonrpc: '2.0', id: null, error: { code, message } });
 }
 
-function answer(response: ServerResponse, status: number, body: object): void {
+function answer(response: Answering, status: number, body: object): void {
   const text = JSON.stringify(body);
   response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }).end(text);
 }

@@ -2,7 +2,7 @@
  * Streamable HTTP of the era of sessions, towards a client: one session. Each request has its stream, what belongs to none
  * goes to the stream that the client holds open for it; a stream that broke can be taken up where it broke.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Answering, Asked } from '../../../http/answering.ts';
 import type { Id, Message } from '../message.ts';
 import { EventReply } from './eventReply.ts';
 
@@ -75,7 +75,7 @@ export class SessionTransport implements LegTransport {
   }
 
   /** One message of the client's. @param version what it says that it speaks */
-  post(message: Message, response: ServerResponse, version: string | undefined): void {
+  post(message: Message, response: Answering, version: string | undefined): void {
     response.setHeader('Mcp-Session-Id', this.id);
     if (message.kind !== 'request') {
       response.writeHead(202).end();
@@ -103,7 +103,7 @@ export class SessionTransport implements LegTransport {
   }
 
   /** The client opens the stream for what belongs to no request, or takes up one that broke. */
-  get(request: IncomingMessage, response: ServerResponse): void {
+  get(request: Asked, response: Answering): void {
     response.setHeader('Mcp-Session-Id', this.id);
     const last = request.headers['last-event-id'];
     const found = typeof last === 'string' ? this.#kept.findIndex(({ id }) => id === last) : -1;
@@ -163,7 +163,7 @@ export class SessionTransport implements LegTransport {
     this.#streams.clear();
   }
 
-  #attach(stream: Stream, response: ServerResponse, mayPrime: boolean): void {
+  #attach(stream: Stream, response: Answering, mayPrime: boolean): void {
     const reply = new EventReply(response, () => (mayPrime ? this.#prime(stream) : reply.open()));
     stream.reply = reply;
     response.once('close', () => {

@@ -1,0 +1,122 @@
+/** The response to a request that was read without Node's server: in one write where it is whole at once, else in chunks. */
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Answering } from './answering.ts';
+
+const VALUE = /^[\t\x20-\x7e]*$/;
+const LENGTH = 'content-length';
+
+export interface LaneReplyOptions {
+  readonly socket: Socket;
+  /** Headers of each response, unless it has others of the same names. */
+  readonly always: readonly (readonly [name: string, value: string])[];
+  /** Seconds for which the connection is kept. */
+  readonly keepAliveS: number;
+  /** The response is complete. */
+  readonly done: () => void;
+}
+
+export class LaneReply implements Answering {
+  readonly #options: LaneReplyOptions;
+  readonly #headers = new Map<string, string>();
+  #status = 200;
+  #sent = false;
+  #chunked = false;
+  #over = false;
+  #onClose: (() => void)[] = [];
+
+  constructor(options: LaneReplyOptions) {
+    this.#options = options;
+  }
+
+  get headersSent(): boolean {
+    return this.#sent;
+  }
+
+  get writableLength(): number {
+    return this.#options.socket.writableLength;
+  }
+
+  setHeader(name: string, value: string): void {
+    if (!VALUE.test(value)) throw new Error(`the header ${name} holds what no header may`);
+    this.#headers.set(name.toLowerCase(), `${name}: ${value}\r\n`);
+  }
+
+  writeHead(status: number, headers?: Readonly<Record<string, string | number>>): this {
+    this.#status = status;
+    for (const name in headers) this.setHeader(name, String(headers[name]));
+    return this;
+  }
+
+  flushHeaders(): void {
+    if (this.#sent || this.#over) return;
+    this.#options.socket.write(this.#head(undefined), 'latin1');
+  }
+
+  write(text: string): void {
+    if (this.#over || text === '') return;
+    this.#options.socket.write(this.#sent ? chunk(text) : this.#head(undefined) + chunk(text));
+  }
+
+  end(body = ''): void {
+    if (this.#over) return;
+    this.#over = true;
+    const { done, socket } = this.#options;
+    if (!this.#sent) socket.write(this.#head(Buffer.byteLength(body)) + body);
+    else if (this.#chunked) socket.write(body === '' ? '0\r\n\r\n' : `${chunk(body)}0\r\n\r\n`);
+    this.#closed();
+    done();
+  }
+
+  destroy(): void {
+    this.#options.socket.destroy();
+  }
+
+  once(_event: 'close', listener: () => void): void {
+    this.#onClose.push(listener);
+  }
+
+  /** The connection has gone. */
+  gone(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#closed();
+  }
+
+  #closed(): void {
+    const listeners = this.#onClose;
+    this.#onClose = [];
+    // Whoever ends it is told after the turn in which they did, as by Node.
+    process.nextTick(() => {
+      for (const listener of listeners) listener();
+    });
+  }
+
+  /** @param length of the whole body, where that is known; else it goes in chunks */
+  #head(length: number | undefined): string {
+    this.#sent = true;
+    const { always, keepAliveS } = this.#options;
+    let head = `HTTP/1.1 ${this.#status} ${STATUS_CODES[this.#status] ?? 'Unknown'}\r\n`;
+    for (const [name, line] of this.#headers) if (name !== LENGTH) head += line;
+    for (const [name, value] of always) if (!this.#headers.has(name.toLowerCase())) head += `${name}: ${value}\r\n`;
+    this.#chunked = length === undefined;
+    head += length === undefined ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${length}\r\n`;
+    return `${head}Date: ${dateNow()}\r\nConnection: keep-alive\r\nKeep-Alive: timeout=${keepAliveS}\r\n\r\n`;
+  }
+}
+
+function chunk(text: string): string {
+  return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
+}
+
+let second = 0;
+let dateText = '';
+/** For the `Date` header, made once a second. */
+function dateNow(): string {
+  const now = Math.floor(Date.now() / 1000);
+  if (now !== second) {
+    second = now;
+    dateText = new Date(now * 1000).toUTCString();
+  }
+  return dateText;
+}

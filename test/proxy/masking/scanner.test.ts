@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { type Detector, isAlnum, isDigit, startsWord } from '../../../proxy/masking/detectors/detector.ts';
+import { DETECTORS } from '../../../proxy/masking/detectors/index.ts';
+import { Scanner } from '../../../proxy/masking/scanner.ts';
+
+/** Numbers that look random and are the same each time. */
+function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+/** Where a detector is asked, by what its anchors say and nothing else: slow and plain. */
+function asked(detectors: readonly Detector[], text: string, from: number, to: number): string[] {
+  const places: string[] = [];
+  for (let i = from; i < to; i++) {
+    for (const detector of detectors) {
+      const { chars = '', literals = [], words = [], digits } = detector.anchors;
+      const begins = !isAlnum(text.charCodeAt(i)) || startsWord(text, i);
+      const here =
+        chars.includes(text.charAt(i)) ||
+        (begins && literals.some((literal) => text.startsWith(literal, i))) ||
+        (begins && words.some((word) => text.slice(i, i + word.length).toLowerCase() === word.toLowerCase())) ||
+        (digits !== undefined && isDigit(text.charCodeAt(i)) && (!isDigit(text.charCodeAt(i - 1)) || startsWord(text, i)) && digitsFrom(text, i) >= digits);
+      if (here && (!detector.maybe || detector.maybe(text, i))) places.push(`${i} ${detector.id}`);
+    }
+  }
+  return places;
+}
+
+function digitsFrom(text: string, from: number): number {
+  let [count, gap, i] = [1, 0, from + 1];
+  for (; i < from + 64 && count < 20; i++) {
+    const code = text.charCodeAt(i);
+    if (isDigit(code)) [count, gap] = [count + 1, 0];
+    else if (gap < 6 && (code > 127 || ' -.()/'.includes(text.charAt(i)))) gap++;
+    else break;
+  }
+  return i === from + 64 ? 20 : count;
+}
+
+function found(scanner: Scanner, text: string, from: number, to: number): string[] {
+  const places: string[] = [];
+  scanner.anchors(text, from, to, (detector, at) => {
+    places.push(`${at} ${detector.id}`);
+    return false;
+  });
+  return places;
+}
+
+const sorted = (places: readonly string[]): string[] => [...new Set(places)].sort();
+
+const LITERALS = DETECTORS.flatMap(({ anchors: { literals = [], words = [] } }) => [...literals, ...words]);
+const GLUE = [
+  '',
+  ' ',
+  '-',
+  '--',
+  '\n',
+  '\\n',
+  '\\',
+  '%',
+  '%0A',
+  '\\u000a',
+  '\\u00',
+  '@',
+  ':',
+  '=',
+  '"',
+  '.',
+  '(',
+  '·',
+  '‹',
+  '•',
+  '••••',
+  'é',
+  '中',
+  '😀',
+  '\u00a0',
+  'x',
+  'SK',
+  '0',
+  '_',
+];
+
+function text(pick: (below: number) => number, pieces: number): string {
+  let out = '';
+  for (let n = 0; n < pieces; n++) {
+    const literal = LITERALS[pick(LITERALS.length)] ?? '';
+    const kind = pick(8);
+    if (kind === 0) out += literal;
+    else if (kind === 1) out += literal.toUpperCase();
+    else if (kind === 2) out += literal.slice(0, 1 + pick(3));
+    else if (kind === 3) out += String(pick(10 ** (1 + pick(9))));
+    else if (kind === 4) out += Array.from({ length: 1 + pick(12) }, () => `${pick(100)}${' -.()/·  \t'.charAt(pick(10)).repeat(pick(8))}`).join('');
+    else if (kind === 5) out += ['order', 'kettles', 'shipped to', 'Utrecht', 'note: leave', 'key', 'number 12'][pick(7)] ?? '';
+    out += GLUE[pick(GLUE.length)] ?? '';
+  }
+  return out;
+}
+
+describe('looking through a text', () => {
+  it('asks every detector wherever its anchors say, and nowhere else, whatever stands around', () => {
+    const pick = random(7);
+    const sets = [DETECTORS, ...DETECTORS.map((one) => [one]), DETECTORS.filter(({ id }) => id === 'card' || id === 'secret')];
+    const scanners = sets.map((set) => new Scanner(set));
+    for (let n = 0; n < 1_000; n++) {
+      const sample = text(pick, 3 + pick(60));
+      const which = n % 3 === 0 ? pick(sets.length) : 0;
+      assert.deepEqual(
+        sorted(found(scanners[which] as Scanner, sample, 0, sample.length)),
+        sorted(asked(sets[which] as Detector[], sample, 0, sample.length)),
+        JSON.stringify(sample),
+      );
+    }
+  });
+
+  it('asks the same in a piece of a text, which may begin and end anywhere', () => {
+    const pick = random(11);
+    const scanner = new Scanner(DETECTORS);
+    for (let n = 0; n < 400; n++) {
+      const sample = text(pick, 30 + pick(60));
+      const from = pick(sample.length);
+      const to = from + pick(sample.length - from + 1);
+      assert.deepEqual(sorted(found(scanner, sample, from, to)), sorted(asked(DETECTORS, sample, from, to)), JSON.stringify([sample, from, to]));
+    }
+  });
+
+  it('asks from left to right, once, and stops when it is told to', () => {
+    const pick = random(13);
+    const scanner = new Scanner(DETECTORS);
+    for (let n = 0; n < 100; n++) {
+      const sample = text(pick, 80);
+      const places = found(scanner, sample, 0, sample.length);
+      const at = places.map((place) => Number.parseInt(place, 10));
+      assert.deepEqual(
+        at,
+        [...at].sort((a, b) => a - b),
+      );
+      assert.equal(new Set(places).size, places.length);
+    }
+    let calls = 0;
+    assert.equal(
+      scanner.anchors(`${'word '.repeat(50)}a@b.example c@d.example`, 0, 275, () => {
+        calls++;
+        return true;
+      }),
+      true,
+    );
+    assert.equal(calls, 1);
+  });
+});
