@@ -11,6 +11,8 @@ export interface Answering {
   readonly headersSent: boolean;
   /** What the client has not read yet, in bytes. */
   readonly writableLength: number;
+  /** Of a response without `writeHead`, whose headers are set one by one and whose body is whole: its length is added. */
+  statusCode: number;
   setHeader(name: string, value: string): unknown;
   /** The headers leave with what is written next. */
   writeHead(status: number, headers?: Readonly<Record<string, string | number>>): Answering;

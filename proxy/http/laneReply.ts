@@ -5,6 +5,12 @@ import type { Answering } from './answering.ts';
 
 const VALUE = /^[\t\x20-\x7e]*$/;
 const LENGTH = 'content-length';
+/** Room for a response's head: its headers are few, and our own. */
+const MAX_HEAD_BYTES = 4_096;
+/** Longest body that is given room for the most that it can become, in characters. */
+const MAX_AT_ONCE = 1_048_576;
+/** Of one UTF-16 unit. */
+const MAX_UTF8_BYTES = 3;
 
 export interface LaneReplyOptions {
   readonly socket: Socket;
@@ -19,7 +25,7 @@ export interface LaneReplyOptions {
 export class LaneReply implements Answering {
   readonly #options: LaneReplyOptions;
   readonly #headers = new Map<string, string>();
-  #status = 200;
+  statusCode = 200;
   #sent = false;
   #chunked = false;
   #over = false;
@@ -43,7 +49,7 @@ export class LaneReply implements Answering {
   }
 
   writeHead(status: number, headers?: Readonly<Record<string, string | number>>): this {
-    this.#status = status;
+    this.statusCode = status;
     for (const name in headers) this.setHeader(name, String(headers[name]));
     return this;
   }
@@ -62,10 +68,28 @@ export class LaneReply implements Answering {
     if (this.#over) return;
     this.#over = true;
     const { done, socket } = this.#options;
-    if (!this.#sent) socket.write(this.#head(Buffer.byteLength(body)) + body);
+    if (!this.#sent) this.#whole(body);
     else if (this.#chunked) socket.write(body === '' ? '0\r\n\r\n' : `${chunk(body)}0\r\n\r\n`);
     this.#closed();
     done();
+  }
+
+  /** Encoded once, behind room for the head, which says how long it has become. */
+  #whole(body: string): void {
+    const { socket } = this.#options;
+    if (body.length > MAX_AT_ONCE) {
+      socket.cork();
+      socket.write(this.#head(Buffer.byteLength(body)), 'latin1');
+      socket.write(body);
+      return socket.uncork();
+    }
+    const bytes = Buffer.allocUnsafe(MAX_HEAD_BYTES + body.length * MAX_UTF8_BYTES);
+    const length = bytes.write(body, MAX_HEAD_BYTES);
+    const head = this.#head(length);
+    const start = MAX_HEAD_BYTES - head.length;
+    if (start < 0) throw new Error(`a head of more than ${MAX_HEAD_BYTES} bytes`);
+    bytes.write(head, start, 'latin1');
+    return void socket.write(bytes.subarray(start, MAX_HEAD_BYTES + length));
   }
 
   destroy(): void {
@@ -96,7 +120,7 @@ export class LaneReply implements Answering {
   #head(length: number | undefined): string {
     this.#sent = true;
     const { always, keepAliveS } = this.#options;
-    let head = `HTTP/1.1 ${this.#status} ${STATUS_CODES[this.#status] ?? 'Unknown'}\r\n`;
+    let head = `HTTP/1.1 ${this.statusCode} ${STATUS_CODES[this.statusCode] ?? 'Unknown'}\r\n`;
     for (const [name, line] of this.#headers) if (name !== LENGTH) head += line;
     for (const [name, value] of always) if (!this.#headers.has(name.toLowerCase())) head += `${name}: ${value}\r\n`;
     this.#chunked = length === undefined;

@@ -137,7 +137,7 @@ export function compileCondition(source: string, allows: boolean): CompiledCondi
       cacheable: !uses.has('conversation') && !mentionsArgs(parsed.ast),
       evaluate(facts, context) {
         try {
-          const value: unknown = evaluate(variables(facts, context, !allows));
+          const value: unknown = evaluate(variables(facts, context, !allows, uses));
           if (value === true) return { result: 'yes' };
           if (value === false) return { result: 'no' };
           return { result: 'error', why: 'it did not give true or false' };
@@ -150,18 +150,18 @@ export function compileCondition(source: string, allows: boolean): CompiledCondi
   };
 }
 
-/** Exactly what is declared and no more: `dyn(…)` steps around the types. */
-function variables(facts: Facts, context: DecisionContext, withAgent: boolean): Record<string, unknown> {
+/** Exactly what is declared and no more (`dyn(…)` steps around the types), and of that what the condition speaks of. */
+function variables(facts: Facts, context: DecisionContext, withAgent: boolean, uses: ReadonlySet<string>): Record<string, unknown> {
   const { person, agent } = context.actor;
   const { effect, verb, targets, bulk, sensitive, sql, mcp } = facts;
   return {
-    op: { effect, verb, targets, bulk, sensitive },
-    actor: { person: { name: '', ...person }, ...(withAgent && { agent: { version: '', ...agent } }) },
-    connection: { name: context.connection, protocol: context.protocol },
-    surface: context.surface,
-    conversation: { read: context.conversationRead },
-    ...(sql && { sql: { equality: false, masks: false, ...sql } }),
-    ...(mcp && { mcp: { secrets: [], outward: true, ...mcp } }),
+    ...(uses.has('op') && { op: { effect, verb, targets, bulk, sensitive } }),
+    ...(uses.has('actor') && { actor: { person: { name: '', ...person }, ...(withAgent && { agent: { version: '', ...agent } }) } }),
+    ...(uses.has('connection') && { connection: { name: context.connection, protocol: context.protocol } }),
+    ...(uses.has('surface') && { surface: context.surface }),
+    ...(uses.has('conversation') && { conversation: { read: context.conversationRead } }),
+    ...(sql && uses.has('sql') && { sql: { equality: false, masks: false, ...sql } }),
+    ...(mcp && uses.has('mcp') && { mcp: { secrets: [], outward: true, ...mcp } }),
   };
 }
 

@@ -5,6 +5,7 @@
  * Runs for every operation, hence the hand-made loops.
  */
 import { Problem } from '../../contract/problem.ts';
+import { quoted } from './quoted.ts';
 
 /** Deepest nesting that is written; deeper input is an attack on the stack. */
 export const MAX_DEPTH = 200;
@@ -50,7 +51,7 @@ export function canonicalText(value: string): string {
 function text(value: string): string {
   if (value.length <= PLAIN_LIMIT && PLAIN.test(value)) return `"${value}"`;
   if (!value.isWellFormed()) throw refuse('a lone surrogate');
-  return JSON.stringify(value);
+  return quoted(value);
 }
 
 function list(values: readonly unknown[], depth: number): string {

@@ -6,7 +6,7 @@ import { MAX_BODY_BYTES } from '../../http/body.ts';
 import { LineReader, outlineOf } from '../../http/lineReader.ts';
 import { parseStrict } from '../../http/strictJson.ts';
 import type { LegTransport, SessionEvents } from './http/sessionTransport.ts';
-import { type Id, type Message, readMessage } from './message.ts';
+import { type Id, type Message, messageText, readMessage } from './message.ts';
 
 /** What a client may leave unread before it is given up, in bytes. */
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
@@ -101,7 +101,7 @@ export class LineTransport implements LegTransport {
 
   #write(message: object): void {
     if (!this.#stream.writable) return;
-    if (!this.#stream.write(`${JSON.stringify(message)}\n`)) this.#stream.pause();
+    if (!this.#stream.write(`${messageText(message)}\n`)) this.#stream.pause();
     if (this.#stream.writableLength > MAX_UNREAD_BYTES) this.#stream.destroy();
   }
 }

@@ -1,9 +1,12 @@
 /** JSON-RPC messages as they cross the edge: parsed once, strictly, and written again from what was parsed. */
 import { Problem } from '../../../contract/problem.ts';
 import { type Json, parseStrict } from '../../http/strictJson.ts';
+import { QUOTED_FROM, quoted } from '../../recording/quoted.ts';
 
 /** Longest message from a server, in characters. */
 export const MAX_MESSAGE_CHARS = 64 * 1024 * 1024;
+/** Blocks of an answer's content that are written one by one. */
+const MAX_BLOCKS = 16;
 /** Longest method name, in characters. */
 const MAX_METHOD = 200;
 
@@ -49,6 +52,35 @@ export function readMessage(value: unknown): Message {
 
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Long texts of an answer stand so deep in it: in the message, its result, its content, a block. */
+const LONG_TEXTS_AT = 4;
+
+/** A message as JSON, as `JSON.stringify` writes it; a long text of its content is quoted once for it and for its record. */
+export function messageText(message: object): string {
+  return textOf(message, 0);
+}
+
+function textOf(value: object, depth: number): string {
+  const list = Array.isArray(value);
+  let out = list ? '[' : '{';
+  for (const [key, member] of Object.entries(value) as [string, Json | undefined][]) {
+    if (member === undefined) continue;
+    if (out.length > 1) out += ',';
+    if (!list) out += `${JSON.stringify(key)}:`;
+    if (typeof member === 'string') out += member.length < QUOTED_FROM ? JSON.stringify(member) : quoted(member);
+    else if (leadsToText(key, member, depth + 1)) out += textOf(member, depth + 1);
+    else out += JSON.stringify(member);
+  }
+  return out + (list ? ']' : '}');
+}
+
+/** Only what stands where an answer has its texts is gone into: the platform writes everything else faster. */
+function leadsToText(key: string, member: Json, depth: number): member is JsonObject | readonly Json[] {
+  if (depth === 1) return key === 'result' && isObject(member) && Array.isArray(member.content);
+  if (depth === 2) return key === 'content' && Array.isArray(member) && member.length <= MAX_BLOCKS;
+  return depth < LONG_TEXTS_AT && isObject(member) && typeof member.text === 'string';
 }
 
 function isId(value: unknown): value is Id {

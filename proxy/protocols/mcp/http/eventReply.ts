@@ -1,11 +1,13 @@
 /** The answer to one HTTP request: one JSON message where there is nothing to say before it, else a stream of events. */
 import type { Answering } from '../../../http/answering.ts';
+import { messageText } from '../message.ts';
 
 /** Comments on an open stream, in milliseconds. */
 const KEEP_ALIVE_MS = 10_000;
 /** How long a server that answers with a stream is given, in milliseconds: what it has said by then leaves in one piece. */
 const FIRST_WORD_MS = 30;
 const STREAM_HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' };
+const JSON_HEADERS = [['Content-Type', 'application/json']] as const;
 /** An answer that takes longer becomes a stream, so that the client sees that someone is there, in milliseconds. */
 const PATIENCE_MS = 2_000;
 /** What a client may leave unread before it is given up, in bytes. */
@@ -68,18 +70,17 @@ export class EventReply {
   /** The last thing that is said. */
   end(message: object, status = 200, fields = ''): void {
     if (this.#ended) return;
-    const data = JSON.stringify(message);
+    const data = messageText(message);
     if (this.#streaming) {
       this.event(data, fields);
       this.close();
       return;
     }
     this.#stop();
-    // As text, it leaves with the headers in one write.
-    const body = this.#soon ? `event: message\n${fields}data: ${data}\n\n` : data;
-    const type = this.#soon ? STREAM_HEADERS : { 'Content-Type': 'application/json' };
-    this.#response.writeHead(this.#soon ? 200 : status, { ...type, 'Content-Length': Buffer.byteLength(body) });
-    this.#response.end(body);
+    // Whole, it leaves with its length and the headers in one write.
+    this.#response.statusCode = this.#soon ? 200 : status;
+    for (const [name, value] of this.#soon ? Object.entries(STREAM_HEADERS) : JSON_HEADERS) this.#response.setHeader(name, value);
+    this.#response.end(this.#soon ? `event: message\n${fields}data: ${data}\n\n` : data);
   }
 
   /** Ends the stream without a last word. */

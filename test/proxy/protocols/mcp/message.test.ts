@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
-import { parseMessage } from '../../../../proxy/protocols/mcp/message.ts';
+import { parseStrict } from '../../../../proxy/http/strictJson.ts';
+import { messageText, parseMessage } from '../../../../proxy/protocols/mcp/message.ts';
+import { canonicalText } from '../../../../proxy/recording/canonical.ts';
 
 describe('messages', () => {
   it('never throws anything but a problem, whatever it is given', () => {
@@ -47,5 +49,33 @@ describe('messages', () => {
     ]) {
       assert.throws(() => parseMessage(text), { code: 'malformed-message' }, text);
     }
+  });
+
+  it('are written as JSON is written, wherever a long text stands in them, and again and again', () => {
+    const long = fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }).map((piece) => `${piece}\u2028"\\\n‹·›\ud800`.repeat(400));
+    const leaf = fc.oneof(fc.string(), long, fc.constant(null), fc.integer(), fc.boolean(), fc.constant(parseStrict('123456789012345678901234567890')));
+    const block = fc.dictionary(
+      fc.constantFrom('type', 'text', '_meta', 'resource', 'toJSON', 'rawJSON', 'é'),
+      fc.oneof(leaf, fc.array(leaf), fc.dictionary(fc.string(), leaf)),
+    );
+    const content = fc.oneof(leaf, block, fc.array(fc.oneof(leaf, block), { maxLength: 20 }));
+    const result = fc.dictionary(fc.constantFrom('content', 'structuredContent', 'isError', 'result'), content);
+    fc.assert(
+      fc.property(fc.oneof(result, content), fc.option(fc.integer(), { nil: undefined }), (value, id) => {
+        for (const message of [
+          { jsonrpc: '2.0', id, result: value },
+          { jsonrpc: '2.0', id, error: { code: 1, message: 'x', data: value } },
+          { method: 'm', params: value },
+        ]) {
+          assert.equal(messageText(message), JSON.stringify(message));
+          assert.equal(messageText(message), JSON.stringify(message));
+        }
+      }),
+      { numRuns: 200 },
+    );
+    // The record is written from the same quotes, and refuses what has no UTF-8 all the same.
+    const half = `${'a'.repeat(2_000)}\ud800`;
+    messageText({ result: { content: [{ text: half }] } });
+    assert.throws(() => canonicalText(half));
   });
 });
