@@ -14,6 +14,8 @@ import { type RequestHead, readRequestHead } from './requestHead.ts';
 const HEAD_END = '\r\n\r\n';
 /** What a client may send while its last request is being answered, in bytes; then it is not read from. */
 const MAX_AHEAD_BYTES = 64 * 1024;
+/** A connection is kept for a little longer than is said, so that a request at the last moment does not cross its end, in milliseconds. */
+const KEEP_ALIVE_LONGER_MS = 1_000;
 
 export interface LaneOptions {
   readonly guard: GuardOptions;
@@ -42,6 +44,7 @@ export class Lane {
   /** What has come and was not taken yet. */
   #held: Buffer[] = [];
   #heldBytes = 0;
+  #chunks = 0;
   /** How many bytes the request that is being read has, once that is known. */
   #needed = 0;
   #late: NodeJS.Timeout | undefined;
@@ -62,6 +65,7 @@ export class Lane {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    this.#chunks++;
     this.#held.push(chunk);
     this.#heldBytes += chunk.length;
     if (!this.#reply) this.#read();
@@ -75,8 +79,18 @@ export class Lane {
   };
 
   readonly #onTimeout = (): void => {
-    if (!this.#reply) this.#socket.destroy();
+    // A body has a time of its own, an answer as long as it takes.
+    if (this.#reply || this.#needed > 0) return;
+    const before = this.#chunks;
+    this.#giveUp(() => this.#chunks === before);
   };
+
+  /** Hangs up, but on what has come already and was not read yet: whoever is late may be this process. */
+  #giveUp(stillWaits: () => boolean): void {
+    setImmediate(() => {
+      if (stillWaits()) this.#socket.destroy();
+    });
+  }
 
   readonly #onClose = (): void => {
     clearTimeout(this.#late);
@@ -95,7 +109,7 @@ export class Lane {
     const stop = start + head.length;
     if (bytes.length < stop) {
       this.#needed = stop;
-      this.#late ??= setTimeout(() => this.#socket.destroy(), this.#options.requestMs);
+      this.#late ??= setTimeout(() => this.#giveUp(() => this.#needed > 0), this.#options.requestMs);
       return undefined;
     }
     const identity = this.#options.identify(head.bearer);
@@ -112,7 +126,7 @@ export class Lane {
   #answer(direct: DirectMount, head: RequestHead, identity: ClientIdentity, json: unknown): void {
     const { always, failed, keepAliveMs } = this.#options;
     const socket = this.#socket;
-    socket.setTimeout(keepAliveMs);
+    socket.setTimeout(keepAliveMs + KEEP_ALIVE_LONGER_MS);
     const reply = new LaneReply({ socket, always, keepAliveS: Math.floor(keepAliveMs / 1000), done: () => this.#answered() });
     this.#reply = reply;
     try {
@@ -151,6 +165,7 @@ export class Lane {
     socket.setTimeout(0);
     this.#held = [];
     this.#heldBytes = 0;
+    this.#needed = 0;
     // Nothing can be put back on a connection that its client has ended, or that has gone.
     if (this.#ended || socket.destroyed) return void socket.destroy();
     socket.pause();
