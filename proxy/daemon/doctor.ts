@@ -113,7 +113,7 @@ function connectionChecks({ serving, secrets, pins: known }: DoctorOptions): Doc
   const views = connectionViews(serving, secrets, known);
   if (views.length === 0) return [check('connections', 'Connections', 'warning', 'Nothing is connected. Add a connection to countersign.yaml.')];
   return views.map(({ name, state, problem, address, pins, output }) => {
-    const said = output === true ? lastLines(serving.get(name)?.output?.(state === 'failed' ? LINES_OF_FAILED : LINES_OF_READY)) : '';
+    const said = output === true ? lastLines(serving.get(name)?.output?.lines(state === 'failed' ? LINES_OF_FAILED : LINES_OF_READY)) : '';
     const id = `connection:${name}`;
     const title = `Connection ${name}`;
     switch (state) {

@@ -334,7 +334,7 @@ export class Host implements WindowHost {
   }
 
   connectionOutput(connection: string): ConnectionOutput {
-    return { lines: [...(this.#serving.get(connection)?.output?.() ?? [])] };
+    return { lines: [...(this.#serving.get(connection)?.output?.lines() ?? [])] };
   }
 
   signIn(connection: string): Promise<string> {

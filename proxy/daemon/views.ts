@@ -27,7 +27,7 @@ function viewOf(one: Serving['all'][number], secrets: Secrets, pins: Pins): Conn
     ...(state.state === 'needs-secret' && { secret: state.secret }),
     ...(problem !== undefined && { problem }),
     ...(served && { address: served.address }),
-    ...(served?.output?.(1).length === 1 && { output: true }),
+    ...(served?.output?.empty === false && { output: true }),
     ...(served?.oauth?.state === 'signed-in' && { signedIn: true }),
     credential: served?.oauth?.state === 'signed-in' ? 'a sign-in, kept by the editor' : credentialInWords(config),
     sensitive: Object.fromEntries(config.sensitive),
@@ -40,7 +40,7 @@ function problemOf({ config, served, state }: Serving['all'][number], secrets: S
   if (!('problem' in state)) return undefined;
   // The side of the secret knows best what is wrong with it, say with a file; it must not hide another problem.
   const problem = (state.state === 'needs-secret' ? missingSecret(config, secrets) : undefined) ?? state.problem;
-  const said = state.state === 'failed' ? served?.output?.().findLast(({ by }) => by === 'server')?.text : undefined;
+  const said = state.state === 'failed' ? served?.output?.lines().findLast(({ by }) => by === 'server')?.text : undefined;
   return (said === undefined ? problem : `${problem} It wrote last: ${said}`).slice(0, 1000);
 }
 

@@ -11,7 +11,7 @@ import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
 import type { ConnectionConfig, LeasedCredential, MaskPlan, SecretRef, TokenExchange } from '../policy/policy.ts';
 import type { UpstreamCredentials } from './mcp/upstream/credentials.ts';
-import type { OutputLine } from './mcp/upstream/errorOutput.ts';
+import type { ErrorOutput } from './mcp/upstream/errorOutput.ts';
 
 /** Who is at the other end of a data surface, once they have proved it. */
 export interface ClientIdentity {
@@ -124,8 +124,8 @@ export interface Served {
   readonly connect?: (identity: ClientIdentity) => Duplex;
   /** What a text would be taken for, under a plan of masks: for whoever tries a policy. Sends nothing of it. Rejects where it cannot be told. */
   readonly understand?: (text: string, plan: MaskPlan) => Promise<readonly Facts[]>;
-  /** What its process wrote to its standard error last, masked, oldest first; absent where it has none. */
-  readonly output?: (count?: number) => readonly OutputLine[];
+  /** What its process wrote to its standard error last, masked when it is looked at; absent where it has none. */
+  readonly output?: Pick<ErrorOutput, 'empty' | 'lines'>;
   /** Upstream tokens, where a person can sign in. */
   readonly oauth?: OAuthConnection;
   /** Called when a secret was provided or changed. */

@@ -227,6 +227,18 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     await runCommand(page, 'View: Close All Editors');
   });
 
+  it('has what its process wrote to its standard error shown, masked', async () => {
+    const { page } = browser;
+    await runCommand(page, 'Countersign: Show What the Server Wrote');
+    await page.locator('.quick-input-list .monaco-list-row', { hasText: 'moody' }).first().click();
+    await page.locator('.tab', { hasText: 'moody.log' }).waitFor({ timeout: STEP_MS });
+    const lines = page.locator('.editor-instance .view-lines', { hasText: 'moody today, with card' }).first();
+    await lines.waitFor({ timeout: STEP_MS });
+    await shot('output');
+    assert.doesNotMatch(await lines.innerText(), /4111/);
+    await runCommand(page, 'View: Close All Editors');
+  });
+
   it('is put back to the byte by one command, and the policy, too', async () => {
     await runCommand(browser.page, 'Countersign: Undo Protection of All MCP Servers');
     await until('the file is back', () => readFileSync(config, 'utf8') === CONFIG);
@@ -241,6 +253,7 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
 
 /** A server whose one tool is described by a file. */
 const MOODY = `
+console.error('moody today, with card 4111 1111 1111 1111');
 const { readFileSync } = require('node:fs');
 const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', ...message }) + '\\n');
 require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {

@@ -14,7 +14,7 @@ import { type ClientSide, RelaySession } from './relaySession.ts';
 import { SharedProcesses } from './shared/pool.ts';
 import { configuredHeaders, noting, type UpstreamCredentials } from './upstream/credentials.ts';
 import { EraServer, type KnownEras } from './upstream/eras.ts';
-import { ErrorOutput, type OutputLine } from './upstream/errorOutput.ts';
+import { ErrorOutput } from './upstream/errorOutput.ts';
 import { HttpServer } from './upstream/http.ts';
 import { SseServer } from './upstream/sse.ts';
 import { StdioServer } from './upstream/stdio.ts';
@@ -59,7 +59,7 @@ class Relay implements Served {
   readonly #handed = new HandedSecrets();
   /** Where policy has a person's sessions share a process. */
   readonly #shared: SharedProcesses | undefined;
-  readonly #output: ErrorOutput;
+  readonly output: ErrorOutput;
   /** Why the last process that was started is of no use. */
   #failed: string | undefined;
   #known: KnownEras = { notSessions: false, notStateless: false };
@@ -71,7 +71,7 @@ class Relay implements Served {
     this.connection = connection;
     this.#host = host;
     this.address = `/mcp/${connection.name}`;
-    this.#output = new ErrorOutput(
+    this.output = new ErrorOutput(
       () => host.engine.clock.now(),
       (text) => this.#scrub(text),
     );
@@ -109,10 +109,6 @@ class Relay implements Served {
     }
     if (this.oauth?.state === 'needed') return { state: 'needs-sign-in', problem: this.oauth.problem };
     return this.#failed === undefined ? { state: 'ready' } : { state: 'failed', problem: this.#failed };
-  }
-
-  output(count?: number): readonly OutputLine[] {
-    return this.#output.lines(count);
   }
 
   retry(): void {
@@ -232,7 +228,7 @@ class Relay implements Served {
       env,
       cwd: upstream.cwd,
       log,
-      output: this.#output,
+      output: this.output,
       scrub,
       onMessage: (message) => {
         this.#stands(undefined);

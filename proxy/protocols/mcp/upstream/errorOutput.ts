@@ -32,6 +32,10 @@ export class ErrorOutput {
     this.#scrub = scrub;
   }
 
+  get empty(): boolean {
+    return this.#kept.length === 0;
+  }
+
   /** As it is: one that writes without end must not cost more than the reading. */
   add(process: number, text: string, by: OutputLine['by'] = 'server'): void {
     this.#kept.push({ at: this.#now(), process, by, text: text.slice(0, MAX_KEPT_LINE) });

@@ -170,7 +170,7 @@ describe('the process of a relayed server', () => {
     assert.ok(state?.state === 'failed');
     assert.match(state.problem, /has ended \(exit code 3\)\..* right after it was started; the next client that comes starts it again/);
     assert.deepEqual(
-      served?.output?.().map(({ by, text }) => [by, text]),
+      served?.output?.lines().map(({ by, text }) => [by, text]),
       [
         ['server', 'no licence for card ‹redacted›'],
         ['countersign', 'ended (exit code 3)'],
@@ -179,7 +179,7 @@ describe('the process of a relayed server', () => {
     await writeFile(join(directory, 'now'), '');
     await stage.client('mcp/rude');
     assert.deepEqual(served?.state, { state: 'ready' });
-    assert.match(served?.output?.(1)[0]?.text ?? '', /starting with card ‹redacted› and no token/);
+    assert.match(served?.output?.lines(1)[0]?.text ?? '', /starting with card ‹redacted› and no token/);
   });
 
   it('that ends at once is left alone for a while', async () => {
@@ -275,8 +275,8 @@ describe('what a relayed server sends', () => {
     for (let i = 0; i < 5; i++) await other.callTool({ name: 'anything', arguments: {} });
     await complained;
     // Its standard error is another pipe than its answers.
-    while (served?.output?.(1)[0]?.text !== `complaint ${count - 1}`) await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.equal(served.output().length, 100);
+    while (served?.output?.lines(1)[0]?.text !== `complaint ${count - 1}`) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.equal(served.output.lines().length, 100);
     assert.ok(stage.logged.filter(({ event }) => event === 'info mcp.server.stderr').length <= 2 * 600);
     assert.ok(stage.logged.some(({ event }) => event === 'warn mcp.server.stderr-flood'));
   });
