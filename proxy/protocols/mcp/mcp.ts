@@ -241,6 +241,7 @@ class Relay implements Served {
         if (this.#failures > 0) this.#stands(`${why} It ended right after it was started; the next client that comes starts it again.`);
         on.onExit(why);
       },
+      ...(on.onDrain && { onDrain: on.onDrain }),
     });
     return server;
   }

@@ -1,6 +1,6 @@
 /**
  * Requests of several sessions on their way to one server: under ids and progress tokens that no two share, a number of each
- * session's at a time, so that one with a thousand calls is not served before one with a single call.
+ * session's at a time, so that one with a thousand calls, or with large ones, is not served before one with a single call.
  */
 import { tokenOf, withToken } from '../exchanges.ts';
 import type { Id, JsonObject } from '../message.ts';
@@ -9,6 +9,8 @@ import type { Seat } from './seat.ts';
 
 /** Requests of one session that the server has at once; the rest wait here. */
 const MAX_AT_ONCE = 100;
+/** How many of one session wait here while the server does not read. */
+const MAX_HELD_BACK = 32;
 /** How long a call that was cancelled may go on in the server and be mistaken for another's, in milliseconds. */
 const ABANDONED_MS = 10 * 60 * 1000;
 /** What can stay open for as long as its session, and asks nothing. */
@@ -32,14 +34,17 @@ interface Line {
 
 export class SharedCalls {
   readonly #send: (message: Outgoing) => void;
+  readonly #room: () => boolean;
   readonly #calls = new Map<number, SharedCall>();
   readonly #lines = new Map<Seat, Line>();
   /** How many requests each session has in the server. */
   readonly #busy = new Map<Seat, number>();
   #ids = 0;
 
-  constructor(send: (message: Outgoing) => void) {
+  /** @param room whether the server reads what it was sent */
+  constructor(send: (message: Outgoing) => void, room: () => boolean) {
     this.#send = send;
+    this.#room = room;
   }
 
   /** An id for a request of our own. */
@@ -51,11 +56,23 @@ export class SharedCalls {
     this.#lines.set(seat, { sent: new Map(), waiting: [] });
   }
 
-  begin(seat: Seat, id: Id, method: string, params: JsonObject | undefined): void {
+  /** @returns whether it was taken */
+  begin(seat: Seat, id: Id, method: string, params: JsonObject | undefined): boolean {
     const line = this.#lines.get(seat);
-    if (!line) return;
+    if (!line || (line.waiting.length >= MAX_HELD_BACK && !this.#room())) return false;
     line.waiting.push({ seat, id, method, params, token: tokenOf(params), abandoned: undefined });
-    this.#pump(line);
+    this.goOn();
+    return true;
+  }
+
+  /** Sends what waits while the server reads: one of each session's, and who was served stands at the end. */
+  goOn(): void {
+    for (const [seat, line] of this.#lines) {
+      if (!this.#room()) return;
+      if (!this.#next(line)) continue;
+      this.#lines.delete(seat);
+      this.#lines.set(seat, line);
+    }
   }
 
   /** Cancels a call of this session, by the name that it has there: another's has none there. */
@@ -68,7 +85,7 @@ export class SharedCalls {
       return;
     }
     this.#abandon(line, id, ours, params);
-    this.#pump(line);
+    this.goOn();
   }
 
   /** The call that an answer is for; a call that was cancelled has its answer already. */
@@ -80,9 +97,8 @@ export class SharedCalls {
       clearTimeout(call.abandoned);
       return { call, wanted: false };
     }
-    const line = this.#lines.get(call.seat);
-    line?.sent.delete(call.id);
-    if (line) this.#pump(line);
+    this.#lines.get(call.seat)?.sent.delete(call.id);
+    this.goOn();
     return { call, wanted: true };
   }
 
@@ -127,18 +143,18 @@ export class SharedCalls {
     return call?.abandoned ? undefined : call;
   }
 
-  #pump(line: Line): void {
-    while (line.sent.size < MAX_AT_ONCE) {
-      const call = line.waiting.shift();
-      if (!call) return;
-      const ours = this.ownId();
-      const { id, method, params, seat } = call;
-      this.#calls.set(ours, call);
-      line.sent.set(id, ours);
-      if (method !== STANDING) this.#busy.set(seat, (this.#busy.get(seat) ?? 0) + 1);
-      const sent = call.token === undefined ? params : withToken(params ?? {}, ours);
-      this.#send({ id: ours, method, ...(sent && { params: sent }) });
-    }
+  /** Sends the next of a session's. @returns whether there was one that may go */
+  #next(line: Line): boolean {
+    const call = line.sent.size < MAX_AT_ONCE ? line.waiting.shift() : undefined;
+    if (!call) return false;
+    const ours = this.ownId();
+    const { id, method, params, seat } = call;
+    this.#calls.set(ours, call);
+    line.sent.set(id, ours);
+    if (method !== STANDING) this.#busy.set(seat, (this.#busy.get(seat) ?? 0) + 1);
+    const sent = call.token === undefined ? params : withToken(params ?? {}, ours);
+    this.#send({ id: ours, method, ...(sent && { params: sent }) });
+    return true;
   }
 
   #abandon(line: Line, id: Id, ours: number, params: JsonObject | undefined): void {

@@ -13,6 +13,8 @@ import type { Seat } from './seat.ts';
 /** Messages that are taken in one stretch of time, in milliseconds: what is beyond them waits, so that other servers get their turn. */
 const MAX_BURST = 5_000;
 const BURST_MS = 100;
+/** What the server may leave unread before sessions take turns, in bytes. */
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
 /** Questions of the server's that wait for an answer at once. */
 const MAX_ASKED = 1_000;
 const RELATED_TASK = 'io.modelcontextprotocol/related-task';
@@ -63,8 +65,11 @@ export class SharedProcess {
     this.#options = options;
     this.person = options.person;
     this.#opening = options.opening;
-    this.#channel = options.start({ onMessage: (message) => this.#received(message), onExit: (why) => this.#exited(why) });
-    this.#calls = new SharedCalls((message) => this.#channel.send(message));
+    this.#channel = options.start({ onMessage: (message) => this.#received(message), onExit: (why) => this.#exited(why), onDrain: () => this.#calls.goOn() });
+    this.#calls = new SharedCalls(
+      (message) => this.#channel.send(message),
+      () => this.#reads,
+    );
   }
 
   /** Whether a session that opens like this may sit down. */
@@ -79,6 +84,10 @@ export class SharedProcess {
   /** It has answered an opening: whoever sits here stays. */
   get opened(): boolean {
     return this.#stateless || (typeof this.#initialize === 'object' && !this.#refused);
+  }
+
+  get #reads(): boolean {
+    return (this.#channel.unread ?? 0) <= MAX_UNREAD_BYTES;
   }
 
   get empty(): boolean {
@@ -136,7 +145,7 @@ export class SharedProcess {
       case 'logging/setLevel': {
         if (!this.#interests.wants(seat, params?.level)) break;
         const level = this.#interests.level();
-        return level === undefined ? seat.answer(id, { result: {} }) : this.#calls.begin(seat, id, method, { ...params, level });
+        return level === undefined ? seat.answer(id, { result: {} }) : this.#begin(seat, id, method, { ...params, level });
       }
       case 'resources/subscribe':
         if (typeof params?.uri === 'string' && !this.#interests.watch(seat, params.uri)) return refuse('This client watches too many resources.');
@@ -148,7 +157,14 @@ export class SharedProcess {
     const sent = method === 'subscriptions/listen' ? this.#ownTasksOnly(seat, params) : params;
     // A task that this session did not begin is not there for it, whoever began it.
     if (params?.taskId !== undefined && this.#tasks.of(params.taskId) !== seat) return refuse('There is no such task.');
-    return this.#calls.begin(seat, id, method, sent);
+    return this.#begin(seat, id, method, sent);
+  }
+
+  #begin(seat: Seat, id: Id, method: string, params: JsonObject | undefined): void {
+    if (this.#calls.begin(seat, id, method, params)) return;
+    seat.answer(id, {
+      error: { code: -32_000, message: 'The server does not read what it is sent, and enough of this client waits already. Wait for answers.' },
+    });
   }
 
   #initializeFor(seat: Seat, id: Id, params: JsonObject | undefined): void {
@@ -184,7 +200,8 @@ export class SharedProcess {
         if (this.#seats.size > 1) return;
         break;
     }
-    this.#channel.send({ method, ...(params && { params }) });
+    // What needs no answer must not stand in the way of what does.
+    if (this.#reads) this.#channel.send({ method, ...(params && { params }) });
   }
 
   /** An answer to a question of the server's: only of whom it was asked. */

@@ -76,7 +76,7 @@ export class SseServer implements Channel {
             events.write(chunk);
           } catch (cause) {
             answer.body.destroy();
-            reject(cause as Error);
+            reject(new Problem('message-too-long', `The MCP server ${connection} sent a message of more than ${MAX_MESSAGE_CHARS} characters.`, { cause }));
           }
         };
         answer.body.read({ data, end: resolve, error: reject });

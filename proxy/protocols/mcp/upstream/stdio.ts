@@ -74,6 +74,7 @@ export class StdioServer implements Channel {
       );
     });
     this.#child.stdin.on('error', () => {});
+    this.#child.stdin.on('drain', () => options.onDrain?.());
     this.#read((sentence) => {
       why = sentence;
       void this.stop();
@@ -87,6 +88,10 @@ export class StdioServer implements Channel {
 
   get running(): boolean {
     return !this.#exited;
+  }
+
+  get unread(): number {
+    return this.#child.stdin.writableLength;
   }
 
   /** It was told to end: that it does is no failure of its own. */

@@ -18,6 +18,8 @@ export interface ChannelEvents {
   readonly onStream?: (about: Id) => void;
   /** The server has broken off the stream of our request `about`; it will be taken up again. */
   readonly onBreak?: (about: Id) => void;
+  /** It takes more again, having been sent more than it took. */
+  readonly onDrain?: () => void;
   /** Called once, with a sentence, when the server has gone, could not be started or not be reached. */
   readonly onExit: (why: string) => void;
 }
@@ -33,6 +35,8 @@ export interface UpstreamEvents extends ChannelEvents {
 /** A way to one server, that knows nothing of what is said on it. */
 export interface Channel {
   readonly running: boolean;
+  /** What it was sent and has not read, in bytes; absent where that is not known. */
+  readonly unread?: number;
   /** Never throws: a request that cannot be sent is answered with an error. */
   send(message: Outgoing): void;
   /** Takes no further messages until `resume`: whoever gets them has too many. */

@@ -319,6 +319,26 @@ describe('sessions that share a process', () => {
     assert.deepEqual(JSON.parse(await two.call(6, 'heard', { method: 'notifications/cancelled' })), []);
   });
 
+  it('take turns with one whose calls are large while the server does not read', async () => {
+    const [one, two] = [await sit(), await sit()];
+    const x = 'x'.repeat(1024 * 1024);
+    const asleep = two.call(1, 'sleep', { ms: 300 });
+    const params = { name: 'size', arguments: { x } };
+    for (let id = 0; id < 60; id++) one.seat.send({ id, method: 'tools/call', params });
+    for (let n = 0; n < 200; n++) one.seat.send({ method: 'notifications/x', params });
+    const answered = two.call(2, 'pid');
+    assert.equal(await asleep, 'slept');
+    assert.match(await answered, /^\d+$/);
+    const replies = () => one.seen.filter((m) => m.kind === 'response' && typeof m.id === 'number');
+    const refused = () => replies().filter((m) => JSON.stringify(m).includes('does not read'));
+    assert.ok(replies().length - refused().length < 30, `${replies().length} of its calls went before the other’s`);
+    while (replies().length < 60) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.ok(refused().length > 10 && refused().length < 30, String(refused().length));
+    // Of notifications only so much as found room.
+    const heard = (JSON.parse(await two.call(3, 'heard', { method: 'notifications/x' })) as unknown[]).length;
+    assert.ok(heard < 10, String(heard));
+  });
+
   it('are not held up by one that does not take what it is sent', async () => {
     const [one, two] = [await sit(), await sit()];
     one.seat.pause();

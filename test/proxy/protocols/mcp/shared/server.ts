@@ -40,6 +40,9 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
     }
     // Leaves a question open, and says nothing of the call.
     case 'ask-and-hang': return send({ id: 'open-question', method: 'elicitation/create', params: { message: 'which?', requestedSchema: { type: 'object', properties: {} } } });
+    // It reads nothing meanwhile.
+    case 'sleep': Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, args.ms); return answer(id, 'slept');
+    case 'size': return answer(id, line.length);
     case 'die': return process.exit(9);
     case 'many': for (let i = 0; i < args.count; i++) send({ method: 'notifications/progress', params: { progressToken: params._meta.progressToken, progress: i } }); return answer(id, 'said');
     default: return answer(id, params);
