@@ -12,7 +12,7 @@ import { RECORDING_VERSION } from '../../contract/recording.ts';
 /** `prev` of a first line. */
 export const GENESIS = '0'.repeat(64);
 /** How long a line may wait in memory for others to share its write, in milliseconds. */
-const GATHER_MS = 5;
+const GATHER_MS = 20;
 /** A batch of this many bytes is written at once. */
 const BATCH_BYTES = 262_144;
 /** A batch's buffer at first, and the largest that is kept for the next, in bytes. */
@@ -63,7 +63,7 @@ export interface LineToCome {
 
 /** What a line that is not written yet is counted as, in bytes, and how many there may be. */
 const UNWRITTEN_BYTES = 2048;
-const MAX_UNWRITTEN = 64;
+const MAX_UNWRITTEN = 256;
 
 /** How many of them are made at once: a statement that comes in between waits for no more. */
 const SLICE_LINES = 8;

@@ -134,7 +134,7 @@ describe('the proxy’s start', { timeout: 300_000 }, () => {
 
 describe('the proxy’s end', { timeout: 300_000 }, () => {
   it('comes when the last window has gone and the grace is over', async () => {
-    const { at, exit } = await home.start({ env: { COUNTERSIGN_GRACE_MS: '300' } });
+    const { at, exit } = await home.start({ env: { COUNTERSIGN_GRACE_MS: '1500' } });
     const [one, two] = [await home.attach(at, 'one'), await home.attach(at, 'two')];
     one.close();
     await two.until(({ proxy }) => proxy.windows === 1);
