@@ -115,7 +115,7 @@ export class Admission {
    * refused; an answer to it is not waited for.
    */
   admit(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
-    const { afterwards, ground, record } = this.#options;
+    const { afterwards, failed, ground, record } = this.#options;
     const { batch, operation } = candidate;
     if (batch.refused !== undefined) {
       recordRefused(ground.engine, record, operation, batch.refused);
@@ -130,8 +130,13 @@ export class Admission {
       this.#forwarded(batch);
       const landed = (flight: Flight): void =>
         afterwards(() => {
-          passage.end(flight, flight.raw);
-          this.#landed();
+          try {
+            passage.end(flight, flight.raw);
+          } catch (cause) {
+            failed(cause);
+          } finally {
+            this.#landed();
+          }
         });
       send(this.#flight(candidate, batch, candidate.reading, landed), batch);
       return undefined;

@@ -90,10 +90,15 @@ export class Rows {
   #collectLater(rows: Buffer, count: number): void {
     this.#collector.later(count, () => {
       const { masked } = this;
-      for (let at = 0; at < rows.length && this.#collector.hasRoom; ) {
-        const next = at + 1 + rows.readInt32BE(at + 1);
-        this.#collect(rows, at, next, undefined);
-        at = next;
+      try {
+        for (let at = 0; at < rows.length && this.#collector.hasRoom; ) {
+          const next = at + 1 + rows.readInt32BE(at + 1);
+          this.#collect(rows, at, next, undefined);
+          at = next;
+        }
+      } catch {
+        // Behind the last column that is masked, a row may be anything, and has gone on as it was: it cannot be shown.
+        this.#collector.truncate();
       }
       // They were counted when they were sent.
       this.masked = masked;

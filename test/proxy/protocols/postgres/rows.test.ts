@@ -106,4 +106,18 @@ describe('the rows of a result', () => {
       assert.ok(answer.rows.length > 5 && answer.rows.length < 15, `${answer.rows.length} rows`);
     }
   });
+
+  it('are not shown where they cannot be read, which fails nothing', () => {
+    const rows = Array.from({ length: 9 }, (_, i): Row => [String(i), `a${i}@mail.example`, 'note']);
+    const frames = rows.map(frame);
+    // One column more than the plan knows, and longer than its row.
+    const wrong = new FrameWriter().begin(0x44).int16(4).field('9').field('b@mail.example').field('note').int32(50).end().take();
+    const chunk = Buffer.concat([...frames, wrong]);
+    const passed = new Rows(plan, masking());
+    passed.send(chunk, 0, chunk.length, new Outbox());
+    const answer = passed.answer.answer();
+    assert.ok(answer.kind === 'rows' && answer.truncated);
+    assert.equal(answer.rows.length, rows.length);
+    assert.doesNotMatch(JSON.stringify(answer), /mail\.example/);
+  });
 });
