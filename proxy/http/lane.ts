@@ -104,7 +104,9 @@ export class Lane {
     const end = bytes.indexOf(HEAD_END, 0, 'latin1');
     const head = end < 0 || end > this.#options.maxHeadBytes ? undefined : this.#head(bytes.toString('latin1', 0, end));
     const direct = head && this.#options.mountAt(head.url);
-    if (!head || !direct) return this.#leave(bytes);
+    // A body is not waited for, nor held, for somebody who is not known.
+    const identity = head && this.#options.identify(head.bearer);
+    if (!head || !direct || !identity) return this.#leave(bytes);
     const start = end + HEAD_END.length;
     const stop = start + head.length;
     if (bytes.length < stop) {
@@ -112,9 +114,8 @@ export class Lane {
       this.#late ??= setTimeout(() => this.#giveUp(() => this.#needed > 0), this.#options.requestMs);
       return undefined;
     }
-    const identity = this.#options.identify(head.bearer);
-    const body = identity && parseBody(bytes.subarray(start, stop));
-    if (!body || 'refused' in body) return this.#leave(bytes);
+    const body = parseBody(bytes.subarray(start, stop));
+    if ('refused' in body) return this.#leave(bytes);
     clearTimeout(this.#late);
     this.#late = undefined;
     this.#needed = 0;

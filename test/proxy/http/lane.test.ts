@@ -132,6 +132,13 @@ describe('the lane of an ordinary call', () => {
     );
   });
 
+  it('waits for no body of somebody who is not known', async () => {
+    const head = `${post('/mcp/a', { body: ' '.repeat(100_000) }).split('\r\n\r\n')[0]}\r\n\r\n`;
+    const got = await raw([head.replace(bearer, 'somebody')]);
+    assert.deepEqual(statuses(got), ['401']);
+    assert.deepEqual(taken, []);
+  });
+
   it('leaves a connection to Node’s server at any request, with what was read of it', async () => {
     const get = `GET /mcp/a HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${bearer}\r\n\r\n`;
     const got = await raw([post('/mcp/a'), get + post('/mcp/a')]);
