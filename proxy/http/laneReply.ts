@@ -1,6 +1,7 @@
 /** The response to a request that was read without Node's server: in one write where it is whole at once, else in chunks. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { MAX_UTF8_BYTES, writeUtf8 } from '../recording/utf8.ts';
 import type { Answering } from './answering.ts';
 
 const VALUE = /^[\t\x20-\x7e]*$/;
@@ -9,8 +10,8 @@ const LENGTH = 'content-length';
 const MAX_HEAD_BYTES = 4_096;
 /** Longest body that is given room for the most that it can become, in characters. */
 const MAX_AT_ONCE = 1_048_576;
-/** Of one UTF-16 unit. */
-const MAX_UTF8_BYTES = 3;
+/** Largest room that is kept for the next response, in bytes. */
+const MAX_KEPT_BYTES = 262_144;
 
 export interface LaneReplyOptions {
   readonly socket: Socket;
@@ -83,13 +84,16 @@ export class LaneReply implements Answering {
       socket.write(body);
       return socket.uncork();
     }
-    const bytes = Buffer.allocUnsafe(MAX_HEAD_BYTES + body.length * MAX_UTF8_BYTES);
-    const length = bytes.write(body, MAX_HEAD_BYTES);
+    const bytes = roomFor(MAX_HEAD_BYTES + body.length * MAX_UTF8_BYTES);
+    const length = writeUtf8(body, bytes, MAX_HEAD_BYTES);
     const head = this.#head(length);
     const start = MAX_HEAD_BYTES - head.length;
     if (start < 0) throw new Error(`a head of more than ${MAX_HEAD_BYTES} bytes`);
     bytes.write(head, start, 'latin1');
-    return void socket.write(bytes.subarray(start, MAX_HEAD_BYTES + length));
+    socket.write(bytes.subarray(start, MAX_HEAD_BYTES + length));
+    // The system has it all: nothing looks at the bytes any more.
+    if (socket.writableLength === 0 && bytes.length <= MAX_KEPT_BYTES) spare = bytes;
+    return undefined;
   }
 
   destroy(): void {
@@ -127,6 +131,13 @@ export class LaneReply implements Answering {
     head += length === undefined ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${length}\r\n`;
     return `${head}Date: ${dateNow()}\r\nConnection: keep-alive\r\nKeep-Alive: timeout=${keepAliveS}\r\n\r\n`;
   }
+}
+
+let spare: Buffer | undefined;
+function roomFor(bytes: number): Buffer {
+  const kept = spare;
+  spare = undefined;
+  return kept && kept.length >= bytes ? kept : Buffer.allocUnsafeSlow(bytes);
 }
 
 function chunk(text: string): string {

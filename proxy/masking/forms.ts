@@ -9,12 +9,15 @@ import { bytesOf, type Numbered, type TokenVault } from './vault.ts';
 const MAX_NAMES = 1000;
 /** Longest outline of a value, in characters. */
 const MAX_SHAPE = 64;
+/** Characters that tell a value's form. */
+const TELLING = '@.,:;/+() _-';
 /** A value must be this many times as long as what a partial mask shows of it. */
 const SHOWN_FRACTION = 3;
 
 /** The value's outline: letters and digits as dots, and of the rest only what tells its form. */
 export function shapeOf(value: string): string {
-  const shape = value.slice(0, MAX_SHAPE - 1).replace(/[^@.,:;/+() _-]/gsu, '•');
+  let shape = '';
+  for (const character of value.slice(0, MAX_SHAPE - 1)) shape += TELLING.includes(character) ? character : '•';
   return value.length >= MAX_SHAPE ? `${shape}…` : shape;
 }
 

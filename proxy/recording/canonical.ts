@@ -50,8 +50,10 @@ export function canonicalText(value: string): string {
 
 function text(value: string): string {
   if (value.length <= PLAIN_LIMIT && PLAIN.test(value)) return `"${value}"`;
-  if (!value.isWellFormed()) throw refuse('a lone surrogate');
-  return quoted(value);
+  const written = quoted(value);
+  // No other escape begins like that of half a surrogate pair, but the text itself may.
+  if (written.includes('\\ud') && !value.isWellFormed()) throw refuse('a lone surrogate');
+  return written;
 }
 
 function list(values: readonly unknown[], depth: number): string {

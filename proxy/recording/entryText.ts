@@ -10,6 +10,8 @@ type Of<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
 /** Names of what is written by hand. Anything else that a body may have brought along sends it the general way. */
 const INTENT: ReadonlySet<string> = new Set(['type', 'operation', 'digest', 'payload', 'params', 'facts', 'verdict']);
+const TEXT: ReadonlySet<string> = new Set(['kind', 'text', 'truncated', 'findings']);
+const FINDING: ReadonlySet<string> = new Set(['label', 'by', 'mask', 'at', 'shape']);
 const ROWS: ReadonlySet<string> = new Set(['kind', 'columns', 'rows', 'truncated', 'findings']);
 const OUTCOME: ReadonlySet<string> = new Set(['type', 'operation', 'outcome', 'rows', 'masked', 'error', 'answer', 'tookMs']);
 
@@ -26,25 +28,48 @@ function known(body: object, names: ReadonlySet<string>): boolean {
 }
 
 function intentText({ digest, facts, operation, params, payload, verdict }: Of<'operation.intent'>): string {
+  // A call's facts hold its arguments, and are its own: nothing is gained by keeping their text.
+  const again = facts.mcp === undefined ? canonicalKept : canonical;
   const given = params === undefined ? '' : `"params":${canonical(params)},`;
   return (
-    `{"digest":${canonicalText(digest)},"facts":${canonicalKept(facts)},"operation":${canonicalText(operation)},${given}` +
-    `"payload":${canonicalText(payload)},"type":"operation.intent","verdict":${canonicalKept(verdict)}}`
+    `{"digest":${canonicalText(digest)},"facts":${again(facts)},"operation":${canonicalText(operation)},${given}` +
+    `"payload":${canonicalText(payload)},"type":"operation.intent","verdict":${again(verdict)}}`
   );
 }
 
 function outcomeText({ answer, error, masked, operation, outcome, rows, tookMs }: Of<'operation.outcome'>): string {
   let text = '{';
-  if (answer !== undefined) text += `"answer":${answer.kind === 'rows' && known(answer, ROWS) ? rowsText(answer) : canonical(answer)},`;
+  if (answer !== undefined) text += `"answer":${answerText(answer)},`;
   if (error !== undefined) text += `"error":${canonical(error)},`;
   text += `"masked":${canonical(masked)},"operation":${canonicalText(operation)},"outcome":${canonicalText(outcome)},`;
   if (rows !== undefined) text += `"rows":${canonical(rows)},`;
   return `${text}"tookMs":${canonical(tookMs)},"type":"operation.outcome"}`;
 }
 
-type RowsAnswer = Extract<NonNullable<Of<'operation.outcome'>['answer']>, { kind: 'rows' }>;
+type Answer = NonNullable<Of<'operation.outcome'>['answer']>;
+type RowsAnswer = Extract<Answer, { kind: 'rows' }>;
+
+function answerText(answer: Answer): string {
+  if (answer.kind === 'rows' && known(answer, ROWS)) return rowsText(answer);
+  if (answer.kind !== 'text' || !known(answer, TEXT)) return canonical(answer);
+  const { findings, text, truncated } = answer;
+  return `{"findings":${findingsText(findings)},"kind":"text","text":${canonicalText(text)},"truncated":${truncated}}`;
+}
+
+function findingsText(findings: Answer['findings']): string {
+  let text = '[';
+  for (const finding of findings) {
+    if (text.length > 1) text += ',';
+    if (!known(finding, FINDING)) {
+      text += canonical(finding);
+      continue;
+    }
+    const { at, by, label, mask, shape } = finding;
+    text += `{"at":${canonical(at)},"by":${canonicalText(by)},"label":${canonicalText(label)},"mask":${canonicalText(mask)},"shape":${canonicalText(shape)}}`;
+  }
+  return `${text}]`;
+}
 
 function rowsText({ columns, findings, rows, truncated }: RowsAnswer): string {
-  const found = findings.length === 0 ? '[]' : canonical(findings);
-  return `{"columns":${canonicalKept(columns)},"findings":${found},"kind":"rows","rows":${canonical(rows)},"truncated":${truncated}}`;
+  return `{"columns":${canonicalKept(columns)},"findings":${findingsText(findings)},"kind":"rows","rows":${canonical(rows)},"truncated":${truncated}}`;
 }

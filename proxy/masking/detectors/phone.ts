@@ -1,5 +1,5 @@
-import { isValidPhoneNumber } from 'libphonenumber-js/min';
 import { type Detector, isAlnum, isDigit, startsWord } from './detector.ts';
+import { isPhoneNumber } from './phoneNumbers.ts';
 
 const MIN_DIGITS = 7;
 /** E.164. */
@@ -70,7 +70,7 @@ export const phone: Detector = {
       if (isAlnum(text.charCodeAt(end))) continue;
       const digits = text.slice(anchor, end).replace(/\D/g, '');
       if (digits.length < MIN_DIGITS || digits.length > MAX_DIGITS) continue;
-      if (plus !== undefined && isValidPhoneNumber(`+${digits}`)) {
+      if (plus !== undefined && isPhoneNumber(digits)) {
         found(plus, end);
         return false;
       }

@@ -52,37 +52,38 @@ class Walk {
     if (typeof value === 'string') return this.#text(value, name);
     if (typeof value === 'number') return this.#number(value, name);
     if (value === null || typeof value !== 'object') return value;
-    if (Array.isArray(value)) return value.map((item: Json, i) => this.#at(i, () => this.value(item, name)));
+    if (Array.isArray(value)) return this.#list(value as readonly Json[], name);
     // A number kept as it was written is an object to JavaScript.
     if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name) === 0 ? 0 : value;
     return this.#object(value as JsonObject);
   }
 
   #object(object: JsonObject): JsonObject {
-    // A map first: assigning to `__proto__` would not make a property.
-    const out = new Map<string, Json>();
+    const out: Record<string, Json> = {};
     const media = typeof object.mimeType === 'string' ? object.mimeType : undefined;
-    for (const [key, value] of Object.entries(object)) {
+    for (const key of Object.keys(object)) {
+      const value = object[key] as Json;
       let name = this.#text(key, undefined);
       // Two names that look the same once they are masked stay two.
-      for (let n = 2; out.has(name); n++) name = `${this.#text(key, undefined)} ${n}`;
-      out.set(
-        name,
-        this.#at(name, () =>
-          (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key),
-        ),
-      );
+      for (let n = 2; Object.hasOwn(out, name); n++) name = `${this.#text(key, undefined)} ${n}`;
+      this.#path.push(name);
+      const masked =
+        (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key);
+      this.#path.pop();
+      // Assigning to it would not make a property.
+      if (name === '__proto__') Object.defineProperty(out, name, { value: masked, writable: true, enumerable: true, configurable: true });
+      else out[name] = masked;
     }
-    return Object.fromEntries(out);
+    return out;
   }
 
-  #at(step: string | number, inner: () => Json): Json {
-    this.#path.push(step);
-    try {
-      return inner();
-    } finally {
+  #list(list: readonly Json[], name: string | undefined): readonly Json[] {
+    return list.map((item, i) => {
+      this.#path.push(i);
+      const masked = this.value(item, name);
       this.#path.pop();
-    }
+      return masked;
+    });
   }
 
   #found(findings: readonly { readonly by: string }[]): void {

@@ -45,6 +45,9 @@ const intents: fc.Arbitrary<Intent> = fc.record(
   },
   { requiredKeys: ['verdict', 'type', 'payload', 'operation', 'facts', 'digest'] },
 );
+const findings = fc.array(fc.record({ label: words, by: words, mask: fc.constant('redact' as const), at: fc.tuple(fc.nat(), fc.nat()), shape: words }), {
+  maxLength: 3,
+});
 const answers = fc.oneof(
   fc.record({
     kind: fc.constant('rows' as const),
@@ -55,7 +58,15 @@ const answers = fc.oneof(
       maxLength: 2,
     }),
   }),
-  fc.record({ kind: fc.constant('text' as const), text: words, truncated: fc.boolean(), findings: fc.constant<never[]>([]) }),
+  fc.record({
+    kind: fc.constant('text' as const),
+    text: fc.oneof(
+      words,
+      words.map((text) => text.repeat(300)),
+    ),
+    truncated: fc.boolean(),
+    findings,
+  }),
 );
 const outcomes: fc.Arbitrary<Outcome> = fc.record(
   {
