@@ -21,7 +21,7 @@ const HOUSEKEEPING: ReadonlySet<string> = new Set([
   'resources/unsubscribe',
 ]);
 
-/** Requests about a call that was decided already: they pass, their answers masked. */
+/** Requests about a call that was decided already. */
 const FOLLOW_UPS: ReadonlySet<string> = new Set(['tasks/get', 'tasks/result', 'tasks/list', 'tasks/cancel', 'tasks/update']);
 
 export type Treatment = 'housekeeping' | 'follow-up' | 'operation';
@@ -106,20 +106,24 @@ export function classify(method: string, params: JsonObject | undefined, masked:
   return { parts, recorded };
 }
 
-/** Fetching what a call that was decided has come to. */
-export function taskFacts(method: string, call: string): Classified {
+/** About a call that was decided: fetching what it has come to, ending it, telling its server what it wanted to know. */
+export function taskFacts(method: string, call: string, secrets: readonly string[] = []): Classified {
+  const doing = ABOUT_TASKS[method] ?? 'Fetch what came of';
   const facts: Facts = {
     effect: 'read',
     verb: method.slice(0, 60),
     targets: [],
     bulk: false,
     sensitive: [],
-    headline: `Fetch what came of: ${call}`.slice(0, 300),
+    headline: `${doing}: ${call}`.slice(0, 300),
     notes: [],
-    mcp: { method, tool: '', args: {}, hints: {}, outward: false, secrets: [] },
+    // An answer goes to the server, whatever was read since it was asked for.
+    mcp: { method, tool: '', args: {}, hints: {}, outward: method === 'tasks/update', secrets: secrets.slice(0, 50) },
   };
   return { parts: [facts], recorded: facts };
 }
+
+const ABOUT_TASKS: Readonly<Record<string, string>> = { 'tasks/cancel': 'Cancel', 'tasks/update': 'Answer what the server asks for' };
 
 /** An item of a list as the facts of using it would be, whatever its arguments: what policy denies of this is not shown. */
 export function listingFacts(method: string, item: JsonObject, connection: McpConnection, masking: SessionMasking): Facts {

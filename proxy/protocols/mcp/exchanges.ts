@@ -89,6 +89,11 @@ export class Exchanges {
     return caller?.now?.() ?? caller;
   }
 
+  /** Who asked exactly what a message of the server's is about. */
+  waitingFor(about: Id | undefined): Caller | undefined {
+    return typeof about === 'number' ? this.#pending.get(about)?.caller : undefined;
+  }
+
   settleAll(sentence: string): void {
     for (const id of this.#pending.keys()) this.answered(id, { error: { code: -32_000, message: sentence } });
   }

@@ -21,8 +21,8 @@ interface Listener {
 export class Listeners {
   readonly #listeners = new Set<Listener>();
 
-  /** Takes what a client wants to hear, as far as the server can tell it. Returns the resources to watch. */
-  add(id: Id, params: JsonObject | undefined, capabilities: JsonObject, reply: EventReply): readonly string[] {
+  /** Takes what a client wants to hear, as far as the server can tell it, of `tasks` as well. Returns the resources to watch. */
+  add(id: Id, params: JsonObject | undefined, capabilities: JsonObject, reply: EventReply, tasks: readonly string[]): readonly string[] {
     if (this.#listeners.size >= MAX_LISTENERS) {
       reply.end({ jsonrpc: '2.0', id, error: { code: -32_603, message: 'Subscription limit reached' } });
       return [];
@@ -38,7 +38,11 @@ export class Listeners {
     const uris = tells('resources', 'subscribe') ? asked.filter((uri) => typeof uri === 'string') : [];
     const listener: Listener = { id, reply, changes, uris: new Set(uris) };
     this.#listeners.add(listener);
-    const honoured = { ...Object.fromEntries([...changes].map((name) => [name, true])), ...(uris.length > 0 && { resourceSubscriptions: uris }) };
+    const honoured = {
+      ...Object.fromEntries([...changes].map((name) => [name, true])),
+      ...(uris.length > 0 && { resourceSubscriptions: uris }),
+      ...(tasks.length > 0 && { taskIds: tasks }),
+    };
     this.#tell(listener, 'notifications/subscriptions/acknowledged', { notifications: honoured });
     return uris;
   }
@@ -58,10 +62,25 @@ export class Listeners {
     return true;
   }
 
+  /** How a task is, to the listener that asked for it. */
+  task(reply: EventReply, task: JsonObject): void {
+    for (const listener of this.#listeners) if (listener.reply === reply) this.#tell(listener, 'notifications/tasks', task);
+  }
+
+  /** One stream ends: its client listens again for what it still wants to hear. */
+  end(reply: EventReply): void {
+    for (const listener of this.#listeners) if (listener.reply === reply) this.#finish(listener);
+    this.remove(reply);
+  }
+
   /** The server has gone: the streams end as the protocol says, with an answer. */
   close(): void {
-    for (const { id, reply } of this.#listeners) reply.end({ jsonrpc: '2.0', id, result: { resultType: 'complete', _meta: { [SUBSCRIPTION]: id } } });
+    for (const listener of this.#listeners) this.#finish(listener);
     this.#listeners.clear();
+  }
+
+  #finish({ id, reply }: Listener): void {
+    reply.end({ jsonrpc: '2.0', id, result: { resultType: 'complete', _meta: { [SUBSCRIPTION]: id } } });
   }
 
   #tell({ id, reply }: Listener, method: string, params: JsonObject | undefined): void {

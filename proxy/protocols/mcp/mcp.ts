@@ -12,6 +12,7 @@ import { RelayFront } from './http/relayFront.ts';
 import { ModernLeg } from './modernLeg.ts';
 import { type ClientSide, RelaySession } from './relaySession.ts';
 import { SharedProcesses } from './shared/pool.ts';
+import { TaskBook } from './taskBook.ts';
 import { configuredHeaders, noting, type UpstreamCredentials } from './upstream/credentials.ts';
 import { EraServer, type KnownEras } from './upstream/eras.ts';
 import { ErrorOutput } from './upstream/errorOutput.ts';
@@ -62,6 +63,7 @@ class Relay implements Served {
   readonly output: ErrorOutput;
   /** Why the last process that was started is of no use. */
   #failed: string | undefined;
+  readonly #tasks = new TaskBook();
   #known: KnownEras = { notSessions: false, notStateless: false };
   #failures = 0;
   #notBefore = 0;
@@ -141,6 +143,7 @@ class Relay implements Served {
       identity,
       client,
       secrets: this.#handed,
+      tasks: this.#tasks,
       start: (session, on) => this.#start(session, on),
       ...this.#times,
     });

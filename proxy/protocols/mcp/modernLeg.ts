@@ -16,6 +16,7 @@ import { type Id, isObject, type Json, type JsonObject, type Message, type Reply
 import { ModernCalls } from './modernCalls.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
 import { RequestStates } from './requestState.ts';
+import { MISSING_CAPABILITY, speaksOfTasks, TASK_METHODS, TASKS, withoutTasks } from './taskShapes.ts';
 import { ParamHeaders } from './upstream/paramHeaders.ts';
 
 /** The newest version that servers of the older era speak. */
@@ -24,6 +25,8 @@ const LEGACY_VERSION = '2025-11-25';
 const IDLE_MS = 15 * 60 * 1000;
 /** Processes for clients of this era at once; beyond it the one unused longest ends. */
 const MAX_SHARED = 32;
+/** Tasks that a client may listen for on one stream. */
+const MAX_WATCHED = 1_000;
 const PREFIX = 'io.modelcontextprotocol/';
 const CLIENT_INFO = `${PREFIX}clientInfo`;
 const CLIENT_CAPABILITIES = `${PREFIX}clientCapabilities`;
@@ -33,7 +36,16 @@ const ENVELOPE: ReadonlySet<string> = new Set([`${PREFIX}protocolVersion`, CLIEN
 /** Capabilities that mean the same in both eras; tasks do not. */
 const COMMON = ['tools', 'prompts', 'resources', 'completions', 'logging', 'experimental', 'extensions'];
 /** What this era has no more: the server is asked for it in other ways. */
-const REMOVED: ReadonlySet<string> = new Set(['initialize', 'ping', 'logging/setLevel', 'resources/subscribe', 'resources/unsubscribe', 'roots/list']);
+const REMOVED: ReadonlySet<string> = new Set([
+  'initialize',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+  'roots/list',
+  'tasks/list',
+  'tasks/result',
+]);
 const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
 /** Errors that have a status of their own (2026-07-28, Streamable HTTP). */
 const STATUS: Readonly<Record<number, number>> = { [-32_601]: 404, [-32_020]: 400, [-32_021]: 400, [-32_022]: 400 };
@@ -55,6 +67,7 @@ interface Shared {
   readonly listeners: Listeners;
   readonly headers: ParamHeaders;
   upstream: Promise<Upstream> | undefined;
+  relay: RelaySession | undefined;
   level: string | undefined;
   idle: NodeJS.Timeout | undefined;
 }
@@ -108,6 +121,7 @@ export class ModernLeg {
       listeners: new Listeners(),
       headers: new ParamHeaders(),
       upstream: undefined,
+      relay: undefined,
       level: undefined,
       idle: undefined,
     };
@@ -122,7 +136,7 @@ export class ModernLeg {
   #touch(key: string, shared: Shared): void {
     if (shared.idle) shared.idle.refresh();
     else {
-      shared.idle = setTimeout(() => (shared.calls.size > 0 ? this.#touch(key, shared) : void this.#forget(key)), IDLE_MS);
+      shared.idle = setTimeout(() => (shared.calls.size > 0 || shared.relay?.working ? this.#touch(key, shared) : void this.#forget(key)), IDLE_MS);
       shared.idle.unref();
     }
     this.#shared.delete(key);
@@ -148,8 +162,11 @@ export class ModernLeg {
       throw cause;
     });
     if (gone.aborted) return;
-    if (exchange.method === 'subscriptions/listen') return this.#listen(shared, upstream, exchange, gone);
     const { relay } = upstream;
+    shared.relay = relay;
+    const noTasks = whyNoTasks(exchange, upstream);
+    if (noTasks) return end(exchange, noTasks);
+    if (exchange.method === 'subscriptions/listen') return this.#listen(shared, upstream, exchange, gone);
     if (exchange.method === 'server/discover' && relay.era !== 'stateless') return end(exchange, { result: described(upstream) });
     if (exchange.method === 'tools/call' && typeof exchange.params?.name === 'string') {
       const wrong = paramMismatch(shared.headers.declared(exchange.params.name), exchange.params.arguments, exchange.headers);
@@ -191,7 +208,7 @@ export class ModernLeg {
     const envelope = Object.fromEntries(Object.entries(meta).filter(([name]) => ENVELOPE.has(name) && name !== LOG_LEVEL));
     let reply = await relay.request('server/discover', { _meta: envelope }, caller);
     if ('error' in reply) {
-      const capabilities = isObject(meta[CLIENT_CAPABILITIES]) ? meta[CLIENT_CAPABILITIES] : {};
+      const capabilities = isObject(meta[CLIENT_CAPABILITIES]) ? withoutTasks(meta[CLIENT_CAPABILITIES]) : {};
       const clientInfo = isObject(meta[CLIENT_INFO]) ? meta[CLIENT_INFO] : OURSELVES;
       reply = await relay.request('initialize', { protocolVersion: LEGACY_VERSION, capabilities, clientInfo }, caller);
     }
@@ -225,6 +242,7 @@ export class ModernLeg {
       },
       ended: () => {
         shared.upstream = undefined;
+        shared.relay = undefined;
         shared.level = undefined;
         shared.listeners.close();
       },
@@ -233,7 +251,23 @@ export class ModernLeg {
 
   async #listen(shared: Shared, { capabilities, relay }: Upstream, { id, params, reply }: Exchange, gone: AbortSignal): Promise<void> {
     gone.addEventListener('abort', () => shared.listeners.remove(reply), { once: true });
-    for (const uri of shared.listeners.add(id, params, capabilities, reply)) {
+    const wanted = taskIdsIn(params);
+    const early: JsonObject[] = [];
+    let notify = (task: JsonObject): void => void early.push(task);
+    // A client that was told of a task's end need not ask: what the server will not tell of is not promised.
+    const tasks =
+      wanted.length > 0
+        ? await relay.watchTasks(
+            wanted,
+            gone,
+            (task) => notify(task),
+            () => shared.listeners.end(reply),
+          )
+        : [];
+    const uris = shared.listeners.add(id, params, capabilities, reply, tasks);
+    notify = (task) => shared.listeners.task(reply, task);
+    for (const task of early) notify(task);
+    for (const uri of uris) {
       await relay.request('resources/subscribe', { uri }, { signal: relay.signal, notify: () => {} });
     }
   }
@@ -245,6 +279,22 @@ export class ModernLeg {
     shared.level = level;
     await relay.request('logging/setLevel', { level }, { signal: relay.signal, notify: () => {} });
   }
+}
+
+/** Tasks are there where both sides have the extension; of the older era's tasks this one knows nothing. */
+function whyNoTasks({ method, params }: Exchange, { relay, capabilities }: Upstream): Reply | undefined {
+  const asksAbout = TASK_METHODS.has(method);
+  if (!asksAbout && (method !== 'subscriptions/listen' || taskIdsIn(params).length === 0)) return undefined;
+  const offered = relay.era === 'stateless' && speaksOfTasks(capabilities);
+  if (!offered) return asksAbout ? { error: { code: -32_601, message: 'Method not found' } } : undefined;
+  if (speaksOfTasks(metaOf(params)[CLIENT_CAPABILITIES])) return undefined;
+  const data = { requiredCapabilities: { extensions: { [TASKS]: {} } } };
+  return { error: { code: MISSING_CAPABILITY, message: 'Missing required client capability', data } };
+}
+
+function taskIdsIn(params: JsonObject | undefined): readonly string[] {
+  const ids = isObject(params?.notifications) ? params.notifications.taskIds : undefined;
+  return Array.isArray(ids) ? (ids as readonly Json[]).filter((id) => typeof id === 'string').slice(0, MAX_WATCHED) : [];
 }
 
 function end({ id, reply }: Exchange, answer: Reply): void {
@@ -269,7 +319,8 @@ function metaOf(params: JsonObject | undefined): JsonObject {
 /** A server of this era is told all that the client says of itself; one of the older era knows it from `initialize`. */
 function asTheServerTakesIt(relay: RelaySession, params: JsonObject | undefined): JsonObject | undefined {
   if (relay.era === 'stateless' || !params) return params;
-  const { _meta, inputResponses: _responses, requestState: _state, ...rest } = params;
+  // Nor does it hear the older era's word for a task: its client could not follow one.
+  const { _meta, inputResponses: _responses, requestState: _state, task: _task, ...rest } = params;
   const meta = Object.fromEntries(Object.entries(metaOf(params)).filter(([name]) => !ENVELOPE.has(name)));
   return Object.keys(meta).length > 0 ? { ...rest, _meta: meta } : rest;
 }
@@ -299,7 +350,7 @@ function described({ capabilities, instructions, serverInfo }: Omit<Upstream, 'r
     'server/discover',
     {
       supportedVersions: [STATELESS_VERSION],
-      capabilities: Object.fromEntries(COMMON.flatMap((name) => (isObject(capabilities[name]) ? [[name, capabilities[name]]] : []))),
+      capabilities: withoutTasks(Object.fromEntries(COMMON.flatMap((name) => (isObject(capabilities[name]) ? [[name, capabilities[name]]] : [])))),
       ...(instructions !== undefined && { instructions }),
     },
     serverInfo,

@@ -24,7 +24,8 @@ import { type MaskedReply, maskReply, outcomeOf, refusal } from './outcome.ts';
 import { ANSWER_WITHIN_MS, isPatient } from './patience.ts';
 import { type McpRequest, PERSONAL, readInputs, readRequest, withoutSecrets, withTokenOf } from './request.ts';
 import { fitToSchema, UNFIT } from './structured.ts';
-import { Tasks } from './tasks.ts';
+import type { TaskBook } from './taskBook.ts';
+import { Tasks, type TaskWork } from './tasks.ts';
 import type { Era, Upstream, UpstreamEvents } from './upstream/upstream.ts';
 import { Calls, type Held } from './waiting.ts';
 
@@ -53,6 +54,8 @@ export interface RelayOptions {
   readonly client: ClientSide;
   /** What the server is given, and may say back. */
   readonly secrets: HandedSecrets;
+  /** Tasks that calls on the connection began, in whatever session. */
+  readonly tasks: TaskBook;
   /** Starts the server, or a connection to it; called with a permit only. */
   readonly start: (session: Session, on: UpstreamEvents) => Upstream;
   readonly progressMs?: number;
@@ -105,7 +108,18 @@ export class RelaySession {
     this.#exchanges = new Exchanges(session.masking, server);
     this.#asks = new ClientAsks(session.masking, server, (...request) => this.#askClient(...request));
     this.#offer = new Offer({ host: options.host, connection: options.connection, session, exchanges: this.#exchanges });
-    this.#tasks = new Tasks(options.host.engine, session);
+    this.#tasks = new Tasks({
+      engine: options.host.engine,
+      session,
+      connection: options.connection,
+      book: options.tasks,
+      forward: (...request) => this.#exchanges.forward(...request),
+      perform: (...work) => this.#aboutTask(...work),
+      decided: (...request) => this.#decided(...request),
+      outwards: (...ask) => this.#outwards(...ask),
+      quarantined: (name) => this.#offer.quarantined('tools/call', { name }),
+      tainted: (target, reply) => this.#tainted(target, reply),
+    });
     this.#tokens = new ArgumentTokens(session.request.conversation, options.connection);
     this.#calls = new Calls({
       answerMs: options.answerMs ?? ANSWER_WITHIN_MS,
@@ -126,6 +140,16 @@ export class RelaySession {
 
   get busy(): boolean {
     return this.#exchanges.size > 0 || this.#asks.size > 0;
+  }
+
+  /** Whether a task that was begun here may still be at work. */
+  get working(): boolean {
+    return this.#tasks.running;
+  }
+
+  /** Lets a client of the stateless era hear of its tasks. Resolves to the ids that it will hear of. */
+  watchTasks(...watch: Parameters<Tasks['watch']>): Promise<readonly string[]> {
+    return this.#tasks.watch(...watch);
   }
 
   async #start(): Promise<void> {
@@ -166,7 +190,7 @@ export class RelaySession {
         return { result: await (introduces ? this.#offer.introduction(reply.result) : this.#offer.page(method, reply.result)) };
       }
       case 'follow-up':
-        return this.#followUp(method, params, caller);
+        return this.#tasks.request(method, params, caller);
       case 'operation':
         return this.#decided(method, params, caller);
     }
@@ -197,54 +221,46 @@ export class RelaySession {
     await this.#session.close(reason);
   }
 
-  /** About a task of a call that was decided: of any other, this is an operation of its own, which nothing is known of. */
-  async #followUp(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
-    const task = this.#tasks.of(params);
-    if (method === 'tasks/result' || (task === undefined && method !== 'tasks/list')) return this.#decided(method, params, caller);
-    const denied = task && this.#tasks.denied(task);
-    if (denied !== undefined) return refusal(method, denied);
-    const masked = maskReply(await this.#exchanges.forward(method, params, caller), this.#session.masking);
-    this.#tainted(task?.headline ?? method, masked);
-    return masked.reply;
-  }
-
   async #decided(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
     const { host, connection } = this.#options;
     try {
       const name = typeof params?.name === 'string' ? params.name : '';
       const tool = method === 'tools/call' ? await this.#offer.tool(name) : undefined;
-      const task = method === 'tasks/result' ? this.#tasks.of(params) : undefined;
-      const { masking } = this.#session;
-      const request = readRequest(method, params, { connection, hints: tool?.hints, masking, task: task?.headline, tokens: this.#tokens });
-      const refused = (await this.#offer.quarantined(method, params)) ?? (task && this.#tasks.denied(task)) ?? request.refused;
-      const operation = this.#operation(method, request, tool?.hash, refused);
-      const patient = isPatient(this.#options.identity.actor.agent);
-      return await this.#calls.run(operation.digest, { caller, method, params }, patient, (held) =>
-        this.#carryOut(method, name, request, operation, tool, held),
-      );
+      const request = readRequest(method, params, { connection, hints: tool?.hints, masking: this.#session.masking, tokens: this.#tokens });
+      const refused = (await this.#offer.quarantined(method, params)) ?? request.refused;
+      return await this.#perform({ method, request, refused, target: name === '' ? method : name, tool }, params, caller);
     } catch (cause) {
       host.engine.log.error('mcp.relay.failed', { connection: connection.name, cause });
       return { error: { code: -32_603, message: 'The proxy failed. Its log says more.' } };
     }
   }
 
+  async #aboutTask(work: TaskWork, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
+    try {
+      return await this.#perform(work, params, caller);
+    } catch (cause) {
+      this.#options.host.engine.log.error('mcp.relay.failed', { connection: this.#options.connection.name, cause });
+      return { error: { code: -32_603, message: 'The proxy failed. Its log says more.' } };
+    }
+  }
+
+  #perform(work: Work, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
+    const { method, request, refused, tool } = work;
+    const operation = this.#operation(method, request, tool?.hash, refused);
+    const patient = isPatient(this.#options.identity.actor.agent);
+    return this.#calls.run(operation.digest, { caller, method, params }, patient, (held) => this.#carryOut(work, operation, held));
+  }
+
   /** Resolves as soon as there is an answer; what became of the call is written right after it has gone out. */
-  #carryOut(method: string, name: string, request: McpRequest, decided: Operation, tool: KnownTool | undefined, held: Held): Promise<Reply> {
+  #carryOut(work: Work, decided: Operation, held: Held): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      this.#run(method, name, request, decided, tool, held, resolve).then(resolve, reject);
+      this.#run(work, decided, held, resolve).then(resolve, reject);
     });
   }
 
   /** @param answer called with what the client gets, once it is known */
-  async #run(
-    method: string,
-    name: string,
-    request: McpRequest,
-    decided: Operation,
-    tool: KnownTool | undefined,
-    held: Held,
-    answer: (reply: Reply) => void,
-  ): Promise<Reply> {
+  async #run(work: Work, decided: Operation, held: Held, answer: (reply: Reply) => void): Promise<Reply> {
+    const { method, request, target, tool } = work;
     const { masking } = this.#session;
     let reply: Reply | undefined;
     const waiting = this.#reportWaiting(held);
@@ -260,16 +276,19 @@ export class RelaySession {
       const result = await run(this.#options.host.engine, this.#session, operation, held.caller.signal, async (permit) => {
         waiting.stop();
         // What was approved is a call of the tool as it was described then.
-        if (tool && (await this.#offer.tool(name))?.hash !== tool.hash) {
-          reply = refusal(method, `Refused: the server changed the definition of "${name.slice(0, 100)}" while this waited. List its tools again.`);
+        if (tool && (await this.#offer.tool(target))?.hash !== tool.hash) {
+          reply = refusal(method, `Refused: the server changed the definition of "${target.slice(0, 100)}" while this waited. List its tools again.`);
           return { outcome: 'failed', masked: 0, error: { code: 'definition-changed', message: 'the tool was redefined while this waited' } };
         }
         permit.use(operation.digest);
-        const raw = await this.#exchanges.forward(method, withTokenOf(request.sent, held.params), held.caller, waiting.progress);
+        const raw = work.send
+          ? await work.send(held.caller)
+          : await this.#exchanges.forward(method, withTokenOf(request.sent, held.params), held.caller, waiting.progress);
         const masked = maskReply(raw, masking);
-        reply = fitToSchema(raw, masked, tool?.outputSchema) ?? refusal(method, UNFIT);
-        if (method === 'tools/call') this.#tasks.begun(raw, operation.parts);
-        this.#tainted(name === '' ? method : name, masked);
+        const outputSchema = work.outputSchema ?? tool?.outputSchema;
+        reply = fitToSchema(raw, masked, outputSchema) ?? work.unfit ?? refusal(method, UNFIT);
+        if (method === 'tools/call') reply = this.#tasks.begun(raw, reply, { tool: target, parts: operation.parts, outputSchema });
+        this.#tainted(target, masked);
         const outcome = outcomeOf(raw, masked, masking);
         answer(reply);
         await written();
@@ -289,10 +308,10 @@ export class RelaySession {
     return this.#outwards(method, request, signal, () => client.ask(method, params, signal, caller));
   }
 
-  async #outwards(method: string, request: McpRequest, signal: AbortSignal, ask: () => Promise<Reply>): Promise<Reply> {
+  async #outwards(method: string, request: McpRequest, signal: AbortSignal, ask: () => Promise<Reply>, asked?: () => void): Promise<Reply> {
     const { host, connection } = this.#options;
     const { masking } = this.#session;
-    const operation = this.#operation(method, request, undefined, undefined);
+    const operation = { ...this.#operation(method, request, undefined, undefined), asked };
     let reply: Reply | undefined;
     const result = await run(host.engine, this.#session, operation, signal, async (permit) => {
       permit.use(operation.digest);
@@ -345,6 +364,13 @@ export class RelaySession {
   #notified(method: string, params: JsonObject | undefined, about: Id | undefined): void {
     if (method === 'notifications/progress') return this.#exchanges.progressed(params);
     if (method === 'notifications/cancelled') return this.#asks.cancelled(params?.requestId);
+    // Of a subscription to tasks, which looks at them by itself.
+    if (method === 'notifications/tasks' || method === 'notifications/subscriptions/acknowledged')
+      return this.#exchanges.waitingFor(about)?.notify(method, params ?? {});
+    if (method === 'notifications/tasks/status') {
+      const told = this.#tasks.told(params);
+      return told && this.#options.client.notify(method, told);
+    }
     this.#offer.stale(method);
     const masked = params && maskJson(params, this.#session.masking).value;
     // A log message goes with the request that it is about: over stdio nothing says which, so with the last.
@@ -398,6 +424,9 @@ export class RelaySession {
     return state;
   }
 }
+
+/** One request on its way: sent as it stands unless `send` says otherwise. */
+type Work = Omit<TaskWork, 'send'> & Partial<Pick<TaskWork, 'send'>> & { readonly tool?: KnownTool | undefined };
 
 /** Resolves when what can be written at once has been: an answer goes out before its record is made up. */
 function written(): Promise<void> {

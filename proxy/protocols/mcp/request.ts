@@ -37,7 +37,8 @@ export function readRequest(
   // What was masked on the way is not sent, so policy need not look at it.
   const masked = masks ? { ...whole, places: [] } : whole;
   const about = withoutExchange(shownParams ?? {});
-  const facts = ground.task === undefined ? classify(method, shownParams, masked, ground) : taskFacts(method, ground.task);
+  const secrets = [...new Set(masked.places.map(({ by }) => by))].sort();
+  const facts = ground.task === undefined ? classify(method, shownParams, masked, ground) : taskFacts(method, ground.task, secrets);
   const shown = { method, ...(params && { params: about }) };
   const recorded = { method, ...(params && { params: withoutExchange(whole.value) }) };
   const notes = [

@@ -17,10 +17,19 @@ export interface Check {
 export type Results = ReadonlyMap<string, readonly Check[]>;
 
 /** @param program the suite's entry; @param version a revision of the specification */
-export async function runSuite(program: string, url: string, version: string | undefined): Promise<Results> {
+export function runSuite(program: string, url: string, version: string | undefined): Promise<Results> {
+  return results([program, 'server', '--url', url, '--suite', 'all', ...(version === undefined ? [] : ['--spec-version', version])]);
+}
+
+/** One scenario, also of an extension. */
+export function runScenario(program: string, url: string, version: string, scenario: string): Promise<Results> {
+  return results([program, 'server', '--url', url, '--scenario', scenario, '--spec-version', version, '--force']);
+}
+
+async function results(command: readonly string[]): Promise<Results> {
   const folder = await mkdtemp(join(tmpdir(), 'countersign-conformance-'));
   try {
-    const words = [program, 'server', '--url', url, '--suite', 'all', ...(version === undefined ? [] : ['--spec-version', version]), '-o', folder];
+    const words = [...command, '-o', folder];
     const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'pipe'], timeout: RUN_MS });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) {

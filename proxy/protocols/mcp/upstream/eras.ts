@@ -1,5 +1,6 @@
 /** Finds out which era a server speaks, and lets whoever uses it speak the other. */
 import { type Id, isObject, type Json, type JsonObject, type Message, type Reply } from '../message.ts';
+import { withoutTasks } from '../taskShapes.ts';
 import { StatelessServer } from './stateless.ts';
 import type { Channel, ChannelEvents, Era, Outgoing, Upstream, UpstreamEvents } from './upstream.ts';
 
@@ -154,7 +155,7 @@ function envelopeOf(initialize: JsonObject | undefined): JsonObject {
   return {
     'io.modelcontextprotocol/protocolVersion': STATELESS_VERSION,
     'io.modelcontextprotocol/clientInfo': isObject(initialize?.clientInfo) ? initialize.clientInfo : { name: 'countersign', version: '1.0.0' },
-    'io.modelcontextprotocol/clientCapabilities': isObject(initialize?.capabilities) ? initialize.capabilities : {},
+    'io.modelcontextprotocol/clientCapabilities': isObject(initialize?.capabilities) ? withoutTasks(initialize.capabilities) : {},
   };
 }
 

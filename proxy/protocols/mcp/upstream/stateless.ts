@@ -72,6 +72,8 @@ export class StatelessServer {
       case 'resources/unsubscribe':
         return this.#subscribe(id, method, params);
       default: {
+        // The methods of the older era's tasks mean something else in this one, and its client was offered none.
+        if (this.#options.translate && method.startsWith('tasks/')) return this.#answer(id, { error: { code: -32_601, message: 'Method not found' } });
         const call: Call = { id, method, params, abort: new AbortController(), wire: id, rounds: 0 };
         return this.#round(call, {});
       }
@@ -82,11 +84,11 @@ export class StatelessServer {
     const { events } = this.#options;
     if (message.kind === 'request') return undefined;
     if (message.kind === 'notification') {
-      if (message.method === 'notifications/subscriptions/acknowledged') {
+      const call = this.#callOf(message.params, about);
+      if (message.method === 'notifications/subscriptions/acknowledged' && !call) {
         this.#failures = 0;
         return undefined;
       }
-      const call = about === undefined ? undefined : this.#calls.get(about);
       return events.onMessage({ ...message, params: withoutSubscription(message.params) }, call?.id);
     }
     if (message.id === this.#listening) return this.#listenEnded('result' in message.reply);
@@ -95,7 +97,15 @@ export class StatelessServer {
     this.#calls.delete(message.id);
     if ('result' in message.reply && message.reply.result.resultType === 'input_required') return void this.#ask(call, message.reply.result);
     if ('error' in message.reply) return this.#answer(call.id, message.reply);
+    if (this.#options.translate && message.reply.result.resultType === 'task') return this.#answer(call.id, NO_TASKS);
     return this.#answer(call.id, { result: this.#options.translate ? asBefore(message.reply.result) : asOurs(message.reply.result) });
+  }
+
+  /** By the stream that a notification came on, else by what it says of its subscription: over stdio there are no streams. */
+  #callOf(params: JsonObject | undefined, about: Id | undefined): Call | undefined {
+    const subscription = isObject(params?._meta) ? params._meta[SUBSCRIPTION] : undefined;
+    const id = about ?? (typeof subscription === 'string' || typeof subscription === 'number' ? subscription : undefined);
+    return id === undefined ? undefined : this.#calls.get(id);
   }
 
   stop(): void {
@@ -197,6 +207,9 @@ export class StatelessServer {
     this.#timer.unref();
   }
 }
+
+/** A client of the older era cannot follow a task of this one, and has not said that it could. */
+const NO_TASKS: Reply = { error: { code: -32_603, message: 'The server began a task, which this client cannot follow. What it does is not known here.' } };
 
 /** Without what the older era has no words for. */
 function asBefore(result: JsonObject): JsonObject {

@@ -14,7 +14,7 @@ import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
 import { Pins } from '../../../../proxy/pinning/pins.ts';
 import type { Engine } from '../../../../proxy/pipeline/engine.ts';
 import type { ConnectionConfig, DecisionContext } from '../../../../proxy/policy/policy.ts';
-import type { ProtocolHost, Served } from '../../../../proxy/protocols/protocol.ts';
+import type { ClientIdentity, ProtocolHost, Served } from '../../../../proxy/protocols/protocol.ts';
 import type { SessionHeader } from '../../../../proxy/recording/recorder.ts';
 import { PinsInMemory } from '../../../support/pins.ts';
 import { freePort } from '../../daemon/freePort.ts';
@@ -37,6 +37,8 @@ export class Stage {
   acceptsAll = true;
   readonly host: ProtocolHost;
   readonly clients: ClientLogins;
+  /** Window → whose it is, where it is not Ada's. */
+  readonly people = new Map<string, Person>();
   readonly http: LoopbackServer;
   readonly #asked: (() => void)[] = [];
   readonly approvals = createApprovals({
@@ -64,7 +66,13 @@ export class Stage {
     const write = (kind: string) => (event: string, fields?: unknown) => void this.logged.push({ event: `${kind} ${event}`, fields });
     const log = { info: write('info'), warn: write('warn'), error: write('error') };
     this.clients = new ClientLogins({ secret: new Secret('s'.repeat(64)), person: ada, clock, newId });
-    this.http = new LoopbackServer({ port, clients: this.clients, log, allowedOrigins });
+    const bearer = (token: string): ClientIdentity | undefined => {
+      const identity = this.clients.bearer(token);
+      const person = [...this.people].find(([window]) => this.clients.issueBearer(window).reveal() === token)?.[1];
+      return identity && person ? { ...identity, actor: { ...identity.actor, person } } : identity;
+    };
+    const clients = { login: (user: string) => this.clients.login(user), bearer };
+    this.http = new LoopbackServer({ port, clients, log, allowedOrigins });
     const maskPlan = { columns: new Map(), detectors: new Map(), otherwise: 'redact' } as const;
     const engine: Engine = {
       policy: () => ({
