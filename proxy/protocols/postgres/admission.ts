@@ -235,10 +235,16 @@ export class Admission {
     });
   }
 
-  /** Whether a statement that may have changed the catalog has been sent since the last call. */
-  takeCatalogTouched(): boolean {
+  /**
+   * Whether a statement that may have changed the catalog has been sent.
+   * @param last nothing else is under way: what was sent so far has happened
+   */
+  takeCatalogTouched(last: boolean): boolean {
     const touched = this.#catalogTouched;
-    this.#catalogTouched = false;
+    if (touched && last) {
+      this.#catalogTouched = false;
+      this.#options.names.catalogRead();
+    }
     return touched;
   }
 
@@ -269,7 +275,10 @@ export class Admission {
       if (this.unsettled !== 'all') this.unsettled = unsettles;
       this.doubtful = true;
     }
-    if (batch.changesCatalog) this.#catalogTouched = true;
+    if (batch.changesCatalog) {
+      this.#catalogTouched = true;
+      for (const { changes } of batch.statements) if (changes) names.changes(changes);
+    }
     // From now on, not from when it is done: what is pipelined behind it may read what it moves.
     const flows = batch.statements.flatMap((statement) => statement.flows);
     if (flows.length > 0) {

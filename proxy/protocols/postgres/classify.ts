@@ -41,7 +41,7 @@ export interface Batch {
 }
 
 /** What a session adds to a reading: names that only it knows. */
-export type SessionNames = Pick<SqlSettings, 'prepared' | 'cursors' | 'temporary' | 'settingsTainted'>;
+export type SessionNames = Pick<SqlSettings, 'prepared' | 'cursors' | 'temporary' | 'settingsTainted' | 'changed'>;
 
 interface Known {
   readonly batch: Batch;
@@ -70,7 +70,14 @@ export interface Circumstances {
 
 export function classify(classifier: SqlClassifier, sql: string, reading: Reading, names: SessionNames, circumstances: Circumstances): Batch {
   const { exactly, readOnly, uncertain, uncertainAfterTransaction } = circumstances;
-  const plain = !exactly && !uncertain && !uncertainAfterTransaction && !readOnly && !names.settingsTainted && (names.temporary?.size ?? 0) === 0;
+  const plain =
+    !exactly &&
+    !uncertain &&
+    !uncertainAfterTransaction &&
+    !readOnly &&
+    !names.settingsTainted &&
+    (names.temporary?.size ?? 0) === 0 &&
+    (names.changed?.size ?? 0) === 0;
   const cache = shapesOf(reading);
   const last = plain ? cache.last : undefined;
   // A prepared statement comes again to the letter.

@@ -21,7 +21,7 @@ export type Action =
       readonly typeOid: number;
     };
 
-export type Lineage = Pick<StatementInfo, 'outputs' | 'touchesSensitive'>;
+export type Lineage = Pick<StatementInfo, 'outputs' | 'touchesSensitive' | 'doubtful'>;
 
 const OPAQUE = { mask: 'redact', label: 'not understood', by: 'opaque' } as const;
 
@@ -40,6 +40,7 @@ export function actionsOf(
   return columns.map((column, i) => {
     const { format, typeOid } = column;
     const mask =
+      (lineage.doubtful && plan.columns.size > 0 && OPAQUE) ||
       (column.tableOid !== 0 && (byOrigin(column, catalog, plan) ?? madeMeanwhile(column, lineage, catalog, understood, plan))) ||
       byLineage(fits ? outputs[i] : undefined, column, lineage, plan);
     if (mask) return { kind: 'mask', ...mask, format, form: formOf(typeOid), typeOid };

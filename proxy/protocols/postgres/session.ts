@@ -415,7 +415,7 @@ export class ClientSession {
     if (status !== IDLE) return;
     // Portals end with their transaction.
     this.#closePortals();
-    if (this.#admission.takeCatalogTouched()) this.#parts.ground.catalogs.stale();
+    if (this.#admission.takeCatalogTouched(this.#answers.outstanding <= 1)) this.#parts.ground.catalogs.stale();
   }
 
   #closePortals(): void {

@@ -36,6 +36,7 @@ export class NamesInSession {
   readonly #cursors = new Map<string, StatementInfo>();
   readonly #temporary = new Map<string, Temporary>();
   #settingsTainted = false;
+  readonly #changed = new Set<string>();
   searchPath: readonly string[];
   /** Settings are no longer those that another session with the same start-up has, or may not be; `search_path` is followed. */
   ownSettings = false;
@@ -46,7 +47,7 @@ export class NamesInSession {
 
   /** For the classifier. */
   get known(): SessionNames {
-    return { prepared: this.#prepared, cursors: this.#cursors, temporary: this.#temporary, settingsTainted: this.#settingsTainted };
+    return { prepared: this.#prepared, cursors: this.#cursors, temporary: this.#temporary, settingsTainted: this.#settingsTainted, changed: this.#changed };
   }
 
   get hasTemporary(): boolean {
@@ -114,6 +115,16 @@ export class NamesInSession {
   /** A statement that moves sensitive data was sent. */
   moves(flows: StatementInfo['flows']): void {
     temporaryFlows(this.#temporary, flows);
+  }
+
+  /** A statement that changes what names mean was sent: what they mean is not known before its transaction is over. */
+  changes(names: readonly string[]): void {
+    for (const name of names) this.#changed.add(name);
+  }
+
+  /** The catalog will be read again before anything else is understood. */
+  catalogRead(): void {
+    this.#changed.clear();
   }
 
   /** Takes what `READ_PATH` gave. */

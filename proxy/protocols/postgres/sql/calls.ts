@@ -14,6 +14,7 @@ import {
   SAYS_NOTHING,
 } from './builtins.ts';
 import type { Routine } from './catalog.ts';
+import { isChanged } from './changes.ts';
 import { predicate, predicates, valueOf, valuesOf } from './expression.ts';
 import { routineName } from './findings.ts';
 import { as, qualified } from './nodes.ts';
@@ -39,6 +40,10 @@ export function callValue(context: Context, call: FuncCall, scope: Scope): Value
 
   const routines = context.catalog.findRoutines(schema, name, args.length, context.searchPath);
   if (routines.length === 0) return castOrUnknown(context, schema, name, args);
+  if (isChanged(context, name)) {
+    found.changed(`function ${name}`);
+    return opaque(context, args);
+  }
   if (LITERALS_DECIDE.has(name)) found.literalsDecide = true;
   const own = effectsOf(context, routines, call.args ?? []);
   const rows = args.map((value) => (value.row ? plain(value) : value));
@@ -86,15 +91,18 @@ function castOrUnknown(context: Context, schema: string | undefined, name: strin
 
 /** Records what calling any of these could do; gives what their results hold besides what the arguments bring. */
 export function effectsOf(context: Context, routines: readonly Routine[], args: FuncCall['args'] & object): Value {
+  const { found } = context;
   const values: Value[] = [];
   for (const routine of routines) {
     if (routine.schema === 'pg_catalog') values.push(builtinEffects(context, routine, args));
     else {
       const result = context.sensitivity.routine(routine, routine.searchPath ?? context.callerPath ?? context.searchPath);
       userEffects(context, routine, result);
+      const changed = isChanged(context, routine.name, result.findings.targets.values());
+      if (changed) found.changed(`what function ${routineName(routine)} uses`);
       // Called from a view, its names mean what the search path of whoever reads the view makes of them.
       const doubt = context.callerPath && routine.searchPath === undefined && routine.namesAtCall ? opaque(context).taints : [];
-      const taints = unite([result.taints, doubt]);
+      const taints = unite([result.taints, doubt, changed ? opaque(context).taints : []]);
       if (taints.length > 0) {
         context.found.touch(taints);
         context.found.routineTaint = true;

@@ -28,6 +28,8 @@ export interface SqlSettings {
   readonly temporary?: Session['temporary'];
   /** A statement that may have put sensitive data into a setting has run (`changesSession` with `touchesSensitive`). */
   readonly settingsTainted?: boolean;
+  /** Names that statements of a transaction that is not over have changed (`StatementInfo.changes`). */
+  readonly changed?: ReadonlySet<string>;
 }
 
 export interface Classified {
@@ -75,6 +77,7 @@ export class SqlClassifier {
       cursors: new Map(settings.cursors),
       temporary: new Map(settings.temporary),
       settingsTainted: settings.settingsTainted ?? false,
+      changed: new Set(settings.changed),
       touchedPath: false,
     };
     const described = [];

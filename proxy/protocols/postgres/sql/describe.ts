@@ -1,6 +1,7 @@
 /** One statement of a text: its facts, its columns, and what it does to the session. */
 import type { Node, RangeVar, SelectStmt } from 'libpg-query';
 import type { Catalog } from './catalog.ts';
+import { changedNames } from './changes.ts';
 import { copy } from './copy.ts';
 import { valuesOf } from './expression.ts';
 import { factsOf } from './facts.ts';
@@ -49,6 +50,7 @@ interface Parts {
   creates?: StatementInfo['creates'];
   session: boolean;
   notes: string[];
+  changes?: readonly string[];
   /** Its literals stay where they are: in no view, cursor or prepared statement, whose text others can read. */
   takesTokens?: boolean;
 }
@@ -66,12 +68,14 @@ export function describe(ground: Ground, node: Node): Described {
     budget: ground.budget,
     temporary: ground.session.temporary,
     settingsTainted: ground.session.settingsTainted,
+    changed: ground.session.changed,
   };
   try {
     if (ground.session.searchPath === undefined && !as(node, 'TransactionStmt') && !as(node, 'VariableSetStmt')) {
       found.unresolved('names, after the search path changed in the same text');
     }
     go(ground, context, node, parts);
+    parts.changes = changedNames(explained(node));
     parts.takesTokens = PLAIN.has(kindOf(node)) && parts.creates === undefined;
   } catch (cause) {
     if (!(cause instanceof TooComplex) && !(cause instanceof RangeError)) throw cause;
@@ -81,6 +85,11 @@ export function describe(ground: Ground, node: Node): Described {
   if (found.effect === 'execute' || found.effect === 'unknown')
     found.changesSession ||= found.effect === 'unknown' || found.functions.size > 0 || parts.session;
   return finish(ground, found, parts);
+}
+
+/** EXPLAIN ANALYZE carries out what it explains. */
+function explained(node: Node): Node {
+  return as(node, 'ExplainStmt')?.query ?? node;
 }
 
 function finish(ground: Ground, found: Findings, parts: Parts): Described {
@@ -106,6 +115,8 @@ function finish(ground: Ground, found: Findings, parts: Parts): Described {
       changesSession: found.changesSession,
       flows: found.flows,
       ...(found.refused !== undefined && { refused: found.refused }),
+      ...(found.doubtful && { doubtful: true as const }),
+      ...(parts.changes && parts.changes.length > 0 && { changes: parts.changes }),
       ...(parts.takesTokens && found.places.length > 0 && { places: found.places }),
       ...(found.writes.size > 0 && { writes: found.writes }),
       ...(parts.copy && { copy: parts.copy }),
@@ -333,6 +344,7 @@ function adopt(found: Findings, info: StatementInfo): void {
   for (const note of facts.notes) found.notes.add(note);
   found.bulk ||= facts.bulk;
   found.refused ??= info.refused;
+  found.doubtful ||= info.doubtful ?? false;
 }
 
 function outputsOf(query: Query | undefined, context: Context): Outputs {

@@ -68,6 +68,8 @@ export class Findings {
   readonly notes = new Set<string>();
   /** Sensitive data that the statement puts elsewhere: whoever tracks the session makes that sensitive, too. */
   readonly flows: Flow[] = [];
+  /** It uses names that mean something else than the catalog says. */
+  doubtful = false;
   /** Why it may not run, whatever policy says. */
   refused: string | undefined;
   /** Rows changed by whatever stands inside: `DELETE orders`. */
@@ -90,6 +92,12 @@ export class Findings {
     this.raise('unknown');
     this.notes.add(`not understood: ${what}`.slice(0, 300));
     this.allLiterals = true;
+  }
+
+  /** A name that was changed in a transaction that is not over. */
+  changed(what: string): void {
+    this.doubtful = true;
+    this.unresolved(`${what}, which was changed in the same transaction`);
   }
 
   miss(what: string): void {
@@ -140,6 +148,7 @@ export class Findings {
     for (const change of inner.changes) this.changes.add(change);
     this.flows.push(...inner.flows);
     this.refused ??= inner.refused;
+    this.doubtful ||= inner.doubtful;
     this.near ||= inner.near;
     this.bulk ||= inner.bulk;
     this.routineTaint ||= inner.routineTaint;

@@ -1,6 +1,7 @@
 /** Entries of FROM: tables, subqueries, functions, joins. */
 import type { Alias, JoinExpr, JsonTable, Node, RangeFunction, RangeVar } from 'libpg-query';
 import type { Catalog, Relation, Routine } from './catalog.ts';
+import { isChanged } from './changes.ts';
 import { predicate, valueOf, valuesOf, valuesWithin } from './expression.ts';
 import { relationName, targetKind } from './findings.ts';
 import { as, kindOf, outputName, qualified, strings } from './nodes.ts';
@@ -115,12 +116,18 @@ export function relationItem(context: Context, table: RangeVar): Item | undefine
   if (relation.schema === 'pg_catalog' || relation.kind === 'toast') {
     for (const column of relation.columns) found.touch(sensitivity.column(relation, column.number));
   }
+  const doubtful = isChanged(context, name, behind?.targets.values()) || isChanged(context, relation.name);
+  if (doubtful) found.changed(relationName(relation));
+  const columns = relationColumns(context, relation).map((c) =>
+    doubtful ? { name: c.name, value: { ...opaque(context, [c.value]), ...(c.value.origin && { origin: c.value.origin }) } } : c,
+  );
   return {
     name: table.alias?.aliasname ?? name,
     ...(table.alias === undefined && { schema: relation.schema }),
-    columns: nameColumns(relationColumns(context, relation), strings(table.alias?.colnames)),
+    ...(doubtful && { doubtful }),
+    columns: nameColumns(columns, strings(table.alias?.colnames)),
     relation,
-    open: relation.kind === 'sequence' || (relation.columns.length === 0 && relation.kind !== 'table'),
+    open: doubtful || relation.kind === 'sequence' || (relation.columns.length === 0 && relation.kind !== 'table'),
     relVisible: true,
     colsVisible: true,
   };
@@ -143,9 +150,11 @@ function temporaryItem(context: Context, table: RangeVar): Item | undefined {
   const shadowed = inTemporary ? undefined : catalog.findRelation(undefined, name, searchPath);
   const behind = shadowed && sensitivity.touchesSensitive(shadowed) ? shadowed : undefined;
   if (behind) found.near = true;
+  const doubtful = isChanged(context, name);
+  if (doubtful) found.changed(name);
   // What is more than a plain table hands on what it is given in ways that are not followed here.
-  if (known === 'opaque' || temporaryRelations(context, name).some((relation) => isLinked(catalog, relation)))
-    return { ...entry([], table.alias, true, name), temporary: name };
+  if (known === 'opaque' || doubtful || temporaryRelations(context, name).some((relation) => isLinked(catalog, relation)))
+    return { ...entry([], table.alias, true, name), temporary: name, ...(doubtful && { doubtful }) };
   const columns = known.map((c) => {
     const other = behind?.columns.find((o) => o.name === c.name);
     const taints = unite([c.taints, other && behind ? sensitivity.column(behind, other.number) : []]);

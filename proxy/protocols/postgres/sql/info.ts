@@ -96,6 +96,10 @@ export interface StatementInfo {
   readonly places?: readonly LiteralPlace[];
   /** Literals (byte offset) and parameters (negative number) that go into some column. */
   readonly writes?: ReadonlySet<number>;
+  /** It uses such names: even where the server says which column a result comes from, what that holds is not known. */
+  readonly doubtful?: true;
+  /** Names that mean something else from now on. */
+  readonly changes?: readonly string[];
   /** Why it may not run, whatever policy says. */
   readonly refused?: string;
   /** Sensitive data moved into other columns, which should be in the plan from then on. */

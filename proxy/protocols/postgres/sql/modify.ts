@@ -1,6 +1,7 @@
 /** INSERT, UPDATE, DELETE and MERGE, wherever they stand. */
 import type { DeleteStmt, InsertStmt, MergeStmt, Node, RangeVar, ReturningClause, UpdateStmt } from 'libpg-query';
 import type { Relation } from './catalog.ts';
+import { ruleOn } from './changes.ts';
 import { predicate, valueOf, valuesWithin } from './expression.ts';
 import { relationName } from './findings.ts';
 import { fromItems, relationItem, temporaryRelations } from './from.ts';
@@ -25,7 +26,7 @@ const NO_COLUMNS: Query = { columns: [], open: false };
 
 function target(context: Context, table: RangeVar | undefined): Item {
   const item = table && relationItem(context, table);
-  return item ?? { name: table?.alias?.aliasname ?? table?.relname ?? '', columns: [], open: true, relVisible: true, colsVisible: true };
+  return item ?? { doubtful: true, name: table?.alias?.aliasname ?? table?.relname ?? '', columns: [], open: true, relVisible: true, colsVisible: true };
 }
 
 /** Columns by their own names: what is written goes to the table, whatever it is called here. */
@@ -51,6 +52,7 @@ function write(context: Context, item: Item, column: string, value: Value | unde
   }
   if (!value || !isTainted(value)) return;
   found.touch(value.taints);
+  notInto(context, item, value);
   const into = `${item.relation ? relationName(item.relation) : item.name}.${column}`;
   const table = item.relation ? `${item.relation.schema}.${item.relation.name}` : `pg_temp.${item.name}`;
   if (value.taints.some(({ label }) => !taints.some((t) => t.label === label))) {
@@ -70,6 +72,13 @@ function baseOf(context: Context, relation: Relation | undefined, column: string
   return origin && name !== undefined ? { relation: origin.relation, column: name } : undefined;
 }
 
+/** What becomes of what is written into something that was made or changed in an open transaction cannot be followed. */
+function notInto(context: Context, item: Item, value: Value): void {
+  const label = item.doubtful && value.taints[0]?.label;
+  if (label !== undefined)
+    context.found.refused ??= `Writing ${label} into ${item.name} is refused: it was made or changed in this transaction, so that what becomes of the values cannot be followed. Commit first, then write.`;
+}
+
 /** A literal that a column takes unchanged. */
 function asItStands(context: Context, item: Item, column: string | undefined, node: Node | undefined): void {
   if (column !== undefined) writtenAs(context, node, taintsOf(context, item.relation, item, column));
@@ -80,6 +89,8 @@ function changed(context: Context, item: Item, event: 'insert' | 'update' | 'del
   found.changes.add(`${event.toUpperCase()} ${item.relation ? relationName(item.relation) : item.name}`);
   const { relation } = item;
   if (!relation) return;
+  if (context.changed?.has(ruleOn(relation.name)) && context.sensitivity.touchesSensitive(relation))
+    found.refused ??= `Changing ${relationName(relation)} is refused: it got a rule in this transaction, which may put values of its masked columns elsewhere. Commit first.`;
   if (relation.triggers) found.notes.add(`${relationName(relation)} has triggers`);
   if (relation.schema === 'pg_catalog' || relation.kind === 'toast') found.raise('admin');
 }
@@ -106,7 +117,12 @@ export function insert(context: Context, stmt: InsertStmt, outer: Scope): Change
   columns.slice(0, named.length > 0 ? undefined : given).forEach((column, i) => {
     write(context, item, column, rows.open ? opaque(context) : rows.columns[i]?.value, written);
   });
-  if (item.open && named.length === 0) for (const { value } of rows.columns) written.add(undefined, value);
+  if (item.open && named.length === 0) {
+    for (const { value } of rows.columns) {
+      written.add(undefined, value);
+      notInto(context, item, value);
+    }
+  }
 
   const targets = (stmt.cols ?? []).map((node) => as(node, 'ResTarget'));
   for (const row of select?.valuesLists ?? []) {
@@ -197,6 +213,7 @@ export function merge(context: Context, stmt: MergeStmt, outer: Scope): Change {
         const column = columns[i];
         const given = valueOf(context, value, inner);
         if (column !== undefined) write(context, item, column, given, written);
+        else notInto(context, item, given);
         if (!as(when.targetList?.[i], 'ResTarget')?.indirection?.length) asItStands(context, item, column, value);
       });
     }

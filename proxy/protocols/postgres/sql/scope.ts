@@ -16,6 +16,8 @@ export interface Context {
   readonly budget: Budget;
   /** Temporary relations that the session has made, by name. */
   readonly temporary: ReadonlyMap<string, readonly TemporaryColumn[] | 'opaque'>;
+  /** Names that mean something else than the catalog says. */
+  readonly changed?: ReadonlySet<string>;
   /** Settings of the session may hold what was put there from a table. */
   readonly settingsTainted?: boolean;
   /** Inside an SQL function: what its parameters hold, by position. */
@@ -34,6 +36,8 @@ export interface Item {
   readonly columns: readonly Column[];
   /** The relation itself, for system columns and for telling which references are to it. */
   readonly relation?: Relation;
+  /** Where what is put into it goes is not known. */
+  readonly doubtful?: true;
   /** The name of the temporary relation that it is. */
   readonly temporary?: string;
   /** The shape is not known: any name may be one of its columns. */

@@ -9,6 +9,8 @@ export interface Session {
   readonly cursors: Map<string, StatementInfo>;
   readonly temporary: Map<string, Temporary>;
   settingsTainted: boolean;
+  /** Names that the catalog does not know as they are now. */
+  readonly changed: Set<string>;
   /** The search path was set in this text, so that the end of a transaction may take it back. */
   touchedPath: boolean;
 }
@@ -22,6 +24,7 @@ export function trackSettings(session: Session, info: StatementInfo, sql: string
   }
   if (creates?.temporary) temporaryMade(session.temporary, creates.name, creates.columns);
   temporaryFlows(session.temporary, info.flows);
+  for (const name of info.changes ?? []) session.changed.add(name);
   if (!control) return;
   switch (control.kind) {
     case 'set':

@@ -168,7 +168,9 @@ function createTable(context: Context, node: Node): UtilityDescription {
   const name = body?.relation?.relname ?? '';
   const temporary = body?.relation?.relpersistence === 't' || body?.relation?.schemaname?.startsWith('pg_temp') === true;
   const plain =
-    (body?.tableElts ?? []).every((element) => as(element, 'ColumnDef') || as(element, 'Constraint')) && !body?.inhRelations?.length && !body?.ofTypename;
+    (body?.tableElts ?? []).every((element) => (as(element, 'ColumnDef') && !isGenerated(element)) || as(element, 'Constraint')) &&
+    !body?.inhRelations?.length &&
+    !body?.ofTypename;
   tablesIn(context, node);
   const columns = (body?.tableElts ?? []).flatMap((element) => as(element, 'ColumnDef')?.colname ?? []);
   return {
@@ -176,4 +178,9 @@ function createTable(context: Context, node: Node): UtilityDescription {
     headline: `CREATE TABLE ${name}`,
     creates: { name, temporary, columns: plain ? columns.map((column) => ({ name: column, taints: [] })) : 'opaque' },
   };
+}
+
+/** What is put into another column comes out of it. */
+function isGenerated(element: Node): boolean {
+  return (as(element, 'ColumnDef')?.constraints ?? []).some((constraint) => as(constraint, 'Constraint')?.contype === 'CONSTR_GENERATED');
 }
