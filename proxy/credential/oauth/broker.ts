@@ -4,7 +4,7 @@ import { Problem } from '../../../contract/problem.ts';
 import type { Log } from '../../pipeline/engine.ts';
 import { type Challenge, challengeOf, isWithin, scopesOf } from './discovery.ts';
 import { KEPT_PREFIX, type Kept, keptFrom } from './kept.ts';
-import { authentication, type ClientOptions } from './registration.ts';
+import { authentication, type ClientOptions, type KnownClient } from './registration.ts';
 import { isLoopback, SafeFetch } from './safeFetch.ts';
 import { codeOf, keptOf, SignIn } from './signIn.ts';
 
@@ -263,6 +263,6 @@ export class OAuthConnection {
   }
 }
 
-function clientOf(kept: Kept): { readonly id: string; readonly secret?: string } {
-  return { id: kept.client.id, ...(kept.client.secret !== undefined && { secret: kept.client.secret }) };
+function clientOf({ client: { id, method, secret } }: Kept): KnownClient {
+  return { id, ...(secret !== undefined && { secret }), ...(method !== undefined && { method }) };
 }

@@ -5,7 +5,8 @@ import { checkedAddress, type SafeFetch } from './safeFetch.ts';
 
 export interface Discovered {
   /** What tokens are asked for, and nothing else gets them (RFC 8707). */
-  readonly resource: URL;
+  /** As its server publishes it: a URL without a path that is written anew would gain a slash. */
+  readonly resource: string;
   readonly server: AuthorizationServer;
   /** Scopes that the resource says exist. */
   readonly scopes: readonly string[];
@@ -41,7 +42,7 @@ export function scopesOf(value: unknown): string[] {
 /** @throws Problem, with a sentence that says what the server lacks */
 export async function discover(endpoint: URL, challenge: Challenge, fetch: SafeFetch): Promise<Discovered> {
   const described = await resourceMetadata(endpoint, challenge, fetch);
-  const resource = described === undefined ? withoutFragment(endpoint) : resourceOf(described.resource, endpoint);
+  const resource = described === undefined ? withoutFragment(endpoint).href : resourceOf(described.resource, endpoint);
   const [issuer] = Array.isArray(described?.authorization_servers) ? (described.authorization_servers as unknown[]) : [];
   // Servers from before RFC 9728 are their own authorization server, at their origin.
   const server = await serverMetadata(issuer === undefined ? new URL(endpoint.origin) : checkedAddress(issuer, endpoint, 'signing in'), endpoint, fetch);
@@ -69,12 +70,13 @@ async function resourceMetadata(endpoint: URL, { metadata }: Challenge, fetch: S
   return undefined;
 }
 
-function resourceOf(named: unknown, endpoint: URL): URL {
+function resourceOf(named: unknown, endpoint: URL): string {
   const resource = checkedAddress(named, endpoint, 'what tokens are for');
   // A description that speaks of another server would have us fetch tokens for that one and hand them over here.
   if (!isWithin(endpoint, resource))
     throw new Problem('oauth-resource', `${endpoint.host} describes itself as ${resource.href}, which it is not. Countersign asks for no token there.`);
-  return resource;
+  // But for that slash, whoever reads it must read what was checked.
+  return named === resource.origin ? named : resource.href;
 }
 
 async function serverMetadata(issuer: URL, near: URL, fetch: SafeFetch): Promise<AuthorizationServer> {

@@ -12,7 +12,7 @@ export const Kept = z.object({
   resource: Text,
   /** The authorization server's metadata, as it was checked. */
   server: z.looseObject({ issuer: Text, token_endpoint: Text }),
-  client: z.object({ id: Text, secret: Text.optional() }),
+  client: z.object({ id: Text, secret: Text.optional(), method: z.enum(['client_secret_basic', 'client_secret_post', 'none']).optional() }),
   access: Text,
   /** Epoch milliseconds. */
   expiresAt: z.number().optional(),

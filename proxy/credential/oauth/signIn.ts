@@ -33,7 +33,7 @@ export class SignIn {
   #timer: NodeJS.Timeout | undefined;
   #over = false;
   #going:
-    | { readonly server: oauth.AuthorizationServer; readonly client: KnownClient; readonly redirect: URL; readonly resource: URL; readonly scopes: string[] }
+    | { readonly server: oauth.AuthorizationServer; readonly client: KnownClient; readonly redirect: URL; readonly resource: string; readonly scopes: string[] }
     | undefined;
 
   constructor(options: SignInOptions) {
@@ -92,7 +92,7 @@ export class SignIn {
       code_challenge: await oauth.calculatePKCECodeChallenge(this.#verifier),
       code_challenge_method: 'S256',
       state: this.#state,
-      resource: resource.href,
+      resource,
       ...(scopes.length > 0 && { scope: scopes.join(' ') }),
       ...(scopes.includes('offline_access') && { prompt: 'consent' }),
     };
@@ -126,11 +126,11 @@ export class SignIn {
     try {
       const response = await oauth.authorizationCodeGrantRequest(server, client, authentication(going.client), parameters, redirect.href, this.#verifier, {
         ...insecure,
-        additionalParameters: { resource: resource.href },
+        additionalParameters: { resource },
       });
       // A provider may send an identity as well; who signed in there is not our business, and nothing is taken from it.
       const token = await oauth.processAuthorizationCodeResponse(server, client, response);
-      return keptOf(token, { endpoint, resource: resource.href, server, client: going.client, scopes: going.scopes, refresh: undefined }, now());
+      return keptOf(token, { endpoint, resource, server, client: going.client, scopes: going.scopes, refresh: undefined }, now());
     } catch (cause) {
       throw cause instanceof Problem ? cause : new Problem('oauth-token', `${new URL(server.issuer).host} gave no token for ${connection}${codeOf(cause)}.`);
     }
@@ -170,7 +170,11 @@ export function keptOf(
     endpoint: base.endpoint.href,
     resource: base.resource,
     server: { issuer, token_endpoint: String(token_endpoint), ...(revocation_endpoint !== undefined && { revocation_endpoint }) },
-    client: { id: base.client.id, ...(base.client.secret !== undefined && { secret: base.client.secret }) },
+    client: {
+      id: base.client.id,
+      ...(base.client.secret !== undefined && { secret: base.client.secret }),
+      ...(base.client.method !== undefined && { method: base.client.method }),
+    },
     access: token.access_token,
     ...(token.expires_in !== undefined && { expiresAt: now + token.expires_in * 1000 }),
     ...(refresh !== undefined && { refresh }),

@@ -13,6 +13,7 @@ const BURST_MS = 100;
 const NOT_SESSIONS: ReadonlySet<number> = new Set([-32_601, -32_602, -32_600, -32_020, -32_022]);
 
 const STATELESS_VERSION = '2026-07-28';
+const UNSUPPORTED_VERSION = -32_022;
 
 /** What was found out about a server, kept by whoever outlives its sessions. */
 export interface KnownEras {
@@ -33,7 +34,7 @@ export class EraServer implements Upstream {
   #burst = 0;
   #window: NodeJS.Timeout | undefined;
   /** The request whose answer tells. */
-  #probe: { readonly request: Request; readonly as: Era; timer: NodeJS.Timeout | undefined } | undefined;
+  #probe: { readonly request: Request; readonly as: Era; readonly again: boolean; timer: NodeJS.Timeout | undefined } | undefined;
 
   constructor(events: UpstreamEvents, known: KnownEras, open: (on: ChannelEvents) => Channel) {
     this.#events = events;
@@ -86,13 +87,13 @@ export class EraServer implements Upstream {
   }
 
   #initialize(request: Request): void {
-    this.#probe = { request, as: 'sessions', timer: undefined };
+    this.#probe = { request, as: 'sessions', again: false, timer: undefined };
     this.#channel.send(request);
   }
 
-  #discover(request: Request): void {
+  #discover(request: Request, again = false): void {
     const timer = setTimeout(() => this.#probed({ error: { code: -32_601, message: 'The server did not answer.' } }), PROBE_MS);
-    this.#probe = { request, as: 'stateless', timer };
+    this.#probe = { request, as: 'stateless', again, timer };
     const params = request.method === 'server/discover' ? request.params : { _meta: envelopeOf(request.params) };
     this.#channel.send({ id: request.id, method: 'server/discover', ...(params && { params }) });
   }
@@ -119,12 +120,14 @@ export class EraServer implements Upstream {
     if (!probe) return undefined;
     clearTimeout(probe.timer);
     this.#probe = undefined;
-    const { request, as } = probe;
+    const { again, as, request } = probe;
     if (as === 'sessions') {
       if ('error' in reply && NOT_SESSIONS.has(reply.error.code) && !this.#known.notStateless) return this.#discover(request);
       if ('result' in reply) this.#era = 'sessions';
       return this.#answer(request.id, reply);
     }
+    // It has refused the version and named it in one: it is asked once more before it is taken for one of the older era.
+    if (!again && 'error' in reply && reply.error.code === UNSUPPORTED_VERSION && names(reply.error.data)) return this.#discover(request, true);
     const versions = 'result' in reply ? reply.result.supportedVersions : undefined;
     if (!('result' in reply) || !Array.isArray(versions) || !(versions as readonly Json[]).includes(STATELESS_VERSION)) {
       this.#known.notSessions = false;
@@ -157,6 +160,11 @@ function envelopeOf(initialize: JsonObject | undefined): JsonObject {
     'io.modelcontextprotocol/clientInfo': isObject(initialize?.clientInfo) ? initialize.clientInfo : { name: 'countersign', version: '1.0.0' },
     'io.modelcontextprotocol/clientCapabilities': isObject(initialize?.capabilities) ? withoutTasks(initialize.capabilities) : {},
   };
+}
+
+/** Whether a server that refuses the version says that it speaks it. */
+function names(data: Json | undefined): boolean {
+  return isObject(data) && Array.isArray(data.supported) && (data.supported as readonly Json[]).includes(STATELESS_VERSION);
 }
 
 const ENVELOPE = ['protocolVersion', 'clientInfo', 'clientCapabilities'].map((name) => `io.modelcontextprotocol/${name}`);

@@ -48,7 +48,7 @@ describe('where to sign in', () => {
   it('is found by the resource’s description, and by the issuer’s own where there is none', async () => {
     answers = { [AT.resource]: { resource: `${origin}/mcp`, authorization_servers: [origin], scopes_supported: ['a', 'b"c', 7] }, [AT.server]: good() };
     const found = await look();
-    assert.equal(found.resource.href, `${origin}/mcp`);
+    assert.equal(found.resource, `${origin}/mcp`);
     assert.deepEqual(found.scopes, ['a']);
     answers = { [AT.server]: good() };
     assert.equal((await look()).server.issuer, origin);
