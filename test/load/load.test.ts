@@ -9,7 +9,7 @@ import { drain, filesOf, inMb, MB, memoryOf, NOT_LINUX, sampled } from './measur
 
 const SESSIONS = 200;
 const SLOW_READERS = 20;
-/** Size of a large result, in megabytes; `LARGE_RESULT_MB=2048` for the size that is promised. */
+/** Size of a large result, in megabytes; `npm run test:load` takes the size that is promised. */
 const LARGE_MB = Number(process.env['LARGE_RESULT_MB'] ?? 150);
 /** Enough for a machine that has other things to do, too. */
 const OPTIONS = { timeout: 300_000 + LARGE_MB * 500 };
