@@ -9,6 +9,9 @@ export const MAX_PENDING = 1_000;
 
 export const CANCELLED: Reply = { error: { code: -32_000, message: 'Cancelled.' } };
 
+/** Calls that became tasks and whose progress is still told. */
+const MAX_LASTING = 1_000;
+
 /** The client's end of one request. */
 export interface Caller {
   /** Aborted when the client has cancelled or gone. */
@@ -31,6 +34,8 @@ interface Pending {
 
 export class Exchanges {
   readonly #pending = new Map<number, Pending>();
+  /** Answered by a task (2025-11-25): their tokens hold until it is over. */
+  readonly #lasting = new Map<number, Pending & { readonly task: string }>();
   readonly #masking: SessionMasking;
   readonly #server: () => Upstream | undefined;
   #ids = 0;
@@ -71,12 +76,26 @@ export class Exchanges {
     if (typeof id !== 'number') return;
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
+    const task = 'result' in reply && isObject(reply.result.task) ? reply.result.task.taskId : undefined;
+    if (pending?.token !== undefined && typeof task === 'string') {
+      this.#lasting.set(id, { ...pending, task });
+      for (const oldest of this.#lasting.keys()) {
+        if (this.#lasting.size <= MAX_LASTING) break;
+        this.#lasting.delete(oldest);
+      }
+    }
     pending?.resolve(reply);
+  }
+
+  /** A task has come to its end: nothing more is told of its progress. */
+  taskOver(task: string): void {
+    for (const [id, lasting] of this.#lasting) if (lasting.task === task) this.#lasting.delete(id);
   }
 
   /** Only for tokens that the client gave out, growing, and never after the answer. */
   progressed(params: JsonObject | undefined): void {
-    const pending = typeof params?.progressToken === 'number' ? this.#pending.get(params.progressToken) : undefined;
+    const token = typeof params?.progressToken === 'number' ? params.progressToken : -1;
+    const pending = this.#pending.get(token) ?? this.#lasting.get(token);
     if (!params || !pending || pending.token === undefined || typeof params.progress !== 'number' || params.progress <= pending.progress) return;
     pending.progress = params.progress;
     pending.caller.notify('notifications/progress', { ...maskJson(params, this.#masking).value, progressToken: pending.token });

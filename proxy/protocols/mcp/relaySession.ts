@@ -16,6 +16,7 @@ import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
 import { ArgumentTokens } from './argumentTokens.ts';
 import { connectFacts, shapeOfCall, treatmentOf } from './classify.ts';
 import { type AskClient, ClientAsks } from './clientAsks.ts';
+import { ClientTasks } from './clientTasks.ts';
 import { type Caller, Exchanges, MAX_PENDING, tokenOf } from './exchanges.ts';
 import { maskJson } from './maskJson.ts';
 import type { Id, JsonObject, Message, Reply } from './message.ts';
@@ -72,6 +73,7 @@ export class RelaySession {
   readonly #asks: ClientAsks;
   readonly #offer: Offer;
   readonly #tasks: Tasks;
+  readonly #clientTasks = new ClientTasks();
   readonly #tokens: ArgumentTokens;
   readonly #calls: Calls<Reply>;
   #server: Upstream | undefined;
@@ -119,6 +121,7 @@ export class RelaySession {
       outwards: (...ask) => this.#outwards(...ask),
       quarantined: (name) => this.#offer.quarantined('tools/call', { name }),
       tainted: (target, reply) => this.#tainted(target, reply),
+      over: (task) => this.#exchanges.taskOver(task),
     });
     this.#tokens = new ArgumentTokens(session.request.conversation, options.connection);
     this.#calls = new Calls({
@@ -304,8 +307,15 @@ export class RelaySession {
   /** What the server asks of the client is an operation as well: it carries something to the server. */
   async #askClient(...[method, params, signal, caller]: Parameters<AskClient>): Promise<Reply> {
     const { connection, client } = this.#options;
-    const request = readRequest(method, params, { connection, hints: undefined, masking: this.#session.masking });
-    return this.#outwards(method, request, signal, () => client.ask(method, params, signal, caller));
+    const { masking } = this.#session;
+    const ask = (): Promise<Reply> => client.ask(method, params, signal, caller);
+    const task = this.#clientTasks.about(method, params);
+    // How far the client is with what the server was allowed to ask of it; what came of it is looked at below.
+    if (task !== undefined && method !== 'tasks/result') return withoutSecrets(await ask(), connection, masking);
+    const request = readRequest(method, params, { connection, hints: undefined, masking, task });
+    const reply = await this.#outwards(method, request, signal, ask);
+    this.#clientTasks.begun(reply, request.facts.recorded.headline);
+    return reply;
   }
 
   async #outwards(method: string, request: McpRequest, signal: AbortSignal, ask: () => Promise<Reply>, asked?: () => void): Promise<Reply> {

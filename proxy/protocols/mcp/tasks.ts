@@ -58,6 +58,8 @@ export interface TasksOptions {
   /** Why a tool may not be used, by what has become of its definition. */
   readonly quarantined: (tool: string) => Promise<string | undefined>;
   readonly tainted: (target: string, reply: MaskedReply) => void;
+  /** A task has come to its end, by the server's id. */
+  readonly over: (task: string) => void;
 }
 
 export class Tasks {
@@ -144,7 +146,7 @@ export class Tasks {
     if (task && task.owner !== this.#owner) return undefined;
     const masked = maskJson(params, this.#options.session.masking).value;
     if (!task) return masked;
-    if (isOver(params)) this.#running.delete(task.shown);
+    if (isOver(params)) this.#over(task);
     return { ...masked, taskId: task.shown };
   }
 
@@ -189,6 +191,11 @@ export class Tasks {
       ended();
     });
     return acknowledged.promise.finally(() => clearTimeout(timer));
+  }
+
+  #over(task: Task): void {
+    this.#running.delete(task.shown);
+    this.#options.over(task.id);
   }
 
   #find(params: JsonObject | undefined): Task | undefined {
@@ -236,7 +243,7 @@ export class Tasks {
   async #deliver(task: Task, raw: Reply, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
     if ('error' in raw) return maskReply(raw, this.#options.session.masking).reply;
     const { result, error, inputRequests, ...state } = raw.result;
-    if (isOver(state)) this.#running.delete(task.shown);
+    if (isOver(state)) this.#over(task);
     const masked = maskReply({ result: state }, this.#options.session.masking);
     this.#options.tainted(task.headline, masked);
     const shown = withTaskId(masked.reply, task.shown);
@@ -290,7 +297,7 @@ export class Tasks {
       params,
       caller,
     );
-    this.#running.delete(task.shown);
+    this.#over(task);
     return reply;
   }
 
@@ -299,7 +306,7 @@ export class Tasks {
     const send = async (now: Caller): Promise<Reply> => {
       const reply = await this.#ask('tasks/cancel', params, task, now);
       if ('result' in reply) {
-        this.#running.delete(task.shown);
+        this.#over(task);
         // Nobody need answer any more what was asked for its sake.
         task.asks.abort();
         task.asks = new AbortController();
