@@ -69,6 +69,27 @@ describe('a server that policy has shared', () => {
     assert.equal(await hasRead(two), false, 'the other has not');
   });
 
+  it('is shared by one person’s sessions, never with another person’s', async () => {
+    await serve();
+    const bob = { issuer: 'https://id.example', subject: 'ada', name: 'Ada', groups: [] };
+    const bearer = stage.clients.bearer.bind(stage.clients);
+    const { conversation } = bearer(stage.headers('bob').Authorization?.slice(7) ?? '') ?? {};
+    stage.clients.bearer = (token) => {
+      const identity = bearer(token);
+      // The same name, by another issuer: somebody else.
+      return identity?.conversation === conversation && identity ? { ...identity, actor: { ...identity.actor, person: bob } } : identity;
+    };
+    const [one, two, three] = [await client('one'), await client('bob'), await client('bob', true)];
+    assert.deepEqual(
+      stage.sessions.map(({ actor }) => actor.person.issuer),
+      ['os', 'https://id.example', 'https://id.example'],
+    );
+    const pid = await pidOf(one);
+    assert.notEqual(await pidOf(two), pid);
+    assert.notEqual(await pidOf(three), pid);
+    assert.equal(await pidOf(await client('another')), pid);
+  });
+
   it('starts for nobody whom policy does not let, and for others all the same', async () => {
     await serve();
     stage.decide = (facts, { actor }) => (facts.verb === 'CONNECT' && actor.agent.name === 'mallory' ? 'deny' : 'allow');
