@@ -25,7 +25,7 @@ export class HandedSecrets {
   }
 
   in(text: string): boolean {
-    return this.#values.some((value) => text.includes(value));
+    return this.#values.length > 0 && this.#values.some((value) => text.includes(value));
   }
 
   /** The text as pieces, with undefined for each secret between them. */

@@ -59,6 +59,7 @@ export class Conversation {
   sensitiveAnswer(connection: string, target: string, what: readonly string[], masked: number, at: number): void {
     this.#note({ connection, target, what, masked, at });
     const key = this.#read.has(`${connection}/${target}`) || this.#read.size < MAX_REMEMBERED_TARGETS ? `${connection}/${target}` : '*';
+    if (this.#read.get(key) === true) return;
     this.#read.set(key, true);
     this.#list = undefined;
   }

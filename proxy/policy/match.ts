@@ -50,7 +50,8 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
   let cacheable = true;
   const any = (patterns: string | readonly string[]): TextTest => {
     const tests = list(patterns).map((pattern) => glob(pattern, !allows));
-    return (text) => tests.some((test) => test(text));
+    const [only] = tests;
+    return only && tests.length === 1 ? only : (text) => tests.some((test) => test(text));
   };
   /** One word of the operation against patterns. */
   const one = (
@@ -64,7 +65,7 @@ export function compileMatch(match: MatchShape | undefined, allows: boolean): { 
     clauses.push({
       key,
       wanted: joined(list(patterns)),
-      test: (facts, context) => words(facts, context).some(test),
+      test: (facts, context) => get(facts, context).some((word) => word !== undefined && test(word)),
       has: (facts, context) => joined(words(facts, context)),
     });
   };

@@ -15,6 +15,8 @@ import { SessionTransport } from './sessionTransport.ts';
 
 /** A session that nothing was sent on for so long ends, in milliseconds. */
 const IDLE_MS = 12 * 60 * 60 * 1000;
+/** How exact that is, in milliseconds. */
+const TOUCH_MS = 60_000;
 const SESSION_VERSIONS = new Set(['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']);
 
 export interface RelayFrontOptions {
@@ -29,6 +31,8 @@ interface SessionOfClient<Transport extends SessionTransport | LineTransport = S
   readonly leg: LegacyLeg<Transport>;
   readonly identity: ClientIdentity;
   idle: NodeJS.Timeout | undefined;
+  /** When that was put off last, epoch milliseconds. */
+  touched: number;
 }
 
 export class RelayFront {
@@ -71,7 +75,7 @@ export class RelayFront {
         }),
       end,
     );
-    const session: SessionOfClient = { leg, identity, idle: undefined };
+    const session: SessionOfClient = { leg, identity, idle: undefined, touched: 0 };
     this.#touch(id, session);
     this.#endOldest();
   };
@@ -139,7 +143,7 @@ export class RelayFront {
       (events) => new SessionTransport(id, events),
       () => void this.#end(id),
     );
-    this.#touch(id, { leg, identity, idle: undefined });
+    this.#touch(id, { leg, identity, idle: undefined, touched: 0 });
     leg.transport.post(message, response, undefined);
     this.#endOldest();
     return undefined;
@@ -153,10 +157,15 @@ export class RelayFront {
   }
 
   #touch(id: string, session: SessionOfClient): void {
-    if (session.idle) session.idle.refresh();
-    else {
+    const now = Date.now();
+    // Its end need not be put off with every message.
+    if (!session.idle) {
       session.idle = setTimeout(() => void this.#end(id), IDLE_MS);
       session.idle.unref();
+      session.touched = now;
+    } else if (now - session.touched > TOUCH_MS) {
+      session.idle.refresh();
+      session.touched = now;
     }
     this.#sessions.delete(id);
     this.#sessions.set(id, session);
