@@ -1,7 +1,6 @@
 /** The response to a request that was read without Node's server: in one write where it is whole at once, else in chunks. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { MAX_UTF8_BYTES, writeUtf8 } from '../recording/utf8.ts';
 import type { Answering } from './answering.ts';
 
 const VALUE = /^[\t\x20-\x7e]*$/;
@@ -10,6 +9,8 @@ const LENGTH = 'content-length';
 const MAX_HEAD_BYTES = 4_096;
 /** Longest body that is given room for the most that it can become, in characters. */
 const MAX_AT_ONCE = 1_048_576;
+/** Bytes that one UTF-16 unit can become. */
+const MAX_UTF8_BYTES = 3;
 /** Largest room that is kept for the next response, in bytes. */
 const MAX_KEPT_BYTES = 262_144;
 
@@ -85,7 +86,7 @@ export class LaneReply implements Answering {
       return socket.uncork();
     }
     const bytes = roomFor(MAX_HEAD_BYTES + body.length * MAX_UTF8_BYTES);
-    const length = writeUtf8(body, bytes, MAX_HEAD_BYTES);
+    const length = bytes.write(body, MAX_HEAD_BYTES);
     const head = this.#head(length);
     const start = MAX_HEAD_BYTES - head.length;
     if (start < 0) throw new Error(`a head of more than ${MAX_HEAD_BYTES} bytes`);
