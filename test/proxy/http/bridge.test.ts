@@ -104,7 +104,7 @@ describe('the door where a bridge asks for a login', OPTIONS, () => {
     for (const bad of ['{"run":"x"}\n', 'nonsense\n', `${'x'.repeat(5000)}\n`, '[]\n']) assert.match(await ask(at.agents, bad), /"error"/, bad.slice(0, 20));
   });
 
-  it('gives a login that opens no control channel and no database', async () => {
+  it('gives a login that opens no control channel', async () => {
     const at = await proxy.file;
     assert.ok(at?.agents);
     const { token } = JSON.parse(await ask(at.agents, '{"run":"1"}\n')) as { token: string };

@@ -104,6 +104,12 @@ describe('a bearer token', () => {
     assert.deepEqual(identity?.actor.agent, { kind: 'vscode-chat', name: 'Visual Studio Code' });
   });
 
+  it('is no login of a database, whole or in part', () => {
+    const { clients } = logins();
+    const token = clients.issueBearer('w').reveal();
+    for (const user of [token, token.slice(0, token.lastIndexOf('.'))]) assert.equal(clients.login(user), undefined, user);
+  });
+
   it('is refused in every other form, and so is a password in its place', () => {
     const { clients, clock } = logins();
     const token = clients.issueBearer('w').reveal();
