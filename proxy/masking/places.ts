@@ -12,6 +12,8 @@ export interface Beginnings {
   /** Whether a literal may begin with two characters, and with three. What is not ASCII is 128. */
   readonly mayBegin: (first: number, second: number) => boolean;
   readonly begins: (first: number, second: number, third: number) => boolean;
+  /** All threes with which one begins. */
+  readonly beginnings: () => Iterable<readonly [first: number, second: number, third: number]>;
   readonly isGap: (code: number) => boolean;
   /** Digits that a number must have to be looked at, and most separators in a row that it goes on over. */
   readonly minDigits: number;
@@ -92,17 +94,22 @@ export class Places {
 }
 
 /** Characters that nothing tells apart share a column, so that what is walked over stays small. @returns one of each as well */
-function columnsOf({ begins, isGap, isLetter, mayBegin, stops }: Beginnings): { column: Uint8Array; firsts: ReadonlySet<number>; samples: readonly number[] } {
-  const codes = Array.from({ length: ASCII }, (_, code) => code);
-  const pairs = codes.flatMap((first) => codes.filter((second) => mayBegin(first, second)).map((second) => [first, second] as const));
-  const firsts = new Set(pairs.map(([first]) => first));
+function columnsOf({ beginnings, isGap, isLetter, stops }: Beginnings): { column: Uint8Array; firsts: ReadonlySet<number>; samples: readonly number[] } {
+  const firsts = new Set<number>();
+  /** By character: behind what it is a second, and a third. */
+  const told: Set<number>[] = Array.from({ length: ASCII + 1 }, () => new Set());
+  for (const [first, second, third] of beginnings()) {
+    firsts.add(first);
+    told[second]?.add(first);
+    told[third]?.add((first + 1) * ASCII + second);
+  }
   const column = new Uint8Array(ASCII + 1);
   const columns = new Map<string, number>();
   const samples: number[] = [];
   for (let code = 0; code <= ASCII; code++) {
     const own = firsts.has(code) ? code : '';
-    const told = pairs.map(([first, second]) => Number(second === code) + 2 * Number(begins(first, second, code)));
-    const key = `${own} ${stops(code)} ${isLetter(code)} ${isDigit(code)} ${isGap(code)} ${told.join('')}`;
+    const behind = [...(told[code] ?? [])].sort((a, b) => a - b).join();
+    const key = `${own} ${stops(code)} ${isLetter(code)} ${isDigit(code)} ${isGap(code)} ${behind}`;
     const known = columns.get(key) ?? samples.push(code) - 1;
     columns.set(key, known);
     column[code] = known;

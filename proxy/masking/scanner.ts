@@ -182,6 +182,7 @@ export class Scanner {
       isLetter: (code) => ((this.#action[code] as number) & LETTER) !== 0,
       mayBegin: (first, second) => this.#second[first * 128 + second] !== 0,
       begins: (first, second, third) => this.#three.has((first * 128 + second) * 256 + third),
+      beginnings: () => Array.from(this.#three, (three) => [three >> 15, (three >> 8) & 127, three & 255] as const),
       isGap,
       minDigits: this.#minDigits,
       maxGap: MAX_GAP,
