@@ -292,10 +292,9 @@ export class RelaySession {
         reply = fitToSchema(raw, masked, outputSchema) ?? work.unfit ?? refusal(method, UNFIT);
         if (method === 'tools/call') reply = this.#tasks.begun(raw, reply, { tool: target, parts: operation.parts, outputSchema });
         this.#tainted(target, masked);
-        const outcome = outcomeOf(raw, masked, masking);
         answer(reply);
         await written();
-        return outcome;
+        return outcomeOf(raw, masked, masking);
       });
       if (!result.forwarded) return refusal(method, result.refusal.sentence);
       return reply ?? { error: { code: -32_603, message: 'There was no answer.' } };

@@ -126,20 +126,7 @@ export class ResponseReader {
   }
 
   #head(text: string): void {
-    const [line = '', ...fields] = text.split('\r\n');
-    const [, minor, code] = STATUS.exec(line) ?? [];
-    if (code === undefined) throw malformed();
-    const status = Number(code);
-    const headers: Record<string, string> = Object.create(null) as Record<string, string>;
-    for (const field of fields) {
-      const colon = field.indexOf(':');
-      const name = field.slice(0, Math.max(0, colon)).toLowerCase();
-      const value = field.slice(colon + 1).trim();
-      if (!NAME.test(name) || !VALUE.test(value)) throw malformed();
-      const before = headers[name];
-      if (before !== undefined && (SINGLE.has(name) || (name === 'content-length' && before !== value))) throw malformed();
-      headers[name] = before === undefined || name === 'content-length' ? value : `${before}, ${value}`;
-    }
+    const { headers, minor, status } = readHead(text);
     if (status < 200) {
       // Nothing was asked to be switched to.
       if (status === 101 || ++this.#provisional > MAX_PROVISIONAL) throw malformed();
@@ -161,6 +148,35 @@ export class ResponseReader {
     this.#state = 'done';
     this.#events.onEnd();
   }
+}
+
+interface Head {
+  readonly minor: string | undefined;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A server says the same head again and again, but for the second in it. */
+let last: { readonly text: string; readonly head: Head } | undefined;
+
+function readHead(text: string): Head {
+  if (last?.text === text) return last.head;
+  const [line = '', ...fields] = text.split('\r\n');
+  const [, minor, code] = STATUS.exec(line) ?? [];
+  if (code === undefined) throw malformed();
+  const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (const field of fields) {
+    const colon = field.indexOf(':');
+    const name = field.slice(0, Math.max(0, colon)).toLowerCase();
+    const value = field.slice(colon + 1).trim();
+    if (!NAME.test(name) || !VALUE.test(value)) throw malformed();
+    const before = headers[name];
+    if (before !== undefined && (SINGLE.has(name) || (name === 'content-length' && before !== value))) throw malformed();
+    headers[name] = before === undefined || name === 'content-length' ? value : `${before}, ${value}`;
+  }
+  const head = { minor, status: Number(code), headers: Object.freeze(headers) };
+  last = { text, head };
+  return head;
 }
 
 function malformed(): Problem {
