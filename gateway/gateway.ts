@@ -41,6 +41,7 @@ import { openPlaces } from './recording/objects/open.ts';
 import { masterKey, type Sealer, sealerWith } from './sealed.ts';
 import { DataPath } from './sessions/dataPath.ts';
 import { Laptops } from './sessions/laptops.ts';
+import { StoredTasks } from './sessions/storedTasks.ts';
 import { Sessions } from './sessions.ts';
 import { Bus } from './store/bus.ts';
 import type { Database } from './store/database.ts';
@@ -219,6 +220,7 @@ export class Gateway {
       authenticate: async (token) => await (isEdgeToken(token) ? this.edges.authenticate(token) : who.authenticate(token)),
       edges: this.edgeLinks,
       pins: this.pins,
+      tasks: new StoredTasks(db),
       ...(resumeMs !== undefined && { resumeMs }),
     });
     this.bus.on('pin', ({ subject }) => this.path.pinsChanged(subject));

@@ -48,6 +48,8 @@ export interface DataPathOptions {
   readonly edges?: EdgeLinks;
   /** What MCP servers were accepted with, for all replicas; absent: for as long as this one runs. */
   readonly pins?: SharedPins;
+  /** Whose tasks are whose, for all replicas. */
+  readonly tasks?: ProtocolHost['tasks'];
   readonly resumeMs?: number;
 }
 
@@ -88,6 +90,7 @@ export class DataPath {
       served: (name) => this.#serving.get(name),
       connections: () => [...engine.policy().connections.values()],
       pins: this.#pins,
+      ...(options.tasks && { tasks: options.tasks }),
       changed: () => this.tunnel.offersChanged(),
     };
     const { laptops } = options;

@@ -10,6 +10,7 @@ import type { Pins } from '../pinning/pins.ts';
 import type { Conversation } from '../pipeline/conversation.ts';
 import type { Engine } from '../pipeline/engine.ts';
 import type { ConnectionConfig, LeasedCredential, MaskPlan, SecretRef, TokenExchange } from '../policy/policy.ts';
+import type { SharedTasks } from './mcp/taskBook.ts';
 import type { UpstreamCredentials } from './mcp/upstream/credentials.ts';
 import type { ErrorOutput } from './mcp/upstream/errorOutput.ts';
 
@@ -100,6 +101,8 @@ export interface ProtocolHost {
   readonly oauth?: (settings: OAuthSettings) => OAuthConnection;
   /** What servers said of what they offer, as it was accepted. */
   readonly pins: Pins;
+  /** Tasks that calls through other processes began; absent: there are none. */
+  readonly tasks?: SharedTasks;
   /** Call when `state` of something served has changed. */
   readonly changed: () => void;
 }

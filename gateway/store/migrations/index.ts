@@ -6,5 +6,6 @@ import { credentials } from './0003credentials.ts';
 import { edges } from './0004edges.ts';
 import { segments } from './0005segments.ts';
 import { pins } from './0006pins.ts';
+import { tasks } from './0007tasks.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins, tasks];

@@ -63,7 +63,7 @@ class Relay implements Served {
   readonly output: ErrorOutput;
   /** Why the last process that was started is of no use. */
   #failed: string | undefined;
-  readonly #tasks = new TaskBook();
+  readonly #tasks: TaskBook;
   #known: KnownEras = { notSessions: false, notStateless: false };
   #failures = 0;
   #notBefore = 0;
@@ -72,6 +72,7 @@ class Relay implements Served {
     this.#times = times;
     this.connection = connection;
     this.#host = host;
+    this.#tasks = new TaskBook(connection.name, host.tasks);
     this.address = `/mcp/${connection.name}`;
     this.output = new ErrorOutput(
       () => host.engine.clock.now(),

@@ -26,6 +26,7 @@ import { ANSWER_WITHIN_MS, isPatient } from './patience.ts';
 import { type McpRequest, PERSONAL, readInputs, readRequest, withoutSecrets, withTokenOf } from './request.ts';
 import { fitToSchema, UNFIT } from './structured.ts';
 import type { TaskBook } from './taskBook.ts';
+import { begunIn } from './taskShapes.ts';
 import { Tasks, type TaskWork } from './tasks.ts';
 import type { Era, Upstream, UpstreamEvents } from './upstream/upstream.ts';
 import { Calls, type Held } from './waiting.ts';
@@ -290,7 +291,8 @@ export class RelaySession {
         const masked = maskReply(raw, masking);
         const outputSchema = work.outputSchema ?? tool?.outputSchema;
         reply = fitToSchema(raw, masked, outputSchema) ?? work.unfit ?? refusal(method, UNFIT);
-        if (method === 'tools/call') reply = this.#tasks.begun(raw, reply, { tool: target, parts: operation.parts, outputSchema });
+        if (method === 'tools/call')
+          reply = await this.#tasks.begun(raw, reply, { tool: target, parts: operation.parts, recorded: request.facts.recorded, outputSchema });
         this.#tainted(target, masked);
         answer(reply);
         await written();

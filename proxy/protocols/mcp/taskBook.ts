@@ -42,12 +42,51 @@ export interface Task {
   readonly home: () => ((method: string, params: JsonObject | undefined, caller: Caller) => Promise<Reply>) | undefined;
 }
 
+/** What is kept of a task for other replicas of a gateway: nothing that policy alone may see. */
+export interface KeptTask {
+  readonly owner: string;
+  readonly tool: string;
+  readonly headline: string;
+  /** As it is recorded. */
+  readonly facts: Facts;
+  readonly outputSchema: JsonObject | undefined;
+}
+
+/** Where several processes know each other's tasks. */
+export interface SharedTasks {
+  /** Whoever began a task of that id first keeps it. */
+  keep(connection: string, id: string, task: KeptTask): Promise<void>;
+  find(connection: string, id: string): Promise<KeptTask | undefined>;
+}
+
 export type NewTask = Pick<Task, 'id' | 'owner' | 'tool' | 'headline' | 'parts' | 'outputSchema' | 'home'> & { readonly secret: boolean };
 
 export class TaskBook {
+  readonly #connection: string;
+  readonly #shared: SharedTasks | undefined;
   readonly #people = new Map<string, Map<string, Task>>();
   readonly #byShown = new Map<string, Task>();
   readonly #byId = new Map<string, Task>();
+
+  constructor(connection: string, shared?: SharedTasks) {
+    this.#connection = connection;
+    this.#shared = shared;
+  }
+
+  /** Lets other replicas know of a task. What looks like a secret is not written down: of such a task they know nothing. */
+  async keep({ headline, id, outputSchema, owner, shown, tool }: Task, facts: Facts): Promise<void> {
+    if (shown === id) await this.#shared?.keep(this.#connection, id, { owner, tool, headline, facts, outputSchema });
+  }
+
+  /** By the id that a client knows, also where the call went through another replica. */
+  async find(id: string): Promise<Task | undefined> {
+    const known = this.#byShown.get(id);
+    if (known || !this.#shared) return known;
+    const kept = await this.#shared.find(this.#connection, id);
+    if (!kept) return undefined;
+    const { facts, ...task } = kept;
+    return this.begun({ ...task, id, parts: [facts], secret: false, home: () => undefined });
+  }
 
   /** An id that is somebody else's already stays theirs for everyone else: processes of one server may count alike. */
   begun({ secret, ...task }: NewTask): Task {
@@ -70,11 +109,6 @@ export class TaskBook {
       this.#people.delete(person);
     }
     return made;
-  }
-
-  /** By the id that a client knows. */
-  shown(id: string): Task | undefined {
-    return this.#byShown.get(id);
   }
 
   /** By the id that the server gave it. */

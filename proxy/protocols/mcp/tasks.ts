@@ -62,6 +62,15 @@ export interface TasksOptions {
   readonly over: (task: string) => void;
 }
 
+/** The call that a task came of. */
+export interface BegunCall {
+  readonly tool: string;
+  readonly parts: readonly Facts[];
+  /** The same as it is recorded. */
+  readonly recorded: Facts;
+  readonly outputSchema: JsonObject | undefined;
+}
+
 export class Tasks {
   readonly #options: TasksOptions;
   readonly #owner: string;
@@ -87,7 +96,7 @@ export class Tasks {
   }
 
   /** Remembers the task of a call's answer, where it began one. @returns the masked answer as the client gets it */
-  begun(raw: Reply, masked: Reply, call: { readonly tool: string; readonly parts: readonly Facts[]; readonly outputSchema: JsonObject | undefined }): Reply {
+  async begun(raw: Reply, masked: Reply, call: BegunCall): Promise<Reply> {
     const made = begunIn(raw);
     const id = taskIdIn(made);
     if (!made || id === undefined) return masked;
@@ -96,7 +105,7 @@ export class Tasks {
       id,
       owner: this.#owner,
       tool: call.tool,
-      headline: call.parts[0]?.headline ?? '',
+      headline: call.recorded.headline,
       parts: call.parts,
       outputSchema: call.outputSchema,
       secret: maskJson({ taskId: id }, session.masking).masked > 0,
@@ -110,13 +119,14 @@ export class Tasks {
     }
     const ttl = made.ttlMs ?? made.ttl;
     if (!isOver(made)) this.#running.set(task.shown, engine.clock.now() + Math.min(typeof ttl === 'number' && ttl > 0 ? ttl : MAX_TASK_MS, MAX_TASK_MS));
+    await book.keep(task, call.recorded).catch((cause: unknown) => engine.log.warn('mcp.task.not-kept', { cause }));
     return withTaskId(masked, task.shown);
   }
 
   /** A request about a task, or the list of them. */
   async request(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
     if (method === 'tasks/list') return this.#list(params, caller);
-    const task = this.#find(params);
+    const task = await this.#find(params);
     // Nobody here began it: an operation of its own, which nothing is known of.
     if (!task) return this.#options.decided(method, params, caller);
     const request = this.#read(method, params, task);
@@ -152,10 +162,8 @@ export class Tasks {
 
   /** The ids of this person's tasks among those that a client would like to hear of. */
   async watch(ids: readonly string[], signal: AbortSignal, notify: (task: JsonObject) => void, ended: () => void): Promise<readonly string[]> {
-    const tasks = ids.flatMap((id) => {
-      const task = this.#find({ taskId: id });
-      return task && task.owner === this.#owner && this.#denied(task) === undefined ? [task] : [];
-    });
+    const found = await Promise.all(ids.map((id) => this.#find({ taskId: id })));
+    const tasks = found.filter((task) => task !== undefined && task.owner === this.#owner && this.#denied(task) === undefined) as Task[];
     if (tasks.length === 0) return [];
     const acknowledged = Promise.withResolvers<readonly string[]>();
     const timer = setTimeout(() => acknowledged.resolve([]), ACKNOWLEDGE_MS);
@@ -198,9 +206,9 @@ export class Tasks {
     this.#options.over(task.id);
   }
 
-  #find(params: JsonObject | undefined): Task | undefined {
+  async #find(params: JsonObject | undefined): Promise<Task | undefined> {
     const id = taskIdIn(params);
-    return id === undefined ? undefined : (this.#own.get(id) ?? this.#options.book.shown(id));
+    return id === undefined ? undefined : (this.#own.get(id) ?? (await this.#options.book.find(id)));
   }
 
   #read(method: string, params: JsonObject | undefined, task: Task): McpRequest {
