@@ -3,6 +3,7 @@
  * uses one of them is understood: what was made in an open transaction is seen by nobody else, the proxy's own look included.
  */
 import type { Node, RangeVar } from 'libpg-query';
+import type { Flow } from './findings.ts';
 import { as, kindOf, strings, walk } from './nodes.ts';
 import type { Context } from './scope.ts';
 
@@ -89,4 +90,23 @@ export function isChanged({ changed }: Context, name: string, behind: Iterable<{
   if (changed.has(name)) return true;
   for (const target of behind) if (changed.has(target.name) || changed.has(target.name.slice(target.name.lastIndexOf('.') + 1))) return true;
   return false;
+}
+
+/**
+ * What is sensitive under a name is so under the new one, whether the catalog has seen the old one or not: it may have been
+ * made in the same transaction. Schemas are not told apart.
+ */
+export function renamedFlows(context: Context, node: Node): readonly Flow[] {
+  const rename = as(node, 'RenameStmt');
+  const moved = as(node, 'AlterObjectSchemaStmt');
+  const table = (rename ?? moved)?.relation?.relname?.toLowerCase();
+  if (table === undefined) return [];
+  return [...context.sensitivity.planned].flatMap(([key, mask]): readonly Flow[] => {
+    const [schema, name, column] = key.split('.');
+    if (schema === undefined || column === undefined || name !== table) return [];
+    const taints = [{ label: `${name}.${column}`, mask }];
+    if (moved) return [{ table: `${moved.newschema ?? ''}.${name}`, column, taints }];
+    if (rename?.renameType !== 'OBJECT_COLUMN') return [{ table: `${schema}.${rename?.newname ?? ''}`, column, taints }];
+    return rename.subname?.toLowerCase() === column ? [{ table: `${schema}.${name}`, column: rename.newname ?? '', taints }] : [];
+  });
 }

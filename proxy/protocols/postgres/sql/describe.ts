@@ -1,7 +1,7 @@
 /** One statement of a text: its facts, its columns, and what it does to the session. */
 import type { Node, RangeVar, SelectStmt } from 'libpg-query';
 import type { Catalog } from './catalog.ts';
-import { changedNames } from './changes.ts';
+import { changedNames, renamedFlows } from './changes.ts';
 import { copy } from './copy.ts';
 import { valuesOf } from './expression.ts';
 import { factsOf } from './facts.ts';
@@ -11,7 +11,7 @@ import { as, kindOf, strings } from './nodes.ts';
 import type { Parser } from './parser.ts';
 import type { Query } from './query.ts';
 import { type Context, EMPTY_SCOPE, type TemporaryColumn } from './scope.ts';
-import type { Sensitivity } from './sensitivity.ts';
+import { ANY_COLUMN, type Sensitivity } from './sensitivity.ts';
 import type { Session } from './session.ts';
 import { isOn, settingChange } from './settings.ts';
 import { analyseStatement } from './statements.ts';
@@ -275,6 +275,7 @@ function utility(ground: Ground, context: Context, node: Node, parts: Parts): vo
     parts.outputs = 'opaque';
   }
   const more = describeUtility(context, node);
+  found.flows.push(...renamedFlows(context, node));
   parts.session = more.session;
   parts.notes.push(...more.notes);
   if (more.outputs) parts.outputs = more.outputs;
@@ -380,7 +381,12 @@ function create(ground: Ground, context: Context, parts: Parts, rel: RangeVar, q
     !query || query.open ? 'opaque' : query.columns.map((c, i) => ({ name: names[i] ?? c.name, taints: settled(c.value) }));
   parts.creates = { name, temporary, columns };
   parts.headline = `${parts.verb} ${temporary ? name : relationName({ schema, name })}`;
-  if (columns === 'opaque') return;
+  if (columns === 'opaque') {
+    // It cannot be said which of its columns hold what.
+    if (context.sensitivity.opaqueTaint && !temporary)
+      found.flows.push({ table: `${schema}.${name}`, column: ANY_COLUMN, taints: [context.sensitivity.opaqueTaint] });
+    return;
+  }
   const flows: Flow[] = columns.flatMap((c) => (c.taints.length > 0 ? [{ table: `${schema}.${name}`, column: c.name, taints: c.taints }] : []));
   found.flows.push(...flows);
   for (const flow of flows) for (const { label } of flow.taints) found.notes.add(`copies ${label} into ${name}.${flow.column}`.slice(0, 300));

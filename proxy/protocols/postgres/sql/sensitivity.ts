@@ -20,6 +20,8 @@ const CATALOG_ONLY: readonly string[] = ['pg_catalog'];
 const USUAL_PATH: readonly string[] = ['$user', 'public'];
 const NO_TEMPORARY: ReadonlyMap<string, never> = new Map<string, never>();
 const NOTHING: readonly Taint[] = [];
+/** Stands in a followed plan for every column of a table. */
+export const ANY_COLUMN = '*';
 /** Results kept, one a function and search path. */
 const MAX_ROUTINE_RESULTS = 10_000;
 
@@ -52,6 +54,11 @@ export class Sensitivity {
       for (const column of relation.columns) known.add(keyOf(relation, column.name));
     }
     return [...this.#plan.columns.keys()].filter((key) => !known.has(key));
+  }
+
+  /** The plan's own columns, as `schema.table.column`. */
+  get planned(): MaskPlan['columns'] {
+    return this.#plan.columns;
   }
 
   get any(): boolean {
@@ -220,7 +227,8 @@ function plannedColumns(catalog: Catalog, plan: MaskPlan): ReadonlyMap<number, R
   const planned = new Map<number, Map<string, Taint>>();
   for (const relation of catalog.relations()) {
     for (const column of relation.columns) {
-      const mask = plan.columns.get(keyOf(relation, column.name));
+      // A table of which it is not known which columns hold what: all of them.
+      const mask = plan.columns.get(keyOf(relation, column.name)) ?? plan.columns.get(keyOf(relation, ANY_COLUMN));
       if (mask) add(planned, relation.oid, column.name, { label: `${relationName(relation)}.${column.name}`, mask });
     }
   }
