@@ -291,7 +291,7 @@ export class RelaySession {
         const masked = maskReply(raw, masking);
         const outputSchema = work.outputSchema ?? tool?.outputSchema;
         reply = fitToSchema(raw, masked, outputSchema) ?? work.unfit ?? refusal(method, UNFIT);
-        if (method === 'tools/call')
+        if (method === 'tools/call' && begunIn(raw))
           reply = await this.#tasks.begun(raw, reply, { tool: target, parts: operation.parts, recorded: request.facts.recorded, outputSchema });
         this.#tainted(target, masked);
         answer(reply);
