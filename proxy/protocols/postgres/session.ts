@@ -31,6 +31,8 @@ const MAX_AHEAD_BYTES = 16 * 1024 * 1024;
 const MAX_OUTSTANDING = 10_000;
 /** A statement that is held longer than this says so in a notice, in milliseconds. */
 const HELD_NOTICE_MS = 400;
+/** How often what was changed is read again before the session is given up. */
+const SETTLE_TRIES = 3;
 /** How long a dry run waits for the answers to what came before it, in milliseconds. */
 const ANSWERED_MS = 1000;
 /** How long either side may take to let go after a goodbye, in milliseconds. */
@@ -80,6 +82,8 @@ export class ClientSession {
   #afterwards: (() => void)[] = [];
   /** Names and settings are read again: it waits for the answers that are out, then for its own. */
   #settling: 'no' | 'waiting' | 'reading' = 'no';
+  /** Cancels that the server is being told of: each would hit a query of ours as well. */
+  #cancelling = 0;
   #waiters: (() => void)[] = [];
   #goodbye = false;
   #ended: Promise<void> | undefined;
@@ -181,7 +185,11 @@ export class ClientSession {
       this.#admission.cancelled = this.#busy || this.#inbox.length > 0 || this.#reader.pending > 0;
       return undefined;
     }
-    return this.#cancelUpstream();
+    const told = this.#cancelUpstream().finally(() => {
+      if (--this.#cancelling === 0 && !this.#ended) this.#progress();
+    });
+    this.#cancelling++;
+    return told;
   }
 
   /** Ends the session; the first call counts. Resolves when it is recorded and both sides are let go. */
@@ -391,7 +399,7 @@ export class ClientSession {
   }
 
   #progress(): void {
-    if (this.#settling === 'waiting' && this.#answers.idle && !this.#frontend.awaitsSync) this.#settle();
+    if (this.#settling === 'waiting' && this.#answers.idle && this.#cancelling === 0 && !this.#frontend.awaitsSync) this.#settle(SETTLE_TRIES);
     if (this.#waiters.length > 0) for (const wake of this.#waiters.splice(0)) wake();
     // Once for all the answers in a chunk: each would be a write of its own to the client.
     if (this.#receiving) this.#progressed = true;
@@ -424,7 +432,7 @@ export class ClientSession {
   }
 
   /** Reads again what a statement may have changed. In a failed transaction nothing can be read; it waits for the next. */
-  #settle(): void {
+  #settle(tries: number): void {
     const what = this.#admission.unsettled;
     if (what === 'nothing' || this.#answers.status === FAILED_TRANSACTION) {
       this.#settling = 'no';
@@ -437,6 +445,8 @@ export class ClientSession {
       rows: [],
       done: (rows) => {
         if (this.#ended) return;
+        // A cancel for what ended meanwhile may have come late.
+        if (!rows && tries > 1 && this.#answers.status === IDLE) return this.#settle(tries - 1);
         if (!rows)
           return this.#fail(
             new Problem('unsettled', 'Countersign could not read the session’s settings again, so it cannot tell what statements mean. Connect again.'),
