@@ -122,6 +122,12 @@ export class Admission {
       refused({ code: SQLSTATE.insufficientPrivilege, message: batch.refused });
       return undefined;
     }
+    if (this.cancelled) {
+      this.cancelled = false;
+      recordRefused(ground.engine, record, operation, 'cancelled by the client');
+      refused({ code: SQLSTATE.queryCanceled, message: 'canceling statement due to user request' });
+      return undefined;
+    }
     const passage = pass(ground.engine, record, operation, this.#abort.signal);
     if (passage) {
       // Nothing has been waited for: it is what it was when it was decided.
@@ -148,12 +154,6 @@ export class Admission {
   #run(candidate: Candidate, send: (flight: Flight, batch: Batch) => void, refused: (error: OwnError) => void): Promise<void> | undefined {
     const { afterwards, failed, ground, record } = this.#options;
     const { batch, operation } = candidate;
-    if (this.cancelled) {
-      this.cancelled = false;
-      recordRefused(ground.engine, record, operation, 'cancelled by the client');
-      refused({ code: SQLSTATE.queryCanceled, message: 'canceling statement due to user request' });
-      return undefined;
-    }
     let sent = false;
     let admitted: (() => void) | undefined;
     const go = (batch: Batch, reading: Reading): Awaitable<Outcome> => {

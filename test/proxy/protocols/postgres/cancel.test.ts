@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, it, describe as suite } from 'node:test';
 import { ALLOW_ALL, describe, front, type Proxied, proxied, RawClient } from './proxied.ts';
 
-/** Long enough that nobody mistakes its end for a cancellation. */
+/** Long enough that nobody mistakes their end for a cancellation: one that runs code, and one that only reads. */
 const SLEEP = 'SELECT pg_sleep(30)';
+const READ = 'SELECT count(*) FROM pg_catalog.pg_attribute a, pg_catalog.pg_attribute b, pg_catalog.pg_attribute c';
 const ROUNDS = 40;
 
 suite('a CancelRequest', { timeout: 60_000 }, () => {
@@ -24,10 +25,10 @@ suite('a CancelRequest', { timeout: 60_000 }, () => {
 
   it('stops a statement that has come and waits for the catalog to be read', async () => {
     const [raw, other] = [await p.raw(), await p.client()];
-    for (const extended of [false, true]) {
+    for (const [extended, sql] of [[false, SLEEP] as const, [true, SLEEP] as const, [false, READ] as const, [true, READ] as const]) {
       await other.query('CREATE TABLE IF NOT EXISTS made (id int)');
       await other.query('DROP TABLE made');
-      raw.send(...(extended ? [front.parse('', SLEEP), front.bind('', ''), front.execute(), front.sync()] : [front.query(SLEEP)]));
+      raw.send(...(extended ? [front.parse('', sql), front.bind('', ''), front.execute(), front.sync()] : [front.query(sql)]));
       const [messages] = await Promise.all([raw.until('Z'), cancel(raw)]);
       assert.equal(ends(messages), 'E:57014 Z:I');
       raw.send(front.query('SELECT 1'));
