@@ -1,6 +1,6 @@
 /** What an MCP server said of itself, held by all replicas of a gateway and for longer than any of them. */
 import assert from 'node:assert/strict';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { METHODS, SurfaceAccess } from '../../../contract/control.ts';
@@ -14,6 +14,7 @@ import { type Definition, definitionOf } from '../../../proxy/pinning/definition
 import { Pins } from '../../../proxy/pinning/pins.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
 import { freePort } from '../../support/postgres.ts';
+import { answeringMcp } from '../answeringMcp.ts';
 import { type Balancer, balancer } from '../edge/balancer.ts';
 import { soon } from '../soon.ts';
 import { type Client as SignedIn, type Stage, stage } from '../stage.ts';
@@ -27,25 +28,13 @@ interface Tool {
 
 /** An MCP server that offers what the test says at the moment. */
 function offering(tools: () => readonly Tool[], called: string[]): Server {
-  const answer = async (request: IncomingMessage): Promise<{ status: number; body?: object }> => {
-    if (request.method !== 'POST') return { status: 405 };
-    let text = '';
-    for await (const chunk of request) text += String(chunk);
-    const { id, method, params } = JSON.parse(text) as { id?: number; method: string; params?: { protocolVersion?: string; name?: string } };
-    if (id === undefined) return { status: 202 };
-    if (method === 'tools/call') called.push(params?.name ?? '');
-    const result = {
-      initialize: { protocolVersion: params?.protocolVersion ?? '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'sums', version: '1' } },
-      'tools/list': { tools: tools().map((tool) => ({ ...tool, inputSchema: { type: 'object' } })) },
-      'tools/call': { content: [{ type: 'text', text: 'done' }] },
-    }[method];
-    return { status: 200, body: { jsonrpc: '2.0', id, ...(result ? { result } : { error: { code: -32_601, message: 'unknown' } }) } };
-  };
-  return createServer((request, response) => {
-    answer(request).then(
-      ({ body, status }) => response.writeHead(status, { 'content-type': 'application/json' }).end(body && JSON.stringify(body)),
-      () => response.writeHead(400).end(),
-    );
+  return answeringMcp({
+    name: 'sums',
+    tools,
+    call: (tool) => {
+      called.push(tool);
+      return 'done';
+    },
   });
 }
 

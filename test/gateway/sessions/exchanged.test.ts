@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { createRemoteJWKSet } from 'jose';
@@ -8,6 +8,7 @@ import { METHODS, SurfaceAccess } from '../../../contract/control.ts';
 import { Secret } from '../../../contract/secret.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
+import { answeringMcp } from '../answeringMcp.ts';
 import { type ExchangingProvider, exchangingProvider } from '../credential/exchangingProvider.ts';
 import { soon } from '../soon.ts';
 import { type Client as SignedIn, type Stage, stage } from '../stage.ts';
@@ -17,28 +18,17 @@ const SECRET = `canary-client-${randomBytes(12).toString('hex')}`;
 
 /** An MCP server that lets in whom the authorization server knows, and says who that is. */
 function whoAmI(provider: () => ExchangingProvider, tokens: Set<string>): Server {
-  const answer = async (request: IncomingMessage): Promise<{ status: number; body?: object }> => {
-    const token = request.headers.authorization?.replace('Bearer ', '') ?? '';
-    const account = await provider().account(token);
-    if (account === undefined) return { status: 401 };
-    tokens.add(token);
-    if (request.method !== 'POST') return { status: 405 };
-    let text = '';
-    for await (const chunk of request) text += String(chunk);
-    const { id, method, params } = JSON.parse(text) as { id?: number; method: string; params?: { protocolVersion?: string } };
-    if (id === undefined) return { status: 202 };
-    const result = {
-      initialize: { protocolVersion: params?.protocolVersion ?? '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'issues', version: '1' } },
-      'tools/list': { tools: [{ name: 'whoami', description: 'Says who is asking.', inputSchema: { type: 'object' }, annotations: { readOnlyHint: true } }] },
-      'tools/call': { content: [{ type: 'text', text: `You are ${account}.` }] },
-    }[method];
-    return { status: 200, body: { jsonrpc: '2.0', id, ...(result ? { result } : { error: { code: -32_601, message: 'unknown' } }) } };
-  };
-  return createServer((request, response) => {
-    answer(request).then(
-      ({ body, status }) => response.writeHead(status, { 'content-type': 'application/json' }).end(body && JSON.stringify(body)),
-      () => response.writeHead(400).end(),
-    );
+  const tokenOf = ({ headers }: IncomingMessage): string => headers.authorization?.replace('Bearer ', '') ?? '';
+  return answeringMcp({
+    name: 'issues',
+    refuses: async (request) => {
+      const token = tokenOf(request);
+      if ((await provider().account(token)) === undefined) return 401;
+      tokens.add(token);
+      return undefined;
+    },
+    tools: () => [{ name: 'whoami', description: 'Says who is asking.', annotations: { readOnlyHint: true } }],
+    call: async (_tool, request) => `You are ${await provider().account(tokenOf(request))}.`,
   });
 }
 

@@ -51,14 +51,7 @@ describe('a task that was begun through another replica', () => {
     const name = params.name ?? params.taskId;
     const response = await fetch(stage.url('mcp/jobs'), {
       method: 'POST',
-      headers: {
-        ...stage.headers(window),
-        'Content-Type': 'application/json',
-        Accept: 'application/json, text/event-stream',
-        'MCP-Protocol-Version': '2026-07-28',
-        'Mcp-Method': method,
-        ...(typeof name === 'string' && { 'Mcp-Name': name }),
-      },
+      headers: stage.statelessHeaders(method, name, window),
       body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: META } }),
     });
     return (await response.json()) as { result?: Record<string, unknown>; error?: { code: number; message: string } };

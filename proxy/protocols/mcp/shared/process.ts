@@ -3,6 +3,7 @@
  * reaches whom it belongs to; what cannot be told whose it is reaches nobody, and the server's questions are then refused.
  */
 import { type Id, isObject, type JsonObject, type Message, type Reply } from '../message.ts';
+import { Burst } from '../upstream/burst.ts';
 import type { Channel, ChannelEvents, Outgoing } from '../upstream/upstream.ts';
 import { SharedCalls } from './calls.ts';
 import { Interests } from './interests.ts';
@@ -10,9 +11,8 @@ import { initializeOf, type Opening } from './opening.ts';
 import { Owners } from './owners.ts';
 import type { Seat } from './seat.ts';
 
-/** Messages that are taken in one stretch of time, in milliseconds: what is beyond them waits, so that other servers get their turn. */
+/** Messages that are taken in one stretch of time, of all sessions together. */
 const MAX_BURST = 5_000;
-const BURST_MS = 100;
 /** What the server may leave unread before sessions take turns, in bytes. */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
 /** Questions of the server's that wait for an answer at once. */
@@ -58,14 +58,14 @@ export class SharedProcess {
   /** It has answered that it speaks the stateless era. */
   #stateless = false;
   #retired = false;
-  #burst = 0;
-  #window: NodeJS.Timeout | undefined;
+  readonly #burst: Burst;
 
   constructor(options: SharedProcessOptions) {
     this.#options = options;
     this.person = options.person;
     this.#opening = options.opening;
     this.#channel = options.start({ onMessage: (message) => this.#received(message), onExit: (why) => this.#exited(why), onDrain: () => this.#calls.goOn() });
+    this.#burst = new Burst(this.#channel, MAX_BURST);
     this.#calls = new SharedCalls(
       (message) => this.#channel.send(message),
       () => this.#reads,
@@ -128,7 +128,7 @@ export class SharedProcess {
   }
 
   stop(): Promise<void> {
-    clearTimeout(this.#window);
+    this.#burst.stop();
     return this.#channel.stop();
   }
 
@@ -212,7 +212,7 @@ export class SharedProcess {
   }
 
   #received(message: Message): void {
-    this.#count();
+    this.#burst.count();
     switch (message.kind) {
       case 'response':
         return this.#responded(message.id, message.reply);
@@ -328,18 +328,8 @@ export class SharedProcess {
     this.#channel.send({ id, method, params });
   }
 
-  #count(): void {
-    this.#burst++;
-    this.#window ??= setTimeout(() => {
-      if (this.#burst > MAX_BURST) this.#channel.resume();
-      this.#burst = 0;
-      this.#window = undefined;
-    }, BURST_MS);
-    if (this.#burst === MAX_BURST + 1) this.#channel.pause();
-  }
-
   #exited(why: string): void {
-    clearTimeout(this.#window);
+    this.#burst.stop();
     this.#calls.close();
     const seats = [...this.#seats];
     this.#seats.clear();

@@ -1,14 +1,14 @@
 /** Finds out which era a server speaks, and lets whoever uses it speak the other. */
 import { type Id, isObject, type Json, type JsonObject, type Message, type Reply } from '../message.ts';
 import { withoutTasks } from '../taskShapes.ts';
+import { Burst } from './burst.ts';
 import { StatelessServer } from './stateless.ts';
 import type { Channel, ChannelEvents, Era, Outgoing, Upstream, UpstreamEvents } from './upstream.ts';
 
 /** How long a server may take to answer `server/discover`: one of the older era need not answer it at all, in milliseconds. */
 const PROBE_MS = 5_000;
-/** Messages that are taken from one server in one stretch of time, in milliseconds: what is beyond them waits, so that others get their turn. */
+/** Messages that are taken from one server in one stretch of time. */
 const MAX_BURST = 1_000;
-const BURST_MS = 100;
 /** What servers of the stateless era say to `initialize`. */
 const NOT_SESSIONS: ReadonlySet<number> = new Set([-32_601, -32_602, -32_600, -32_020, -32_022]);
 
@@ -30,9 +30,7 @@ export class EraServer implements Upstream {
   readonly #channel: Channel;
   #era: Era | undefined;
   #stateless: StatelessServer | undefined;
-  /** Messages since the window opened. */
-  #burst = 0;
-  #window: NodeJS.Timeout | undefined;
+  readonly #burst: Burst;
   /** The request whose answer tells. */
   #probe: { readonly request: Request; readonly as: Era; readonly again: boolean; timer: NodeJS.Timeout | undefined } | undefined;
 
@@ -49,6 +47,7 @@ export class EraServer implements Upstream {
         events.onExit(why);
       },
     });
+    this.#burst = new Burst(this.#channel, MAX_BURST);
   }
 
   get running(): boolean {
@@ -81,7 +80,7 @@ export class EraServer implements Upstream {
 
   stop(): Promise<void> {
     clearTimeout(this.#probe?.timer);
-    clearTimeout(this.#window);
+    this.#burst.stop();
     this.#stateless?.stop();
     return this.#channel.stop();
   }
@@ -99,20 +98,10 @@ export class EraServer implements Upstream {
   }
 
   #received(message: Message, about: Id | undefined): void {
-    this.#count();
+    this.#burst.count();
     if (this.#stateless) return this.#stateless.received(message, about);
     if (message.kind === 'response' && this.#probe && message.id === this.#probe.request.id) return this.#probed(message.reply);
     return this.#events.onMessage(message, about);
-  }
-
-  #count(): void {
-    this.#burst++;
-    this.#window ??= setTimeout(() => {
-      if (this.#burst > MAX_BURST) this.#channel.resume();
-      this.#burst = 0;
-      this.#window = undefined;
-    }, BURST_MS);
-    if (this.#burst === MAX_BURST + 1) this.#channel.pause();
   }
 
   #probed(reply: Reply): void {

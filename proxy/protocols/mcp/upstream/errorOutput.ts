@@ -7,7 +7,7 @@ const MAX_LINES = 100;
 const MAX_KEPT_LINE = 8_000;
 const MAX_SHOWN_LINE = 500;
 /** What a terminal would take for a command (ECMA-48). */
-// oxlint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- exactly these must not reach who reads it
 const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[ -/]*[0-~])/g;
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]+/gu;
 

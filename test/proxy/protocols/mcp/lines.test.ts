@@ -8,6 +8,7 @@ import { openLines } from '../../../../proxy/http/linePipe.ts';
 import { carry } from '../../../../proxy/http/stdioBridge.ts';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import { alive } from '../../../support/alive.ts';
 import { RUDE_SERVER } from './servers.ts';
 import { Stage } from './stage.ts';
 
@@ -253,12 +254,3 @@ describe('a bridge on such a connection', () => {
     await done;
   });
 });
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -148,6 +148,18 @@ export class Stage {
     return { Authorization: `Bearer ${this.clients.issueBearer(window).reveal()}` };
   }
 
+  /** Headers of a request of 2026-07-28. @param name what the method is about, where it is about something */
+  statelessHeaders(method: string, name: unknown, window?: string): Record<string, string> {
+    return {
+      ...this.headers(window),
+      'Content-Type': 'application/json',
+      Accept: 'application/json, text/event-stream',
+      'MCP-Protocol-Version': '2026-07-28',
+      'Mcp-Method': method,
+      ...(typeof name === 'string' && { 'Mcp-Name': name }),
+    };
+  }
+
   /** A real client, connected; `modern` pins the stateless era. */
   async client(
     path: string,

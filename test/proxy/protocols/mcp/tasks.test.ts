@@ -74,14 +74,7 @@ function post(path: string, method: string, params: Record<string, unknown>, win
   return fetch(stage.url(path), {
     method: 'POST',
     signal: signal ?? null,
-    headers: {
-      ...stage.headers(window),
-      'Content-Type': 'application/json',
-      Accept: 'application/json, text/event-stream',
-      'MCP-Protocol-Version': '2026-07-28',
-      'Mcp-Method': method,
-      ...(typeof name === 'string' && { 'Mcp-Name': name }),
-    },
+    headers: stage.statelessHeaders(method, name, window),
     body: JSON.stringify({ jsonrpc: '2.0', id: ++ids, method, params: { ...params, _meta: { ...(params._meta as object), ...envelope(capabilities) } } }),
   });
 }

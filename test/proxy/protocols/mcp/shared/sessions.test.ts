@@ -9,6 +9,7 @@ import type { Client } from '@modelcontextprotocol/client';
 import type { McpConnection } from '../../../../../proxy/policy/policy.ts';
 import { mcpRelay } from '../../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../../proxy/protocols/protocol.ts';
+import { alive } from '../../../../support/alive.ts';
 import { everything } from '../everything.ts';
 import { RUDE_SERVER } from '../servers.ts';
 import { Stage } from '../stage.ts';
@@ -182,12 +183,3 @@ describe('a server that policy has shared', () => {
     );
   });
 });
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -123,14 +123,7 @@ describe('a call that waits for its client', () => {
     ): Promise<{ result?: Record<string, unknown>; error?: { code: number } }> => {
       const response = await fetch(stage.url('mcp/stateless'), {
         method: 'POST',
-        headers: {
-          ...stage.headers(window),
-          'Content-Type': 'application/json',
-          Accept: 'application/json, text/event-stream',
-          'MCP-Protocol-Version': '2026-07-28',
-          'Mcp-Method': 'tools/call',
-          'Mcp-Name': String(params.name),
-        },
+        headers: stage.statelessHeaders('tools/call', params.name, window),
         body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { ...params, _meta: meta(client) } }),
       });
       const body = await response.text();
