@@ -144,7 +144,13 @@ export class Admission {
             this.#landed();
           }
         });
-      send(this.#flight(candidate, batch, candidate.reading, landed), batch);
+      const flight = this.#flight(candidate, batch, candidate.reading, landed);
+      try {
+        send(flight, batch);
+      } catch (cause) {
+        flight.end('failed');
+        throw cause;
+      }
       return undefined;
     }
     return this.#run(candidate, send, refused);

@@ -12,7 +12,7 @@ import { Conversation } from '../../../proxy/pipeline/conversation.ts';
 import type { Engine } from '../../../proxy/pipeline/engine.ts';
 import type { Operation, Outcome } from '../../../proxy/pipeline/operation.ts';
 import type { Permit } from '../../../proxy/pipeline/permit.ts';
-import { run } from '../../../proxy/pipeline/run.ts';
+import { pass, run } from '../../../proxy/pipeline/run.ts';
 import { Session } from '../../../proxy/pipeline/session.ts';
 import type { Policy } from '../../../proxy/policy/policy.ts';
 
@@ -358,6 +358,60 @@ describe('a permit', () => {
       }),
       /other bytes/,
     );
+  });
+});
+
+describe('the short way of a read', () => {
+  const never = new AbortController().signal;
+  const nothingDone = (stage: Stage, session: Session): void => {
+    assert.deepEqual(stage.events, []);
+    assert.equal(session.request.conversation.operations, 0);
+  };
+
+  it('is decided, remembered and recorded before it has a permit, which is for it alone and good for once', async () => {
+    const stage = new Stage();
+    const session = await stage.open();
+    const op = operation('read');
+    const passage = pass(stage.engine, session, op, never);
+    assert.ok(passage);
+    assert.deepEqual(stage.events, ['operation.intent']);
+    assert.equal(session.request.conversation.operations, 1);
+    assert.equal(passage.permit.basis, 'rule:rule-for-read');
+    assert.throws(() => passage.permit.use({ ...op, digest: 'other' as Digest }), /other bytes/);
+    passage.permit.use(op);
+    assert.throws(() => passage.permit.use(op), /twice/);
+    passage.end({ outcome: DONE, short: true }, undefined);
+    const last = stage.entries.at(-1);
+    assert.ok(last?.type === 'operation.outcome' && last.outcome === 'done' && last.operation === op.id);
+  });
+
+  it('is not there, and nothing is done, for what policy denies or asks about, changes anything, or is refused', async () => {
+    for (const [decision, op] of [
+      ['deny', operation('read')],
+      ['ask', operation('read')],
+      ['allow', operation('write')],
+      ['allow', operation('read', 'delete')],
+      ['allow', operation('unknown')],
+      ['allow', { ...operation('read'), refused: 'It is quarantined.' }],
+    ] as const) {
+      const stage = new Stage();
+      stage.decisions = [decision];
+      const session = await stage.open();
+      assert.equal(pass(stage.engine, session, op, never), undefined);
+      nothingDone(stage, session);
+    }
+  });
+
+  it('is not there once it was cancelled, its session has ended, or nothing can be recorded', async () => {
+    const stage = new Stage();
+    const session = await stage.open();
+    assert.equal(pass(stage.engine, session, operation('read'), AbortSignal.abort()), undefined);
+    stage.halted = 'The disk is full.';
+    assert.equal(pass(stage.engine, session, operation('read'), never), undefined);
+    stage.halted = undefined;
+    await session.close('over');
+    assert.equal(pass(stage.engine, session, operation('read'), never), undefined);
+    nothingDone(stage, session);
   });
 });
 
