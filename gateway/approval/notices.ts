@@ -1,6 +1,7 @@
 /**
  * Messages to the outside (a webhook, a chat channel): that something waits, and a link. Never what was asked in so many words,
- * and never a way to answer: that happens under a login. At least once, from the store, by whichever replica comes first.
+ * and never a way to answer: that happens under a login. At least once, from the store, by whichever replica comes first,
+ * and for one approval in order: where "asks" has to be sent again, "approved" waits for it.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { type Person, personLabel } from '../../contract/actor.ts';
@@ -28,6 +29,8 @@ const TIMEOUT_MS = 5_000;
 const RETRY_MS = [1_000, 5_000, 30_000, 120_000, 600_000, 3_600_000] as const;
 /** A message that is being sent is left alone by others this long, in milliseconds. */
 const HOLD_MS = 15_000;
+/** What has not been sent and still will be. */
+const WAITING = 'sent_at IS NULL AND given_up_at IS NULL';
 
 interface Due {
   readonly id: string;
@@ -87,7 +90,10 @@ export class Notices {
       for (;;) {
         const due = await one<Due>(
           this.#db,
-          `UPDATE outgoing SET attempts = attempts + 1, next_at = ms() + ${HOLD_MS} WHERE id = (SELECT id FROM outgoing WHERE sent_at IS NULL AND given_up_at IS NULL AND next_at <= ms() ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+          `UPDATE outgoing SET attempts = attempts + 1, next_at = ms() + ${HOLD_MS} WHERE id = (
+             SELECT id FROM outgoing due WHERE ${WAITING} AND next_at <= ms() AND NOT EXISTS (
+               SELECT FROM outgoing earlier WHERE ${WAITING} AND earlier.target = due.target AND earlier.subject = due.subject AND earlier.created_at < due.created_at)
+             ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
            RETURNING id, target, event, subject, body, attempts, created_at`,
         );
         if (!due || this.#stopped) return;
