@@ -174,8 +174,13 @@ export class ScriptedPerson {
   async signIn(name: string): Promise<void> {
     const opened = this.page.context().waitForEvent('page', { timeout: STEP_MS });
     opened.catch(() => undefined);
-    await this.accountsMenu(/^Sign in with Countersign/);
-    await this.#who(await opened, name);
+    try {
+      await this.#accounts(/^Sign in with Countersign/);
+      await this.#who(await opened, name);
+    } catch (cause) {
+      const said = await this.page.locator('.notification-toast, .monaco-dialog-box').allInnerTexts();
+      throw new Error(`${name} could not sign in. On the screen: ${said.join(' | ') || 'no message'}`, { cause });
+    }
   }
 
   /** Approves what policy wants a fresh login for: the first press opens the browser, and after the login there a second one counts. */
@@ -195,24 +200,22 @@ export class ScriptedPerson {
     await this.page.locator('.monaco-dialog-box').getByRole('button', { name: 'Sign Out' }).click({ timeout: STEP_MS });
   }
 
-  /** What the Accounts menu offers under a name, and what that offers in turn. */
-  async accountsMenu(...names: readonly (string | RegExp)[]): Promise<void> {
+  /** Chooses what is there under a name in the Accounts menu. */
+  async #accounts(name: RegExp): Promise<void> {
     const button = this.page.getByRole('button', { name: /^Accounts/ }).first();
-    const item = (name: string | RegExp): Locator =>
-      this.page.locator('.context-view .action-item, .monaco-menu .action-item').filter({ hasText: name }).last();
-    // The entry is there once the extension has said that it may sign in: the menu does not change while it is open.
-    for (let tries = 0; tries < STEP_MS / 2000; tries++) {
-      await button.click();
-      const found = await item(names[0] ?? '')
-        .waitFor({ timeout: 2000 })
-        .then(
-          () => true,
-          () => false,
-        );
-      if (found) break;
-      await this.page.keyboard.press('Escape');
+    const item = this.page.locator('.context-view .action-item, .monaco-menu .action-item').filter({ hasText: name }).last();
+    // The entry is there once the extension has said that it may sign in. The menu does not change while it is open, and the
+    // editor closes it when something else takes the focus: one looks again, as a person would.
+    for (const deadline = Date.now() + STEP_MS; ; ) {
+      try {
+        await button.click({ timeout: STEP_MS });
+        await item.click({ timeout: 2000 });
+        return;
+      } catch (cause) {
+        if (Date.now() > deadline) throw cause;
+        await this.page.keyboard.press('Escape');
+      }
     }
-    for (const name of names) await item(name).click();
   }
 
   /** Says at the identity provider who sits here, on a page that the editor has opened. */
