@@ -33,6 +33,15 @@ import { Calls, type Held } from './waiting.ts';
 
 /** How often a client is told that a person has not answered yet, in milliseconds. */
 const PROGRESS_MS = 5_000;
+/** What a client tells of itself and of what it was asked; anything else that it tells is an operation. */
+const TOLD: ReadonlySet<string> = new Set([
+  'notifications/initialized',
+  'notifications/progress',
+  'notifications/roots/list_changed',
+  'notifications/tasks/status',
+]);
+/** Notifications of other kinds that are decided about at once. */
+const MAX_TELLING = 100;
 /** What waiting adds to the progress each time: it must grow, and stay below anything that the server will report. */
 const WAITING_STEP = 1e-6;
 
@@ -78,6 +87,7 @@ export class RelaySession {
   readonly #tokens: ArgumentTokens;
   readonly #calls: Calls<Reply>;
   #server: Upstream | undefined;
+  #telling = 0;
   /** Why the server has gone. */
   #why: string | undefined;
   #closed: Promise<void> | undefined;
@@ -208,8 +218,34 @@ export class RelaySession {
 
   /** A notification of the client's; cancelling is done by the caller's signal. */
   notification(method: string, params: JsonObject | undefined): void {
-    if (method === 'notifications/cancelled') return;
-    this.#server?.send({ method, ...(params && { params }) });
+    if (method === 'notifications/cancelled' || this.#closed || !this.#server?.running) return;
+    const { connection, host } = this.#options;
+    if (!TOLD.has(method)) {
+      void this.#unasked(method, params).catch((cause: unknown) => host.engine.log.error('mcp.relay.failed', { connection: connection.name, cause }));
+      return;
+    }
+    const clean = params && withoutSecrets({ result: params }, connection, this.#session.masking);
+    this.#server.send({ method, ...(clean && 'result' in clean && { params: clean.result }) });
+  }
+
+  /** A message without an id that is no notification we know: servers there are that look at the method alone, and do it. */
+  async #unasked(method: string, params: JsonObject | undefined): Promise<void> {
+    if (this.#telling >= MAX_TELLING) return;
+    this.#telling++;
+    try {
+      const { host, connection } = this.#options;
+      const { masking, signal } = this.#session;
+      const request = readRequest(method, params, { connection, hints: undefined, masking });
+      const refused = method.startsWith('notifications/') ? request.refused : 'Refused: a request was sent as a notification, which nobody could answer.';
+      const operation = this.#operation(method, request, undefined, refused);
+      await run(host.engine, this.#session, operation, signal, async (permit) => {
+        permit.use(operation.digest);
+        this.#server?.send({ method, ...(request.sent && { params: request.sent }) });
+        return { outcome: 'done', masked: 0 };
+      });
+    } finally {
+      this.#telling--;
+    }
   }
 
   close(reason: string): Promise<void> {
@@ -382,6 +418,8 @@ export class RelaySession {
       const told = this.#tasks.told(params);
       return told && this.#options.client.notify(method, told);
     }
+    // A request without an id is none, and no notification either.
+    if (!method.startsWith('notifications/')) return undefined;
     this.#offer.stale(method);
     const masked = params && maskJson(params, this.#session.masking).value;
     // A log message goes with the request that it is about: over stdio nothing says which, so with the last.

@@ -55,9 +55,27 @@ export function readRequest(
     recordedPayload: JSON.stringify(recorded, null, 2),
     bound: bindingText(withoutExchange(values.params ?? {})),
     sent: values.params,
-    refused: values.refused,
+    refused: illFormed(method, params) ?? values.refused,
   };
 }
+
+/** A name in a list and arguments in a text are read by some servers as if they were not: policy would have seen another call, or none. */
+function illFormed(method: string, params: JsonObject | undefined): string | undefined {
+  const named = NAMED_BY[method];
+  if (named === undefined) return undefined;
+  const { arguments: args } = params ?? {};
+  if (typeof params?.[named] !== 'string') return `Refused: the ${named} of ${method} must be text.`;
+  const isExact = isObject(args) && 'rawJSON' in args && Object.isFrozen(args);
+  if (args === undefined || args === null || (isObject(args) && !isExact)) return undefined;
+  return `Refused: the arguments of ${method} must be an object.`;
+}
+
+const NAMED_BY: Readonly<Record<string, string>> = {
+  'tools/call': 'name',
+  'prompts/get': 'name',
+  'resources/read': 'uri',
+  'resources/subscribe': 'uri',
+};
 
 function counted(n: number, what: string): string {
   return n === 1 ? `a ${what}` : `${n} ${what}s`;
