@@ -1,6 +1,7 @@
 /** Connections as tree items: what is protected, how it stands and how to reach it. Pure. */
 import type { ConnectionView } from '../../contract/control.ts';
 import type { Quarantined } from '../../contract/pins.ts';
+import { protocolName } from '../../contract/protocolName.ts';
 import { ITEM } from '../ids.ts';
 import { kindName, oneLine, pinsText } from '../pins/texts.ts';
 import type { Translate } from '../translate.ts';
@@ -28,8 +29,6 @@ export type ConnectionNode =
     }
   | { readonly kind: 'output'; readonly id: string; readonly label: string; readonly description: string; readonly connection: ConnectionView }
   | { readonly kind: 'fact'; readonly id: string; readonly label: string; readonly description: string; readonly icon: string };
-
-const PROTOCOL_NAMES: Readonly<Record<string, string>> = { postgres: 'PostgreSQL', mcp: 'MCP' };
 
 export function connectionTree(connections: readonly ConnectionView[], t: Translate): ConnectionNode[] {
   return connections.map((connection) => {
@@ -59,7 +58,7 @@ export function connectionTree(connections: readonly ConnectionView[], t: Transl
 
 /** A narrow view cuts the end off: what wants a person stands first. */
 function describe(connection: ConnectionView, state: string, offered: string | undefined, t: Translate): string {
-  const what = [PROTOCOL_NAMES[connection.protocol] ?? connection.protocol, connection.via === 'local' ? t('this machine') : t('gateway')];
+  const what = [protocolName(connection.protocol), connection.via === 'local' ? t('this machine') : t('gateway')];
   const tools = offered === undefined ? [] : [offered];
   const wanted = connection.pins?.quarantined.some((one) => !one.rejected) === true;
   const line = connection.state === 'ready' ? [...what, state] : [state, ...what];

@@ -1,6 +1,7 @@
 /** Sessions as a tree: day → conversation → operation, newest first. Pure. */
 import { agentName } from '../../contract/agentName.ts';
 import type { OperationSummary } from '../../contract/control.ts';
+import { protocolName } from '../../contract/protocolName.ts';
 import type { Translate } from '../translate.ts';
 
 interface DayNode {
@@ -93,7 +94,7 @@ export function operationNode(operation: OperationSummary, language: string, t: 
     description: parts.filter((part) => part !== '').join(' · '),
     tooltip: [
       `${operation.headline} — ${look.spoken}`,
-      `${clock(operation.at, language)} · ${operation.connection} (${operation.protocol})`,
+      `${clock(operation.at, language)} · ${operation.connection} (${protocolName(operation.protocol)})`,
       t('Rule: {0}', operation.rule),
       ...approver,
       ...(operation.waitedMs === undefined ? [] : [t('Waited {0} for an answer', duration(operation.waitedMs))]),

@@ -66,6 +66,14 @@ describe('the console', () => {
     return page;
   }
 
+  /** The text of what has the keyboard, in whatever shadow it is. */
+  const focused = (page: Page): Promise<string> =>
+    page.evaluate(() => {
+      let at: Element | null = document.activeElement;
+      while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+      return at?.textContent?.trim() ?? '';
+    });
+
   it('asks whoever is not signed in to sign in, and shows nothing else', async () => {
     const page = await visit(undefined, 'sessions');
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
@@ -145,26 +153,104 @@ describe('the console', () => {
   it('shows an admin what an MCP server says that nobody has accepted, as text, and takes the answer', async () => {
     const [gateway] = on.gateways;
     const add = (description: string): Definition => definitionOf('tool', { name: 'add', description, inputSchema: { type: 'object' } }) as Definition;
-    const [was, is] = [add('Adds.'), add(`Adds. ${SCRIPT}`)];
+    const [was, is] = [add('Adds.'), add(`Adds. ${SCRIPT} ${'And so on. '.repeat(40)}`)];
     await gateway?.pins.keep('sums', { first: new Map([['tool', [{ ...was, at: Date.now(), by: 'first-use' as const }]]]), waiting: [] });
     const page = await visit('root', 'connections');
-    await page.getByText('Nothing is waiting.').waitFor();
+    await page.getByText('Nothing is quarantined.').waitFor();
     // It is told of by itself.
     await gateway?.pins.keep('sums', { first: new Map(), waiting: [{ ...is, reasons: ['its definition has changed since it was accepted'] }] });
     const section = page.getByRole('region', { name: 'Tool add of sums' });
-    await section.getByText('its definition has changed').waitFor();
-    assert.match((await section.locator('.added').allTextContents()).join(''), /onerror/);
+    await section.getByText('Its definition has changed since it was accepted.').waitFor();
+    assert.match((await section.locator('ins').allTextContents()).join(''), /onerror/);
+    // All of what is accepted is on the screen: no line of it runs out of sight. What is new is told without colours, too.
+    assert.equal(await section.locator('pre').evaluate((pre) => pre.scrollWidth <= pre.clientWidth), true);
+    assert.match((await section.locator('ins').first().textContent()) ?? '', /^new: /);
     const olga = await visit('olga', 'connections');
-    await olga.getByText('its definition has changed').waitFor();
+    await olga.getByText('Its definition has changed').waitFor();
     assert.equal(await olga.getByText('Accept this text').count(), 0);
     const other = await visit('ada', 'connections');
     await other.getByRole('heading', { name: 'Connections' }).waitFor();
-    assert.equal(await other.getByText('waiting to be seen').count(), 0);
-    await section.getByText('Accept this text').click();
-    await page.getByText('add can be used by agents again.').waitFor();
-    await page.getByText('Nothing is waiting.').waitFor();
+    assert.equal(await other.getByText('Quarantined definitions').count(), 0);
+    // By keyboard alone, and the keyboard is at what became of it afterwards.
+    await section.locator('pre').focus();
+    await page.keyboard.press('Tab');
+    const armed = section.locator('cs-armed-button vscode-button:not(.waiting)');
+    await soon(async () => {
+      await armed.waitFor({ timeout: 1_000 });
+      await page.keyboard.press('Enter');
+      await section.getByText('Accepted. Agents can use it from now on.').waitFor({ timeout: 1_500 });
+    });
+    await soon(async () => assert.match(await focused(page), /Accepted/));
+    assert.equal(await section.getByText('Accept this text').count(), 0);
     assert.notEqual(await page.title(), 'owned');
     assert.equal((await gateway?.pins.read('sums'))?.pinned[0]?.hash, is.hash);
+    await page.reload();
+    await page.getByText('Nothing is quarantined.').waitFor();
+  });
+
+  it('moves no other text under the pointer of whoever has just accepted one', async () => {
+    const [gateway] = on.gateways;
+    const tool = (name: string): Definition => definitionOf('tool', { name, description: `Does ${name}.`, inputSchema: { type: 'object' } }) as Definition;
+    const waiting = ['one', 'two'].map((name) => ({ ...tool(name), reasons: ['it was not there when this server was accepted'] }));
+    await gateway?.pins.keep('more', { first: new Map(), waiting });
+    const page = await visit('root', 'connections');
+    const [first, second] = ['one', 'two'].map((name) => page.getByRole('region', { name: `Tool ${name} of more` }));
+    await first?.locator('cs-armed-button vscode-button:not(.waiting)').waitFor();
+    const accept = (await first?.locator('cs-armed-button').boundingBox()) ?? { x: 0, y: 0, width: 0, height: 0 };
+    const before = await second?.boundingBox();
+    for (let click = 0; click < 4; click++) await page.mouse.click(accept.x + accept.width / 2, accept.y + accept.height / 2, { delay: 100 });
+    await first?.getByText('Accepted. Agents can use it from now on.').waitFor();
+    assert.equal((await second?.boundingBox())?.height, before?.height);
+    await second?.getByText('Accept this text').waitFor();
+    assert.deepEqual(
+      (await gateway?.pins.read('more'))?.pinned.map(({ name }) => name),
+      ['one'],
+    );
+  });
+
+  it('says what went wrong under the name of the page, and loads it when told to try again', async () => {
+    const page = await visit('root', 'health');
+    await page.getByRole('heading', { name: 'Health' }).waitFor();
+    await page.route('**/v1/people', (route) => route.fulfill({ status: 503, json: { error: 'unavailable', sentence: 'The store is away.' } }));
+    const known = trouble.length;
+    await page.getByRole('link', { name: 'People' }).click();
+    await page.getByRole('alert').getByText('The store is away.').waitFor();
+    await page.getByRole('heading', { name: 'People' }).waitFor();
+    assert.match(await page.title(), /People · Countersign$/);
+    await page.unroute('**/v1/people');
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByText('Whoever has signed in.').waitFor();
+    assert.equal(await page.getByText('The store is away.').count(), 0);
+    // The browser's own word about the 503, and nothing else.
+    assert.deepEqual(
+      trouble.splice(known).filter((line) => !line.includes('503')),
+      [],
+    );
+  });
+
+  it('keeps the keyboard where it was when something was done to one row of many', async () => {
+    const page = await visit('root', 'people');
+    const row = page.getByRole('row', { name: /Bob/ });
+    await row.getByRole('button', { name: 'Lock out' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('status').getByText('Bob is locked out').waitFor();
+    await row.getByRole('button', { name: 'Let in again' }).waitFor();
+    // Its button has gone: not to the next person's, but to the heading above.
+    await soon(async () => assert.equal(await focused(page), 'People'));
+    await row.getByRole('button', { name: 'Let in again' }).click();
+    await page.getByText('Bob may sign in again.').waitFor();
+  });
+
+  it('fits a phone: every page, with its ways on at the bottom and nothing to scroll sideways', async () => {
+    const page = await visit('root', 'people', 390);
+    for (const name of ['Sessions', 'Connections', 'Policy', 'People', 'Health']) {
+      await page.getByRole('link', { name }).click();
+      await page.getByRole('heading', { level: 1, name }).waitFor();
+      await page.getByText('Loading…').waitFor({ state: 'detached' });
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), true, `${name} scrolls sideways`);
+      const bar = await page.getByRole('navigation', { name: 'Console' }).boundingBox();
+      assert.ok(bar !== null && bar.height < 90, `${name}: the bar is ${bar?.height} pixels high`);
+    }
   });
 
   it('explains an operation to whoever looks after the policy, and what a draft would change, without sideways scrolling on a phone', async () => {

@@ -165,6 +165,7 @@ export class Console extends LitElement {
       @media (max-width: 700px) {
         :host {
           grid-template-columns: minmax(0, 1fr);
+          grid-template-rows: 1fr auto;
         }
         nav {
           order: 2;
@@ -244,13 +245,26 @@ export class Console extends LitElement {
     try {
       const { pending } = await this.#api.call('approvals');
       this.waiting = pending.filter(({ mine }) => mine.mayApprove).length;
-      document.title = `${this.waiting > 0 ? `(${this.waiting}) ` : ''}Countersign`;
     } catch (cause) {
       if (cause instanceof ApiFailure && cause.code === 'not-signed-in') {
         this.me = undefined;
         this.signedOut = true;
       }
     }
+  }
+
+  protected override updated(): void {
+    const where = this.me ? `${this.#place?.title ?? ''} · ` : '';
+    document.title = `${this.waiting > 0 ? `(${this.waiting}) ` : ''}${where}Countersign`;
+  }
+
+  get #place(): Place | undefined {
+    const [path] = this.#path;
+    return this.#places.find((p) => p.path === path) ?? this.#places[0];
+  }
+
+  get #path(): readonly string[] {
+    return this.hash.replace(/^#\/?/, '').split('/').map(decoded);
   }
 
   get #places(): readonly Place[] {
@@ -269,8 +283,8 @@ export class Console extends LitElement {
       </div>`;
     if (!me)
       return html`<div class="out">${this.problem === undefined ? html`<p class="quiet">Loading…</p>` : html`<p class="bad" role="alert">${safeText(this.problem)}</p>`}</div>`;
-    const [path = '', ...rest] = this.hash.replace(/^#\/?/, '').split('/').map(decoded);
-    const place = this.#places.find((p) => p.path === path) ?? this.#places[0];
+    const [, ...rest] = this.#path;
+    const place = this.#place;
     return html`<nav aria-label="Console">
         <div class="name">${icon('shield')} Countersign</div>
         ${this.#places.map(
@@ -288,7 +302,7 @@ export class Console extends LitElement {
   #who(me: Me): TemplateResult {
     return html`<p>${safeText(personName(me.person))}</p>
       <p class="quiet">${me.roles.join(', ')}</p>
-      <p><button class="link" @click=${() => (this.look = nextTheme())}>Look: ${this.look}</button><button class="link" @click=${() => void this.#signOut()}>Sign out</button></p>`;
+      <p><button class="link" @click=${() => (this.look = nextTheme())}>Theme: ${this.look}</button><button class="link" @click=${() => void this.#signOut()}>Sign out</button></p>`;
   }
 
   /** The page of an address, kept for as long as the address stands. */

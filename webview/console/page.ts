@@ -12,13 +12,15 @@ export interface PageContext {
 }
 
 export abstract class ConsolePage extends LitElement {
-  static override properties = { problem: { state: true }, done: { state: true }, busy: { state: true }, loaded: { state: true } };
+  static override properties = { problem: { state: true }, done: { state: true }, busy: { state: true }, loaded: { state: true }, stale: { state: true } };
   /** What went wrong last, in a sentence. */
   declare problem: string | undefined;
   /** What was done last, in a sentence. */
   declare done: string | undefined;
   declare busy: boolean;
   declare loaded: boolean;
+  /** The last load failed: what is shown, if anything, may be out of date. */
+  declare stale: boolean;
   readonly api: Api;
   readonly me: Me;
   #loading: Promise<void> | undefined;
@@ -32,8 +34,11 @@ export abstract class ConsolePage extends LitElement {
     this.me = me;
     this.busy = false;
     this.loaded = false;
+    this.stale = false;
   }
 
+  /** What the page is called, for as long as there is nothing else to show. */
+  abstract readonly heading: string;
   /** Kinds of changes that this page shows. */
   abstract readonly follows: readonly string[];
   /** Asks for what the page shows. */
@@ -69,26 +74,47 @@ export abstract class ConsolePage extends LitElement {
     try {
       await this.load();
       this.loaded = true;
-      this.problem = undefined;
+      // What went wrong with something that was asked for stays said: a load of its own accord has not mended it.
+      if (this.stale) this.problem = undefined;
+      this.stale = false;
     } catch (cause) {
       this.problem = sentenceOf(cause);
+      this.stale = true;
     }
   }
 
   /** Does what a person asked for, once at a time, and says what came of it. */
   protected async act(what: () => Promise<string | undefined>): Promise<void> {
     if (this.busy) return;
+    const backTo = this.#focusNow();
     this.busy = true;
     this.done = undefined;
+    this.problem = undefined;
+    this.stale = false;
     try {
       this.done = await what();
-      this.problem = undefined;
       await this.reload();
     } catch (cause) {
       this.problem = sentenceOf(cause);
     } finally {
       this.busy = false;
     }
+    await this.updateComplete;
+    backTo();
+  }
+
+  /** @returns what puts the keyboard back where it is now, or on the heading above where that has gone, if it got lost meanwhile */
+  #focusNow(): () => void {
+    const focused = this.shadowRoot?.activeElement;
+    if (!(focused instanceof HTMLElement)) return () => undefined;
+    const headings = [...(this.shadowRoot?.querySelectorAll<HTMLElement>('h1, h2') ?? [])];
+    const above = headings.findLast((heading) => heading.compareDocumentPosition(focused) & Node.DOCUMENT_POSITION_FOLLOWING);
+    return () => {
+      if (this.shadowRoot?.activeElement) return;
+      const to = focused.isConnected && !focused.matches(':disabled, [disabled]') ? focused : above;
+      if (to === above) above?.setAttribute('tabindex', '-1');
+      to?.focus({ preventScroll: true });
+    };
   }
 
   protected get roles(): Me['roles'] {
@@ -96,11 +122,13 @@ export abstract class ConsolePage extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    return html`<div aria-live="polite">
-        ${this.problem === undefined ? nothing : html`<p class="banner error" role="alert">${icon('error')}<span>${safeText(this.problem)}</span></p>`}
-        ${this.done === undefined ? nothing : html`<p class="banner good">${icon('check')}<span>${safeText(this.done)}</span></p>`}
+    const { done, problem } = this;
+    const again = html`<button class="link" @click=${() => void this.reload()}>Try again</button>`;
+    return html`<div class="said">
+        <div role="alert">${problem === undefined ? nothing : html`<p class="banner error">${icon('error')}<span>${safeText(problem)} ${this.stale ? again : nothing}</span></p>`}</div>
+        <div role="status">${done === undefined ? nothing : html`<p class="banner good">${icon('check')}<span>${safeText(done)}</span></p>`}</div>
       </div>
-      ${this.loaded ? this.content() : this.problem === undefined ? html`<p class="quiet">Loading…</p>` : nothing}`;
+      ${this.loaded ? this.content() : html`<h1>${this.heading}</h1>${problem === undefined ? html`<p class="quiet">Loading…</p>` : nothing}`}`;
   }
 }
 

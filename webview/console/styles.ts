@@ -39,6 +39,20 @@ export const pageStyles = [
       border-bottom: 1px solid var(--edge);
       vertical-align: top;
       overflow-wrap: anywhere;
+      /* A long name beside it must not squeeze a column to single letters. */
+      min-width: 7em;
+    }
+    .table td.num {
+      min-width: 0;
+    }
+    /* What can be done to a row: in words, not in letters. */
+    .table td.do {
+      min-width: 0;
+      text-align: end;
+      white-space: nowrap;
+    }
+    .table td.do .link + .link {
+      margin-inline-start: 12px;
     }
     .table tr:hover td {
       background: var(--vscode-list-hoverBackground);
@@ -65,6 +79,8 @@ export const pageStyles = [
       margin-top: 12px;
     }
     .chip.live {
+      vertical-align: baseline;
+      margin-bottom: 0;
       border-color: var(--good);
       color: var(--good);
     }
@@ -80,6 +96,23 @@ export const pageStyles = [
     .banner.error {
       background: var(--vscode-inputValidation-errorBackground);
       border-color: var(--vscode-inputValidation-errorBorder);
+    }
+    .banner.warning {
+      background: var(--vscode-inputValidation-warningBackground);
+      border-color: var(--vscode-inputValidation-warningBorder);
+    }
+    h1 + .banner {
+      margin-top: 12px;
+    }
+    .banner .icon {
+      margin-top: 2px;
+    }
+    /* Said where the person is, however far down a long page. */
+    .said {
+      position: sticky;
+      top: 0;
+      z-index: 5;
+      background: var(--vscode-editor-background);
     }
     .banner.good {
       background: var(--vscode-inputValidation-infoBackground);
@@ -161,6 +194,7 @@ export const pageStyles = [
     }
     .added {
       background: var(--vscode-diffEditor-insertedTextBackground);
+      text-decoration: none;
     }
     .removed {
       background: var(--vscode-diffEditor-removedTextBackground);
@@ -171,7 +205,11 @@ export const pageStyles = [
     @media (max-width: 700px) {
       /* A table becomes a list of cards: nothing scrolls sideways on a phone. */
       .table thead {
+        display: block;
         position: absolute;
+        width: 1px;
+        height: 1px;
+        overflow: hidden;
         clip-path: inset(50%);
       }
       .table tr {
@@ -179,17 +217,26 @@ export const pageStyles = [
         padding: 8px 0;
         border-bottom: 1px solid var(--edge);
       }
-      .table td {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 2px 8px;
+      .table td,
+      .table td.do {
+        display: block;
         padding: 2px 0;
         border: 0;
+        text-align: start;
+      }
+      .table td[data-name] {
+        position: relative;
+        min-height: calc(1.45em + 4px);
+        padding-inline-start: 8em;
       }
       .table td[data-name]::before {
         content: attr(data-name);
-        flex: 0 0 7.5em;
+        position: absolute;
+        inset-inline-start: 0;
         color: var(--quiet);
+      }
+      .table tr.wide {
+        border: 0;
       }
     }
   `,

@@ -20,6 +20,7 @@ const KEPT = 'countersign.approvals';
 export class ApprovalsPage extends ConsolePage {
   static override properties = { ...ConsolePage.properties, approvals: { state: true } };
   declare approvals: GatewayApprovals | undefined;
+  readonly heading = 'Approvals';
   readonly follows = ['approval', 'grant'];
   readonly #panel: ApprovalsPanel;
   #grants: readonly GatewayGrant[] = [];

@@ -1,10 +1,13 @@
 /** What can be reached through the gateway, what is masked there, and a request for access over a time. */
 import { html, nothing, type TemplateResult } from 'lit';
+import { repeat } from 'lit/directives/repeat.js';
 import type { AccessRequest } from '../../../contract/gateway/approvals.ts';
 import type { SharedConnection } from '../../../contract/gateway/policy.ts';
+import { protocolName } from '../../../contract/protocolName.ts';
+import { icon } from '../../parts/icon.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { ConsolePage } from '../page.ts';
-import { quarantinePart, type Waiting } from './quarantine.ts';
+import { keyOf, quarantinePart, quarantineStyles, titleOf, type Waiting } from './quarantine.ts';
 
 const EFFECTS = ['read', 'write', 'delete', 'schema', 'send', 'execute', 'admin'] as const;
 const MINUTES = [15, 30, 60, 120, 240, 480] as const;
@@ -15,7 +18,12 @@ export class ConnectionsPage extends ConsolePage {
   /** The connection that access is being asked for. */
   declare asking: string | undefined;
   declare waiting: readonly Waiting[];
+  /** What was answered from this page, by key. */
+  readonly #outcomes = new Map<string, string>();
+  readonly heading = 'Connections';
   readonly follows = ['policy', 'pin'];
+
+  static override styles = [...ConsolePage.styles, quarantineStyles];
 
   constructor(...context: ConstructorParameters<typeof ConsolePage>) {
     super(...context);
@@ -36,27 +44,63 @@ export class ConnectionsPage extends ConsolePage {
       const { items } = await this.api.call('pinTexts', { id: connection });
       return items.map((one): Waiting => ({ ...one, connection, rejected: rejected.has(one.hash) }));
     });
-    this.waiting = (await Promise.all(waiting)).flat();
+    this.#show((await Promise.all(waiting)).flat());
+  }
+
+  /** What was answered here stays where it stood; what has come since stands after it. */
+  #show(now: readonly Waiting[]): void {
+    const fresh = new Map(now.map((one) => [keyOf(one), one]));
+    const kept = this.waiting.flatMap((one) => {
+      const key = keyOf(one);
+      const outcome = this.#outcomes.get(key);
+      const shown = fresh.get(key) ?? (outcome === undefined ? undefined : one);
+      fresh.delete(key);
+      return shown === undefined ? [] : [outcome === undefined ? shown : { ...shown, outcome }];
+    });
+    this.waiting = [...kept, ...fresh.values()];
   }
 
   /** For exactly the text that is on the screen. */
-  #answer({ connection, hash, kind, name }: Waiting, answer: 'accept' | 'reject'): void {
+  #answer(one: Waiting, answer: 'accept' | 'reject'): void {
+    const { connection, hash, kind, name } = one;
     void this.act(async () => {
       const { done } = await this.api.call('answerPins', { id: connection, body: { items: [{ kind, name, hash }], answer } });
-      if (done === 0) return 'The server has changed it again since: look at what it says now.';
-      return answer === 'accept' ? `${name} can be used by agents again.` : `${name} stays where it is, marked as rejected.`;
-    });
+      if (done === 0) return 'The server has changed it again since. Look at what it says now.';
+      this.#outcomes.set(
+        keyOf(one),
+        answer === 'accept' ? 'Accepted. Agents can use it from now on.' : 'Rejected. Agents still do not see it; it can be accepted later.',
+      );
+      return undefined;
+    }).then(() => this.#toOutcome(one));
+  }
+
+  /** The buttons have gone with the answer: the keyboard goes to what became of it, which is read out with that. */
+  async #toOutcome(one: Waiting): Promise<void> {
+    await this.updateComplete;
+    const sections = [...(this.shadowRoot?.querySelectorAll('section.held') ?? [])];
+    const section = sections.find((element) => element.getAttribute('aria-label') === titleOf(one) && element.querySelector('.outcome'));
+    section?.querySelector<HTMLElement>('.outcome')?.focus();
   }
 
   protected content(): TemplateResult {
+    const waiting = this.waiting.filter(({ outcome, rejected }) => outcome === undefined && !rejected).length;
     return html`<h1>Connections</h1>
+      ${
+        waiting === 0
+          ? nothing
+          : html`<p class="banner warning">${icon('warning')}<span>${waiting === 1 ? 'One definition of an MCP server is quarantined.' : `${waiting} definitions of MCP servers are quarantined.`} <button class="link" @click=${() => this.#toQuarantine()}>Look at ${waiting === 1 ? 'it' : 'them'}</button></span></p>`
+      }
       <p class="lead quiet">Shared connections: the gateway holds their logins, and nobody’s laptop ever does. Reach one from the editor’s Connections view, or with <span class="code">countersign connect NAME</span>.</p>
       ${
         this.connections.length === 0
           ? html`<p class="quiet">None yet. An admin adds one to the policy, with <span class="code">via: gateway</span>.</p>`
           : html`<table class="table">
               <thead><tr><th scope="col">Name</th><th scope="col">Protocol</th><th scope="col">Masked</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-              <tbody>${this.connections.map((connection) => this.#row(connection))}</tbody>
+              <tbody>${repeat(
+                this.connections,
+                ({ name }) => name,
+                (connection) => this.#row(connection),
+              )}</tbody>
             </table>`
       }
       ${
@@ -66,15 +110,21 @@ export class ConnectionsPage extends ConsolePage {
       }`;
   }
 
+  #toQuarantine(): void {
+    const heading = this.shadowRoot?.querySelector<HTMLElement>('#quarantined');
+    heading?.scrollIntoView();
+    heading?.focus();
+  }
+
   #row({ name, protocol, database, sensitive }: SharedConnection): TemplateResult {
     const masked = Object.entries(sensitive);
     return html`<tr>
         <td data-name="Name"><strong>${safeText(name)}</strong></td>
-        <td data-name="Protocol">${safeText(protocol)}${database === undefined ? nothing : html` <span class="quiet">database ${safeText(database)}</span>`}</td>
+        <td data-name="Protocol">${safeText(protocolName(protocol))}${database === undefined ? nothing : html` <span class="quiet">database ${safeText(database)}</span>`}</td>
         <td data-name="Masked">${masked.length === 0 ? html`<span class="quiet">by detectors only</span>` : masked.map(([column, mask]) => html`<span class="chip">${safeText(column)} · ${safeText(mask)}</span>`)}</td>
-        <td>${this.roles.includes('developer') ? html`<button class="link" aria-expanded=${this.asking === name} @click=${() => (this.asking = this.asking === name ? undefined : name)}>Request access</button>` : nothing}</td>
+        <td class="do">${this.roles.includes('developer') ? html`<button class="link" aria-expanded=${this.asking === name} @click=${() => (this.asking = this.asking === name ? undefined : name)}>Request access</button>` : nothing}</td>
       </tr>
-      ${this.asking === name ? html`<tr><td colspan="4">${this.#form(name)}</td></tr>` : nothing}`;
+      ${this.asking === name ? html`<tr class="wide"><td colspan="4">${this.#form(name)}</td></tr>` : nothing}`;
   }
 
   #form(connection: string): TemplateResult {

@@ -1,5 +1,6 @@
 /** The gateway's edges: which there are, how they stand, and the token that lets another join. */
 import { html, nothing, type TemplateResult } from 'lit';
+import { repeat } from 'lit/directives/repeat.js';
 import type { AddedEdge, EdgeView } from '../../../contract/gateway/edges.ts';
 import { icon } from '../../parts/icon.ts';
 import { safeText } from '../../parts/safeText.ts';
@@ -28,7 +29,11 @@ export function edgesPart(edges: readonly EdgeView[], { added, busy, change }: E
         ? html`<p class="quiet">There are none.</p>`
         : html`<table class="table">
             <thead><tr><th scope="col">Edge</th><th scope="col">How it stands</th><th scope="col">Connections</th><th scope="col">Processes</th><th scope="col">Keys</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-            <tbody>${edges.map((edge) => row(edge, busy, change))}</tbody>
+            <tbody>${repeat(
+              edges,
+              ({ name }) => name,
+              (edge) => row(edge, busy, change),
+            )}</tbody>
           </table>`
     }
     ${
@@ -52,7 +57,7 @@ function row({ name, state, sentence, connections, processes, keys, replicas }: 
       ({ id, host, joinedAt }) =>
         html`<div title=${id}>${safeText(host)} <span class="quiet">${when(joinedAt)}</span>${change ? html` <button class="link danger" ?disabled=${busy} aria-label=${`Revoke the key of ${host}`} @click=${() => change.remove(id)}>Revoke</button>` : nothing}</div>`,
     )}</td>
-    <td>${change && state !== 'removed' ? html`<button class="link danger" ?disabled=${busy} @click=${() => change.remove(name)}>Remove</button>` : nothing}</td>
+    <td class="do">${change && state !== 'removed' ? html`<button class="link danger" ?disabled=${busy} @click=${() => change.remove(name)}>Remove</button>` : nothing}</td>
   </tr>`;
 }
 

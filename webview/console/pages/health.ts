@@ -29,6 +29,7 @@ export class HealthPage extends ConsolePage {
   declare storage: StorageHealth | undefined;
   /** The join token that was made last: shown once. */
   declare added: AddedEdge | undefined;
+  readonly heading = 'Health';
   readonly follows: readonly string[] = ['edge', 'policy'];
 
   protected async load(): Promise<void> {

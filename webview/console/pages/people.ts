@@ -1,5 +1,6 @@
 /** People and service accounts: who may sign in, what each may do, and their logins. */
 import { html, nothing, type TemplateResult } from 'lit';
+import { repeat } from 'lit/directives/repeat.js';
 import type { PersonView, ServiceAccountView } from '../../../contract/gateway/identity.ts';
 import { personName } from '../../parts/names.ts';
 import { safeText } from '../../parts/safeText.ts';
@@ -18,6 +19,7 @@ export class PeoplePage extends ConsolePage {
   /** Of the account that was made last: shown once. */
   declare secret: { readonly name: string; readonly secret: string } | undefined;
   declare adding: boolean;
+  readonly heading = 'People';
   readonly follows: readonly string[] = [];
 
   constructor(...context: ConstructorParameters<typeof ConsolePage>) {
@@ -42,14 +44,22 @@ export class PeoplePage extends ConsolePage {
       <p class="lead quiet">Whoever has signed in. Roles come from the identity provider’s groups, as the gateway’s configuration maps them.</p>
       <table class="table">
         <thead><tr><th scope="col">Person</th><th scope="col">Groups</th><th scope="col">Roles</th><th scope="col">Seen</th><th scope="col">Logins</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-        <tbody>${this.people.map((person) => this.#person(person))}</tbody>
+        <tbody>${repeat(
+          this.people,
+          ({ id }) => id,
+          (person) => this.#person(person),
+        )}</tbody>
       </table>
       <h2>Service accounts</h2>
       <p class="lead quiet">For agents that run unattended. They ask; they approve nothing.</p>
       ${this.secret ? html`<p class="banner good"><span>The secret of ${safeText(this.secret.name)}, shown here and never again: <code class="code">${this.secret.secret}</code></span></p>` : nothing}
       <table class="table" ?hidden=${this.accounts.length === 0}>
         <thead><tr><th scope="col">Account</th><th scope="col">Connections</th><th scope="col">Proves itself by</th><th scope="col">Made</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-        <tbody>${this.accounts.map((account) => this.#account(account))}</tbody>
+        <tbody>${repeat(
+          this.accounts,
+          ({ id }) => id,
+          (account) => this.#account(account),
+        )}</tbody>
       </table>
       ${this.#mayChange ? (this.adding ? this.#form() : html`<p><vscode-button secondary @click=${() => (this.adding = true)}>New service account</vscode-button></p>`) : nothing}`;
   }
@@ -62,7 +72,7 @@ export class PeoplePage extends ConsolePage {
       <td data-name="Roles">${roles.join(', ')}</td>
       <td class="num" data-name="Seen">${when(seenAt)}</td>
       <td class="num" data-name="Logins">${logins}</td>
-      <td>${
+      <td class="do">${
         this.#mayChange && !me
           ? html`${logins > 0 ? html`<button class="link" ?disabled=${this.busy} @click=${() => void this.#do('signOutPerson', id, `${personName(person)} was signed out everywhere.`)}>Sign out</button> ` : nothing}
               ${disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#do('disablePerson', id, `${personName(person)} is locked out, and what was open has ended.`)}>Lock out</button>` : html`<button class="link" ?disabled=${this.busy} @click=${() => void this.#do('enablePerson', id, `${personName(person)} may sign in again.`)}>Let in again</button>`}`
@@ -77,7 +87,7 @@ export class PeoplePage extends ConsolePage {
       <td data-name="Connections">${connections.map((connection) => html`<span class="chip">${safeText(connection)}</span>`)}</td>
       <td data-name="Proof">${proof === 'secret' ? 'a secret' : html`a token of ${safeText(workload?.issuer ?? '')}`}</td>
       <td class="num" data-name="Made">${when(createdAt)}</td>
-      <td>${this.#mayChange && disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#do('disableServiceAccount', id, `${name} is switched off.`)}>Switch off</button>` : nothing}</td>
+      <td class="do">${this.#mayChange && disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#do('disableServiceAccount', id, `${name} is switched off.`)}>Switch off</button>` : nothing}</td>
     </tr>`;
   }
 

@@ -40,6 +40,7 @@ export class PolicyPage extends ConsolePage {
   declare draft: string | undefined;
   declare check: PolicyCheck | undefined;
   declare comment: string;
+  readonly heading = 'Policy';
   readonly follows = ['policy'];
   #checking: ReturnType<typeof setTimeout> | undefined;
 
@@ -127,7 +128,7 @@ export class PolicyPage extends ConsolePage {
             <td data-name="Who">${safeText(personName(author))}${source === 'file' ? html` <span class="chip">from the file</span>` : nothing}</td>
             <td data-name="Why">${safeText(comment)}</td>
           </tr>
-          ${this.detail?.version === version ? html`<tr><td colspan="4">${diffOf(this.detail.diff)}</td></tr>` : nothing}`,
+          ${this.detail?.version === version ? html`<tr class="wide"><td colspan="4">${diffOf(this.detail.diff)}</td></tr>` : nothing}`,
         )}</tbody>
       </table>
       ${this.more ? html`<p><button class="link" @click=${() => void this.#older()}>Show earlier versions</button></p>` : nothing}`;

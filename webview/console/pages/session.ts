@@ -26,6 +26,7 @@ export class SessionPage extends ConsolePage {
   declare session: GatewaySession | undefined;
   declare operations: readonly OperationDetail[];
   declare chosen: string | undefined;
+  readonly heading = 'Session';
   readonly follows = ['session', 'approval'];
   readonly #id: string;
   readonly #record = new SessionRecord();

@@ -1,6 +1,8 @@
 /** Sessions on shared connections: live ones first, each with who, which agent, where to. */
 import { html, nothing, type TemplateResult } from 'lit';
+import { repeat } from 'lit/directives/repeat.js';
 import type { GatewaySession } from '../../../contract/gateway/sessions.ts';
+import { protocolName } from '../../../contract/protocolName.ts';
 import { agentName, personName } from '../../parts/names.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { ConsolePage, when } from '../page.ts';
@@ -12,6 +14,7 @@ export class SessionsPage extends ConsolePage {
   declare sessions: readonly GatewaySession[];
   declare more: boolean;
   declare filter: { readonly live: boolean; readonly connection: string };
+  readonly heading = 'Sessions';
   readonly follows = ['session'];
 
   constructor(...context: ConstructorParameters<typeof ConsolePage>) {
@@ -44,7 +47,11 @@ export class SessionsPage extends ConsolePage {
           ? html`<p class="quiet">No session is like this. A session begins when someone’s client connects to a shared connection.</p>`
           : html`<table class="table">
               <thead><tr><th scope="col">Opened</th><th scope="col">Person</th><th scope="col">Agent</th><th scope="col">Connection</th><th scope="col">State</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-              <tbody>${this.sessions.map((session) => this.#row(session))}</tbody>
+              <tbody>${repeat(
+                this.sessions,
+                ({ id }) => id,
+                (session) => this.#row(session),
+              )}</tbody>
             </table>`
       }
       ${this.more ? html`<p><button class="link" ?disabled=${this.busy} @click=${() => void this.#older()}>Show earlier sessions</button></p>` : nothing}`;
@@ -55,9 +62,9 @@ export class SessionsPage extends ConsolePage {
       <td class="num" data-name="Opened"><a class="link" href=${`#/sessions/${encodeURIComponent(id)}`}>${when(openedAt)}</a></td>
       <td data-name="Person">${safeText(personName(actor.person))}</td>
       <td data-name="Agent">${safeText(agentName(actor.agent))}</td>
-      <td data-name="Connection">${safeText(connection)} <span class="quiet">${safeText(protocol)}</span></td>
+      <td data-name="Connection">${safeText(connection)} <span class="quiet">${safeText(protocolName(protocol))}</span></td>
       <td data-name="State">${closedAt === undefined ? html`<span class="chip live">live</span>` : html`<span class="quiet">ended ${when(closedAt)}${recovered ? ', sealed after its gateway went away' : ''}${closeReason === undefined ? nothing : html`: ${safeText(closeReason)}`}</span>`}</td>
-      <td>${closedAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#end(id)}>End</button>` : nothing}</td>
+      <td class="do">${closedAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#end(id)}>End</button>` : nothing}</td>
     </tr>`;
   }
 
