@@ -127,7 +127,8 @@ export class Lane {
   #answer(direct: DirectMount, head: RequestHead, identity: ClientIdentity, json: unknown): void {
     const { always, failed, keepAliveMs } = this.#options;
     const socket = this.#socket;
-    socket.setTimeout(keepAliveMs + KEEP_ALIVE_LONGER_MS);
+    const idleMs = keepAliveMs + KEEP_ALIVE_LONGER_MS;
+    if (socket.timeout !== idleMs) socket.setTimeout(idleMs);
     const reply = new LaneReply({ socket, always, keepAliveS: Math.floor(keepAliveMs / 1000), done: () => this.#answered() });
     this.#reply = reply;
     try {

@@ -29,8 +29,8 @@ const MAX_BEARER_CHARS = 200;
 /** Runs of agents that are remembered; beyond it the one unused longest is forgotten. */
 const MAX_CONVERSATIONS = 4_096;
 const MAX_WINDOWS = 4_096;
-/** Bearers whose proof is not made again for each of their requests. */
-const MAX_PROOFS = 256;
+/** Bearers whose proof is not looked at again with each of their requests. */
+const MAX_PROVED = 256;
 const NAME = /^(terminal|mcp)\.([0-9a-f]{16})\.([0-9a-z]{1,10})$/;
 
 export interface ClientsOptions {
@@ -43,8 +43,8 @@ export interface ClientsOptions {
 export class ClientLogins implements Clients {
   readonly #options: ClientsOptions;
   readonly #conversations = new Map<string, Conversation>();
-  /** What proves a bearer's name, of those that have come with it. Whether it has expired is looked at each time. */
-  readonly #proofs = new Map<string, Secret>();
+  /** Bearers that were proved: nobody can fill this with others. Whether one has expired is looked at each time. */
+  readonly #proved = new Map<string, Name>();
   /** Short window name → what its editor calls itself. */
   readonly #editors = new Map<string, string>();
 
@@ -76,29 +76,31 @@ export class ClientLogins implements Clients {
   }
 
   login(user: string): { readonly secret: Secret; readonly identity: ClientIdentity } | undefined {
-    const identity = this.#identity(user, TERMINAL);
+    const name = readName(user, TERMINAL);
+    const identity = name && this.#identity(name);
     return identity && { secret: this.#mac('password', user), identity };
   }
 
   bearer(token: string): ClientIdentity | undefined {
     if (token.length > MAX_BEARER_CHARS) return undefined;
-    const cut = token.lastIndexOf('.');
-    const name = token.slice(0, Math.max(cut, 0));
-    // The proof is checked first, so that nothing else about a forged token can be learned from the time it takes.
-    const known = this.#proofs.get(name);
-    const proof = known ?? this.#mac('bearer', name);
-    if (!sameText(token.slice(cut + 1), proof.reveal())) return undefined;
-    // Only of names that were proved: nobody can fill this with others.
-    if (!known) this.#remember(name, proof);
-    return this.#identity(name, MCP);
+    // Found by its hash: the time that it takes says nothing of how nearly right a token is.
+    const name = this.#proved.get(token) ?? this.#prove(token);
+    return name && this.#identity(name);
   }
 
-  #remember(name: string, proof: Secret): void {
-    this.#proofs.set(name, proof);
-    for (const oldest of this.#proofs.keys()) {
-      if (this.#proofs.size <= MAX_PROOFS) break;
-      this.#proofs.delete(oldest);
+  /** The proof is checked first, so that nothing else about a forged token can be learned from the time it takes. */
+  #prove(token: string): Name | undefined {
+    const cut = token.lastIndexOf('.');
+    const text = token.slice(0, Math.max(cut, 0));
+    if (!sameText(token.slice(cut + 1), this.#mac('bearer', text).reveal())) return undefined;
+    const name = readName(text, MCP);
+    if (!name) return undefined;
+    this.#proved.set(token, name);
+    for (const oldest of this.#proved.keys()) {
+      if (this.#proved.size <= MAX_PROVED) break;
+      this.#proved.delete(oldest);
     }
+    return name;
   }
 
   #name(surface: Surface, window: string): string {
@@ -110,10 +112,8 @@ export class ClientLogins implements Clients {
     return new Secret(createHmac('sha256', this.#options.secret.reveal()).update(`countersign client login 1\n${use}\n${name}`).digest('base64url'));
   }
 
-  #identity(name: string, surface: Surface): ClientIdentity | undefined {
-    const [, of, window = '', expiry = ''] = (name.length <= MAX_LOGIN_CHARS && NAME.exec(name)) || [];
-    if (of !== surface) return undefined;
-    const left = Number.parseInt(expiry, 36) - this.#options.clock.now();
+  #identity({ expires, surface, window }: Name): ClientIdentity | undefined {
+    const left = expires - this.#options.clock.now();
     if (!(left > 0 && left <= LOGIN_LIFETIME_MS)) return undefined;
     const agent = agentOf(surface, this.#editors.get(window));
     return { actor: { person: this.#options.person, agent }, surface, conversation: this.#conversation(window) };
@@ -134,6 +134,20 @@ export class ClientLogins implements Clients {
     }
     return conversation;
   }
+}
+
+/** What a login says of itself. */
+interface Name {
+  readonly surface: Surface;
+  /** Short name of the window. */
+  readonly window: string;
+  /** Epoch milliseconds. */
+  readonly expires: number;
+}
+
+function readName(text: string, surface: Surface): Name | undefined {
+  const [, of, window = '', expiry = ''] = (text.length <= MAX_LOGIN_CHARS && NAME.exec(text)) || [];
+  return of === surface ? { surface, window, expires: Number.parseInt(expiry, 36) } : undefined;
 }
 
 /** What acts on a surface, as far as its login tells. A protocol may learn more from the client itself. */

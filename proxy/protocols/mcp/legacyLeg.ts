@@ -31,7 +31,11 @@ export class LegacyLeg<Transport extends LegTransport = LegTransport> {
   constructor(options: LegOptions, identity: ClientIdentity, transport: (events: SessionEvents) => Transport, end: () => void) {
     this.#options = options;
     this.#identity = identity;
-    this.#transport = transport({ onMessage: (message, gone) => this.#received(message, gone) });
+    this.#transport = transport({
+      onMessage: (message) => this.#received(message),
+      // As good as cancelled.
+      onGone: (request) => this.#inFlight.get(request)?.abort(),
+    });
     this.#end = end;
   }
 
@@ -47,10 +51,10 @@ export class LegacyLeg<Transport extends LegTransport = LegTransport> {
     this.#transport.close();
   }
 
-  #received(message: Message, gone: AbortSignal): void {
+  #received(message: Message): void {
     switch (message.kind) {
       case 'request':
-        return void this.#request(message.id, message.method, message.params, gone);
+        return void this.#request(message.id, message.method, message.params);
       case 'response':
         return this.#asked.get(message.id)?.(message.reply);
       case 'notification': {
@@ -61,14 +65,10 @@ export class LegacyLeg<Transport extends LegTransport = LegTransport> {
     }
   }
 
-  async #request(id: Id, method: string, params: JsonObject | undefined, gone: AbortSignal): Promise<void> {
+  async #request(id: Id, method: string, params: JsonObject | undefined): Promise<void> {
     const controller = new AbortController();
     this.#inFlight.set(id, controller);
-    // No answer can be delivered once the stream has gone for good: it is as good as cancelled.
-    const leave = (): void => controller.abort();
-    gone.addEventListener('abort', leave, { once: true });
     const reply = await this.#reply(id, method, params, controller.signal);
-    gone.removeEventListener('abort', leave);
     this.#inFlight.delete(id);
     this.#transport.answer(id, { id, ...reply });
     if (this.#unusable) this.#end();

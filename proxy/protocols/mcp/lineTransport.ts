@@ -11,7 +11,7 @@ import { type Id, type Message, messageText, readMessage } from './message.ts';
 /** What a client may leave unread before it is given up, in bytes. */
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
 
-export interface LineEvents extends SessionEvents {
+export interface LineEvents extends Pick<SessionEvents, 'onMessage'> {
   /** The client has hung up. */
   readonly onEnd: () => void;
 }
@@ -20,10 +20,10 @@ export class LineTransport implements LegTransport {
   readonly id: string;
   readonly #stream: Duplex;
   readonly #events: LineEvents;
-  readonly #left = new AbortController();
   /** The client's requests that have no answer yet. */
   readonly #waiting = new Set<Id>();
   #ending = false;
+  #ended = false;
 
   constructor(id: string, stream: Duplex, events: LineEvents) {
     this.id = id;
@@ -73,8 +73,8 @@ export class LineTransport implements LegTransport {
   }
 
   #end(): void {
-    if (this.#left.signal.aborted) return;
-    this.#left.abort();
+    if (this.#ended) return;
+    this.#ended = true;
     this.#stream.end();
     this.#events.onEnd();
   }
@@ -92,7 +92,7 @@ export class LineTransport implements LegTransport {
       if (this.#waiting.has(message.id)) return this.#refuse(message.id, 'A request with this id waits already.');
       this.#waiting.add(message.id);
     }
-    return this.#events.onMessage(message, this.#left.signal);
+    return this.#events.onMessage(message);
   }
 
   #refuse(id: Id | null, message: string): void {

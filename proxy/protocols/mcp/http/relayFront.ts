@@ -67,9 +67,9 @@ export class RelayFront {
       identity,
       ({ onMessage }) =>
         new LineTransport(id, stream, {
-          onMessage: (message, gone) => {
+          onMessage: (message) => {
             this.#touch(id, session);
-            onMessage(message, gone);
+            onMessage(message);
           },
           onEnd: end,
         }),

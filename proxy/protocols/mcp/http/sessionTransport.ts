@@ -15,9 +15,6 @@ const COME_BACK_MS = 30_000;
 /** The first version whose clients take up a stream that was broken off on purpose. */
 const RESUMING_VERSION = '2025-11-25';
 
-/** For what is not waited for. */
-const NEVER = new AbortController().signal;
-
 interface Stream {
   readonly name: string;
   /** The request whose answer it carries; undefined for the stream of what belongs to none. */
@@ -39,8 +36,9 @@ interface Kept {
 }
 
 export interface SessionEvents {
-  /** @param gone aborted when the client has hung up on the message's stream and does not come back */
-  readonly onMessage: (message: Message, gone: AbortSignal) => void;
+  readonly onMessage: (message: Message) => void;
+  /** The client has hung up on the stream of a request and does not come back: no answer can be delivered. */
+  readonly onGone: (request: Id) => void;
 }
 
 /** What a session's leg asks of the way to its client. */
@@ -62,7 +60,6 @@ export class SessionTransport implements LegTransport {
   readonly id: string;
   readonly #events: SessionEvents;
   readonly #streams = new Map<Id, Stream>();
-  readonly #gone = new Map<Id, AbortController>();
   readonly #own: Stream = { name: 'own', request: undefined, reply: undefined, resumes: true, events: 0, primed: false, done: false, timer: undefined };
   #kept: Kept[] = [];
   #keptChars = 0;
@@ -79,9 +76,8 @@ export class SessionTransport implements LegTransport {
     response.setHeader('Mcp-Session-Id', this.id);
     if (message.kind !== 'request') {
       response.writeHead(202).end();
-      return this.#events.onMessage(message, NEVER);
+      return this.#events.onMessage(message);
     }
-    const gone = new AbortController();
     if (this.#streams.has(message.id)) {
       new EventReply(response).end({ jsonrpc: '2.0', id: message.id, error: { code: -32_600, message: 'A request with this id waits already.' } }, 400);
       return undefined;
@@ -97,9 +93,8 @@ export class SessionTransport implements LegTransport {
       timer: undefined,
     };
     this.#streams.set(message.id, stream);
-    this.#gone.set(message.id, gone);
     this.#attach(stream, response, message.method !== 'initialize');
-    return this.#events.onMessage(message, gone.signal);
+    return this.#events.onMessage(message);
   }
 
   /** The client opens the stream for what belongs to no request, or takes up one that broke. */
@@ -131,7 +126,6 @@ export class SessionTransport implements LegTransport {
     const stream = this.#streams.get(id);
     if (!stream) return;
     this.#streams.delete(id);
-    this.#gone.delete(id);
     clearTimeout(stream.timer);
     stream.done = true;
     const whole = { jsonrpc: '2.0', ...message };
@@ -171,8 +165,8 @@ export class SessionTransport implements LegTransport {
       if (stream.done || stream.request === undefined) return;
       const { request } = stream;
       // A client that was never told where it is cannot come back.
-      if (!stream.primed) return this.#gone.get(request)?.abort();
-      stream.timer = setTimeout(() => this.#gone.get(request)?.abort(), COME_BACK_MS);
+      if (!stream.primed) return this.#events.onGone(request);
+      stream.timer = setTimeout(() => this.#events.onGone(request), COME_BACK_MS);
       stream.timer.unref();
     });
   }

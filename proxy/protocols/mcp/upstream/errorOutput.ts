@@ -1,5 +1,4 @@
 /** What a server's processes wrote to their standard error last: for people, and so readable, masked and no more than they look at. */
-import { StringDecoder } from 'node:string_decoder';
 
 /** Lines that are kept of one connection. */
 const MAX_LINES = 100;
@@ -55,14 +54,14 @@ export class ErrorOutput {
 
 /** Lines as they arrive; what is too long for one is cut. @param flush called with what there is at the end */
 export function linesOf(onLine: (line: string) => void): { write(chunk: Buffer): void; end(): void } {
-  const decoder = new StringDecoder('utf8');
+  const decoder = new TextDecoder();
   let held = '';
   const take = (line: string): void => {
     if (line.trim() !== '') onLine(line);
   };
   return {
     write(chunk) {
-      const parts = (held + decoder.write(chunk)).split('\n');
+      const parts = (held + decoder.decode(chunk, { stream: true })).split('\n');
       held = (parts.pop() ?? '').slice(0, MAX_KEPT_LINE);
       for (const part of parts) take(part.slice(0, MAX_KEPT_LINE));
     },
