@@ -27,7 +27,14 @@ export type ConnectionNode =
       readonly connectionName: string;
       readonly item: Quarantined;
     }
-  | { readonly kind: 'output'; readonly id: string; readonly label: string; readonly description: string; readonly connection: ConnectionView }
+  | {
+      readonly kind: 'output';
+      readonly id: string;
+      readonly label: string;
+      readonly description: string;
+      readonly tooltip: string;
+      readonly connection: ConnectionView;
+    }
   | { readonly kind: 'fact'; readonly id: string; readonly label: string; readonly description: string; readonly icon: string };
 
 export function connectionTree(connections: readonly ConnectionView[], t: Translate): ConnectionNode[] {
@@ -51,7 +58,7 @@ export function connectionTree(connections: readonly ConnectionView[], t: Transl
       icon: icon(connection),
       context: contextOf(connection),
       connection,
-      children: [...quarantined(connection, t), ...facts(connection, t), ...output(connection, t)],
+      children: [...quarantined(connection, t), ...problem(connection), ...output(connection, t), ...facts(connection, t)],
     };
   });
 }
@@ -111,7 +118,10 @@ function quarantined({ name, pins }: ConnectionView, t: Translate): ConnectionNo
     id: `quarantined:${name}:${item.kind}:${item.name}:${item.hash}`,
     label: oneLine(item.name, 80),
     description: `${kindName(item.kind, t)} · ${item.rejected ? t('rejected') : t('quarantined')}`,
-    tooltip: item.reasons.map((reason) => oneLine(reason, 300)),
+    tooltip: [
+      item.rejected ? t('Rejected: no agent can use it. You can still accept it.') : t('Quarantined: no agent can use it until you accept it.'),
+      ...item.reasons.map((reason) => `• ${oneLine(reason, 300)}`),
+    ],
     connectionName: name,
     item,
   }));
@@ -119,12 +129,25 @@ function quarantined({ name, pins }: ConnectionView, t: Translate): ConnectionNo
 
 function output(connection: ConnectionView, t: Translate): ConnectionNode[] {
   if (connection.output !== true) return [];
-  return [{ kind: 'output', id: `output:${connection.name}`, label: t('What the server wrote'), description: t('its standard error'), connection }];
+  return [
+    {
+      kind: 'output',
+      id: `output:${connection.name}`,
+      label: t('What the server wrote'),
+      description: '',
+      tooltip: t('The last lines that its process wrote to its standard error, with secrets masked. Select it to read them.'),
+      connection,
+    },
+  ];
+}
+
+/** What is wrong stands above everything that says how the connection is made. */
+function problem({ name, problem: sentence }: ConnectionView): ConnectionNode[] {
+  return sentence === undefined ? [] : [{ kind: 'fact', id: `fact:${name}:problem`, label: sentence, description: '', icon: 'warning' }];
 }
 
 function facts(connection: ConnectionView, t: Translate): ConnectionNode[] {
   const rows: [string, string, string, string][] = [];
-  if (connection.problem !== undefined) rows.push(['problem', connection.problem, '', 'warning']);
   if (connection.address !== undefined) rows.push(['address', connection.address, t('address'), 'link']);
   rows.push(['credential', connection.credential, t('login'), 'key']);
   for (const [what, mask] of Object.entries(connection.sensitive)) rows.push([`mask:${what}`, what, t('masked: {0}', mask), 'eye-closed']);

@@ -65,6 +65,7 @@ export class ConnectionsTree implements vscode.TreeDataProvider<TreeNode>, vscod
     }
     if (node.kind === 'output') {
       item.iconPath = new vscode.ThemeIcon('output');
+      item.tooltip = node.tooltip;
       item.command = { command: COMMANDS.showOutput, title: vscode.l10n.t('Show What the Server Wrote'), arguments: [node] };
       return item;
     }

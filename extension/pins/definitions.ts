@@ -75,7 +75,7 @@ export class Definitions implements vscode.TextDocumentContentProvider, vscode.D
         if (this.#shown.size <= MAX_SHOWN) break;
         this.#shown.delete(oldest);
       }
-      const uri = (side: string): vscode.Uri => vscode.Uri.from({ scheme: DEFINITION_SCHEME, path: `/${id}/definition.jsonc`, query: side });
+      const uri = (side: string): vscode.Uri => vscode.Uri.from({ scheme: DEFINITION_SCHEME, path: `/${id}/definition.${DEFINITION_SCHEME}`, query: side });
       await vscode.commands.executeCommand('vscode.diff', uri('before'), uri('after'), shown.title, { preview: false });
     },
     confirm: async (question, detail, button) => (await vscode.window.showWarningMessage(question, { modal: true, detail }, button)) === button,

@@ -48,10 +48,10 @@ export function noticeOf(connection: string, items: readonly Quarantined[], t: T
   if (!first) return '';
   return items.length === 1
     ? t(
-        '{0} offers agents something that you have not seen: {1} “{2}”. They cannot use it until you have looked at it.',
+        '{0} offers agents something that you have not seen: {1} “{2}”. They cannot use it until you accept it.',
         connection,
         kindName(first.kind, t),
         oneLine(first.name, 60),
       )
-    : t('{0} offers agents {1} things that you have not seen. They cannot use them until you have looked at them.', connection, items.length);
+    : t('{0} offers agents {1} things that you have not seen. They cannot use them until you accept them.', connection, items.length);
 }

@@ -7,7 +7,7 @@ import type { Pins } from '../pinning/pins.ts';
 import type { OutputLine } from '../protocols/mcp/upstream/errorOutput.ts';
 import { isNewEnough, MIN_NODE } from './nodeVersion.ts';
 import type { Serving } from './serving.ts';
-import { connectionViews } from './views.ts';
+import { connectionViewsWithoutWords } from './views.ts';
 
 /** Free space below which the record may soon halt everything, in bytes. */
 const LITTLE_SPACE_BYTES = 200 * 1024 * 1024;
@@ -110,7 +110,7 @@ async function recordCheck({ halted, verify }: DoctorOptions): Promise<DoctorChe
 }
 
 function connectionChecks({ serving, secrets, pins: known }: DoctorOptions): DoctorCheck[] {
-  const views = connectionViews(serving, secrets, known);
+  const views = connectionViewsWithoutWords(serving, secrets, known);
   if (views.length === 0) return [check('connections', 'Connections', 'warning', 'Nothing is connected. Add a connection to countersign.yaml.')];
   return views.map(({ name, state, problem, address, pins, output }) => {
     const said = output === true ? lastLines(serving.get(name)?.output?.lines(state === 'failed' ? LINES_OF_FAILED : LINES_OF_READY)) : '';
@@ -120,7 +120,12 @@ function connectionChecks({ serving, secrets, pins: known }: DoctorOptions): Doc
       case 'ready': {
         const waiting = pins?.quarantined.filter(({ rejected }) => !rejected).length ?? 0;
         if (waiting > 0)
-          return check(id, title, 'warning', `${waiting} of the things that it offers wait for you to look at them. Review them in the Connections view.`);
+          return check(
+            id,
+            title,
+            'warning',
+            `${waiting === 1 ? 'One thing' : `${waiting} things`} that it offers ${waiting === 1 ? 'is' : 'are'} quarantined: no agent can use ${waiting === 1 ? 'it' : 'them'} until you accept ${waiting === 1 ? 'it' : 'them'} in the Connections view.`,
+          );
         return check(id, title, 'ok', `It is served at ${address ?? 'the loopback address'}.${said}`);
       }
       case 'starting':

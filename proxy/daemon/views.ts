@@ -6,6 +6,7 @@ import type { ClientLogins } from '../identity/clients.ts';
 import type { Pins } from '../pinning/pins.ts';
 import type { ConnectionConfig } from '../policy/policy.ts';
 import { type Serving, secretRefs } from './serving.ts';
+import { tellingLine } from './tellingLine.ts';
 
 /** Version of the MCP definitions handed to an editor: raised when what a server offers changes by an update. */
 const MCP_VERSION = '1';
@@ -13,12 +14,16 @@ const MCP_VERSION = '1';
 const OWN_MCP_PATH = 'mcp';
 
 export function connectionViews(serving: Serving, secrets: Secrets, pins: Pins): ConnectionView[] {
-  return serving.all.map((one) => viewOf(one, secrets, pins));
+  return serving.all.map((one) => viewOf(one, secrets, pins, withWords(one, problemOf(one, secrets))));
 }
 
-function viewOf(one: Serving['all'][number], secrets: Secrets, pins: Pins): ConnectionView {
+/** The same for who shows what was written beside it: nothing is said twice. */
+export function connectionViewsWithoutWords(serving: Serving, secrets: Secrets, pins: Pins): ConnectionView[] {
+  return serving.all.map((one) => viewOf(one, secrets, pins, problemOf(one, secrets)));
+}
+
+function viewOf(one: Serving['all'][number], secrets: Secrets, pins: Pins, problem: string | undefined): ConnectionView {
   const { config, served, state } = one;
-  const problem = problemOf(one, secrets);
   return {
     name: config.name,
     protocol: config.protocol,
@@ -35,13 +40,17 @@ function viewOf(one: Serving['all'][number], secrets: Secrets, pins: Pins): Conn
   };
 }
 
-/** What is wrong, with the last word of the process that ended. */
-function problemOf({ config, served, state }: Serving['all'][number], secrets: Secrets): string | undefined {
+function problemOf({ config, state }: Serving['all'][number], secrets: Secrets): string | undefined {
   if (!('problem' in state)) return undefined;
   // The side of the secret knows best what is wrong with it, say with a file; it must not hide another problem.
-  const problem = (state.state === 'needs-secret' ? missingSecret(config, secrets) : undefined) ?? state.problem;
-  const said = state.state === 'failed' ? served?.output?.lines().findLast(({ by }) => by === 'server')?.text : undefined;
-  return (said === undefined ? problem : `${problem} It wrote last: ${said}`).slice(0, 1000);
+  return ((state.state === 'needs-secret' ? missingSecret(config, secrets) : undefined) ?? state.problem).slice(0, 1000);
+}
+
+/** With the line that tells most of what the process wrote before it ended. */
+function withWords({ served, state }: Serving['all'][number], problem: string | undefined): string | undefined {
+  if (problem === undefined || state.state !== 'failed') return problem;
+  const said = tellingLine(served?.output?.lines() ?? []);
+  return (said === undefined ? problem : `${problem} It wrote: ${said}`).slice(0, 1000);
 }
 
 /** Why a connection has no login, told from the side of the secret. */

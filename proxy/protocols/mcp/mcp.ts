@@ -213,7 +213,7 @@ class Relay implements Served {
     if (now < this.#notBefore) {
       throw new Problem(
         'backing-off',
-        `The MCP server ${name} has ended ${this.#failures} times right after it was started. Its last lines are in Countersign's log. It can be started again in ${Math.ceil((this.#notBefore - now) / 1000)} seconds.`,
+        `The MCP server ${name} has ended ${this.#failures} times right after it was started; what it wrote may say why. It can be started again in ${Math.ceil((this.#notBefore - now) / 1000)} seconds.`,
       );
     }
     const env: Record<string, string> = {};

@@ -32,11 +32,17 @@ describe('the connections tree', () => {
     const [item] = connectionTree([connection({ protocol: 'mcp', output: true, state: 'failed', problem: 'It has ended.' })], t);
     assert.ok(item?.kind === 'connection' && quiet?.kind === 'connection');
     assert.equal(item.context, 'connection+output');
-    assert.equal(item.children.at(-1)?.kind, 'output');
+    assert.deepEqual(
+      item.children.slice(0, 2).map(({ kind, label }) => [kind, label]),
+      [
+        ['fact', 'It has ended.'],
+        ['output', 'What the server wrote'],
+      ],
+    );
     assert.ok(!quiet.children.some(({ kind }) => kind === 'output'));
     const line = { at: 0, process: 7 } as const;
     const lines = [{ ...line, by: 'server', text: 'cannot find # its file' } as const, { ...line, by: 'countersign', text: 'ended (exit code 3)' } as const];
-    assert.match(outputText('files', { lines }, t), /files.*masked\.\n\n\S+.* \[7\] cannot find # its file\n.* \[7\] — ended \(exit code 3\)\n$/);
+    assert.match(outputText('files', { lines }, t), /files.*\n.*masked\.\n\n\S+.* \[7\] cannot find # its file\n.* \[7\] — ended \(exit code 3\)\n$/);
     assert.match(outputText('files', { lines: [] }, t), /written nothing/);
   });
 

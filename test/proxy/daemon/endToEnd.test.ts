@@ -389,7 +389,7 @@ describe('an MCP server that does not start', OPTIONS, () => {
     await assert.rejects(client.connect(new StreamableHTTPClientTransport(new URL(at.url), { requestInit: { headers: at.headers } })), /exit code 3/);
     const { connections } = await person.until((state) => state.connections.some(({ name, state: is }) => name === 'tool' && is === 'failed'));
     const view = connections.find(({ name }) => name === 'tool');
-    assert.match(view?.problem ?? '', /ended \(exit code 3\).* It wrote last: no licence for card ‹.*›$/);
+    assert.match(view?.problem ?? '', /ended \(exit code 3\).* It wrote: no licence for card ‹.*›$/);
     assert.equal(view?.output, true);
     const { checks } = (await person.request(METHODS.doctor)) as { checks: DoctorCheck[] };
     const check = checks.find(({ id }) => id === 'connection:tool');

@@ -68,7 +68,7 @@ export class StdioServer implements Channel {
       });
       this.#child.once('close', (code, signal) =>
         end(
-          `The MCP server ${options.connection} has ended (${signal ?? `exit code ${code}`}). Its last lines are in Countersign's log.`,
+          `The MCP server ${options.connection} has ended (${signal ?? `exit code ${code}`}); what it wrote may say why.`,
           `ended (${signal ?? `exit code ${code}`})`,
         ),
       );

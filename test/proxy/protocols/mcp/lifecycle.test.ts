@@ -168,7 +168,7 @@ describe('the process of a relayed server', () => {
     await assert.rejects(stage.client('mcp/rude'), /has ended \(exit code 3\)/);
     const state = served?.state;
     assert.ok(state?.state === 'failed');
-    assert.match(state.problem, /has ended \(exit code 3\)\..* right after it was started; the next client that comes starts it again/);
+    assert.match(state.problem, /has ended \(exit code 3\)[.;].* right after it was started; the next client that comes starts it again/);
     assert.deepEqual(
       served?.output?.lines().map(({ by, text }) => [by, text]),
       [
