@@ -61,6 +61,11 @@ function kindOf(key: string): Kind | undefined {
   return kind;
 }
 
+/** Whether whatever stands under a name is a secret. */
+export function namesPassword(name: string): boolean {
+  return name.length <= MAX_KEY && kindOf(name) === 'password';
+}
+
 function judge(key: string): Kind | undefined {
   const name = key.toLowerCase();
   if (PASSWORD.test(name)) return HARMLESS.test(name) ? undefined : 'password';

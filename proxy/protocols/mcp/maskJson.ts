@@ -1,5 +1,8 @@
 /** Masks every string of a JSON value, wherever it stands, and leaves its form as it was. */
+
+import { namesPassword } from '../../masking/detectors/secret.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
+import { type EncodedText, isBase64, textInBase64 } from './base64Text.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
 
 /** One value that was masked: where it stood, and which detector saw it. */
@@ -26,18 +29,6 @@ export function maskJson<T extends Json>(value: T, masking: SessionMasking): Mas
   return { value: walk.value(value, undefined) as T, masked: walk.masked, places: walk.places };
 }
 
-/** Words for people and models in a list of a server's: descriptions and titles. What programs read stays as it is. */
-export function maskProse(value: Json, masking: SessionMasking): Json {
-  if (Array.isArray(value)) return value.map((item: Json) => maskProse(item, masking));
-  if (!isObject(value) || ('rawJSON' in value && Object.isFrozen(value))) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [
-      key,
-      typeof inner === 'string' && (key === 'description' || key === 'title') ? masking.scrub(inner).text : maskProse(inner, masking),
-    ]),
-  );
-}
-
 class Walk {
   masked = 0;
   readonly places: MaskedPlace[] = [];
@@ -50,11 +41,11 @@ class Walk {
 
   value(value: Json, name: string | undefined): Json {
     if (typeof value === 'string') return this.#text(value, name);
-    if (typeof value === 'number') return this.#number(value, name);
+    if (typeof value === 'number') return this.#number(value, name) ? 0 : value;
     if (value === null || typeof value !== 'object') return value;
     if (Array.isArray(value)) return this.#list(value as readonly Json[], name);
     // A number kept as it was written is an object to JavaScript.
-    if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name) === 0 ? 0 : value;
+    if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name, String(value.rawJSON)) ? 0 : value;
     return this.#object(value as JsonObject);
   }
 
@@ -68,7 +59,7 @@ class Walk {
       for (let n = 2; Object.hasOwn(out, name); n++) name = `${this.#text(key, undefined)} ${n}`;
       this.#path.push(name);
       const masked =
-        (key === 'blob' || key === 'data') && typeof value === 'string' && media !== undefined ? this.#encoded(value, media) : this.value(value, key);
+        typeof value === 'string' && (key === 'blob' || (key === 'data' && media !== undefined)) ? this.#encoded(value, media) : this.value(value, key);
       this.#path.pop();
       // Assigning to it would not make a property.
       if (name === '__proto__') Object.defineProperty(out, name, { value: masked, writable: true, enumerable: true, configurable: true });
@@ -94,8 +85,17 @@ class Walk {
   #text(text: string, name: string | undefined): string {
     const scrubbed = this.#masking.scrub(text);
     this.#found(scrubbed.findings);
-    if (scrubbed.findings.length > 0 || name === undefined || text.length > MAX_NAMED) return scrubbed.text;
-    return this.#named(text, name) ?? text;
+    if (scrubbed.findings.length > 0) return scrubbed.text;
+    const named = name === undefined || text.length > MAX_NAMED ? undefined : this.#named(text, name);
+    return named ?? this.#hidden(textInBase64(text)) ?? scrubbed.text;
+  }
+
+  /** Base64 of text with something sensitive in it. */
+  #hidden(encoded: EncodedText | undefined): string | undefined {
+    if (!encoded) return undefined;
+    const { findings, text } = this.#masking.scrub(encoded.text);
+    this.#found(findings);
+    return findings.length > 0 ? encoded.encode(text) : undefined;
   }
 
   /** `{"password": "…"}`, `{"ssn": "123456789"}`: what a value is can lie in its name alone. */
@@ -107,36 +107,41 @@ class Walk {
     return this.#masking.mask(text, finding.mask, finding.label);
   }
 
-  /** A number must stay one: 0 stands for a card number that is not written as text. */
-  #number(value: number, name: string | undefined): number {
-    if (Math.abs(value) < 1_000_000) return value;
-    const text = String(value);
+  /**
+   * A number must stay one: 0 stands for a card number that is not written as text.
+   * @param text as it was written, where a double is another number
+   */
+  #number(value: number, name: string | undefined, text = String(value)): boolean {
+    // Few small numbers are anything, and numbers are many.
+    if (Math.abs(value) < 1_000_000 && (name === undefined || !namesPassword(name))) return false;
     const { findings } = this.#masking.scrub(text);
     if (findings.length > 0) this.#found(findings.slice(0, 1));
-    else if (name === undefined || this.#named(text, name) === undefined) return value;
-    return 0;
+    return findings.length > 0 || (name !== undefined && this.#named(text, name) !== undefined);
   }
 
-  /** Base64: text in it is masked, pictures and sounds are left as they are. */
-  #encoded(value: string, media: string): string {
-    if (!/^(?:text\/|application\/(?:[\w.+-]*\+)?(?:json|xml|yaml|x-yaml|javascript|sql|toml)\b)/i.test(media)) {
-      return /^[A-Za-z0-9+/_=\s-]*$/.test(value) ? value : this.#text(value, undefined);
-    }
-    const scrubbed = this.#masking.scrub(Buffer.from(value, 'base64').toString());
-    this.#found(scrubbed.findings);
-    return scrubbed.findings.length > 0 ? Buffer.from(scrubbed.text).toString('base64') : value;
+  /** Pictures and sounds are left as they are, and not read as text. */
+  #encoded(value: string, media: string | undefined): string {
+    if (!isBase64(value)) return this.#text(value, undefined);
+    return this.#hidden(textInBase64(value, media !== undefined && TEXT.test(media))) ?? value;
   }
 }
 
+const TEXT = /^(?:text\/|application\/(?:[\w.+-]*\+)?(?:json|xml|yaml|x-yaml|javascript|sql|toml)\b)/i;
+
 /** What a person reads of a result: its text, else all of it as JSON. */
 export function readableText(result: JsonObject): string {
+  const texts = textsOf(result);
+  return texts.length > 0 ? texts.join('\n') : JSON.stringify(result, null, 2);
+}
+
+/** Its blocks as text; none where it has no blocks. */
+export function textsOf(result: JsonObject): readonly string[] {
   const blocks = [result.content, result.contents, result.messages].find(Array.isArray) as readonly Json[] | undefined;
-  const texts = (blocks ?? []).flatMap((block) => {
+  return (blocks ?? []).flatMap((block) => {
     if (!isObject(block)) return [];
     const inner = isObject(block.content) ? block.content : isObject(block.resource) ? block.resource : block;
     return typeof inner.text === 'string'
       ? [inner.text]
       : [`[${typeof inner.mimeType === 'string' ? inner.mimeType : typeof inner.type === 'string' ? inner.type : 'data'}]`];
   });
-  return texts.length > 0 ? texts.join('\n') : JSON.stringify(result, null, 2);
 }

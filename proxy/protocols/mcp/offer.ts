@@ -10,7 +10,7 @@ import type { McpConnection } from '../../policy/policy.ts';
 import type { ProtocolHost } from '../protocol.ts';
 import { type Hints, hintsOf, listingFacts } from './classify.ts';
 import type { Exchanges } from './exchanges.ts';
-import { maskProse } from './maskJson.ts';
+import { maskListed } from './maskListed.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
 
 /** Pages of one list that are read; a server that goes on is flooding. */
@@ -89,18 +89,21 @@ export class Offer {
     const list = LISTS.get(method);
     const { session } = this.#options;
     const key = list?.key ?? (method === 'resources/list' ? 'resources' : undefined);
-    if (key === undefined || !Array.isArray(result[key])) return result;
+    if (key === undefined) return maskListed(result, session.masking);
+    const { [key]: listed, ...rest } = result;
+    // What is no list cannot be held to what was accepted.
+    if (!Array.isArray(listed)) return maskListed(rest, session.masking);
     if (list) await this.#ready(method);
-    const items = (result[key] as readonly Json[]).filter((item) => this.#shows(method, list, item));
+    const items = (listed as readonly Json[]).filter((item) => this.#shows(method, list, item));
     // What is left depends on who asks: nobody else may be served it from a cache.
-    return { ...result, [key]: items.map((item) => maskProse(item, session.masking)), ...('cacheScope' in result && { cacheScope: 'private' }) };
+    return { ...maskListed({ ...rest, [key]: items }, session.masking), ...('cacheScope' in result && { cacheScope: 'private' }) };
   }
 
   /** A server's answer to `initialize` or `server/discover`, without instructions that nobody has accepted. */
   async introduction(result: JsonObject): Promise<JsonObject> {
     const { host, connection, session } = this.#options;
     const { instructions, ...rest } = result;
-    const listening = promiseChanges(rest);
+    const listening = maskListed(promiseChanges(rest), session.masking);
     if (typeof instructions !== 'string') return listening;
     const definition = definitionOf('instructions', instructions);
     if (!definition) return listening;

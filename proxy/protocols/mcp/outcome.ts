@@ -4,8 +4,12 @@ import { MAX_ANSWER_CHARS } from '../../../contract/response.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import type { Outcome } from '../../pipeline/operation.ts';
 import { CANCELLED } from './exchanges.ts';
-import { type MaskedPlace, maskJson, readableText } from './maskJson.ts';
+import { type MaskedPlace, maskJson, readableText, textsOf } from './maskJson.ts';
 import type { JsonObject, Reply, RpcError } from './message.ts';
+
+/** Longest piece of a value that is cut off with it, in characters, and findings that are kept of one answer. */
+const LONGEST_CUT = 16_384;
+const MAX_FINDINGS = 5_000;
 
 export interface MaskedReply {
   readonly reply: Reply;
@@ -34,8 +38,10 @@ export function outcomeOf(raw: Reply, masked: MaskedReply, masking: SessionMaski
     const { code, message } = masked.reply.error;
     return { outcome: 'failed', masked: masked.masked, error: { code: String(code).slice(0, 40), message: message.slice(0, 4000) } };
   }
+  const texts = 'result' in raw ? textsOf(raw.result) : [];
+  // Where it has none, what is shown is what its client gets: a value whose name gives it away can stand far from it.
+  const shown = texts.length > 0 ? answer(texts.join('\n'), masking) : cutTo(JSON.stringify(masked.reply.result, null, 2));
   const text = 'result' in raw ? readableText(raw.result) : '';
-  const shown = answer(text, masking);
   const whole: Answer = { kind: 'text', text: text.slice(0, MAX_ANSWER_CHARS), truncated: text.length > MAX_ANSWER_CHARS, findings: [] };
   const failed = masked.reply.result.isError === true;
   return {
@@ -48,7 +54,17 @@ export function outcomeOf(raw: Reply, masked: MaskedReply, masking: SessionMaski
 }
 
 function answer(text: string, masking: SessionMasking): Answer {
-  const cut = text.slice(0, MAX_ANSWER_CHARS);
-  const { text: masked, findings } = masking.scrub(cut);
-  return { kind: 'text', text: masked, truncated: cut.length < text.length, findings: findings.slice(0, 5000) };
+  if (text.length <= MAX_ANSWER_CHARS) {
+    const { text: masked, findings } = masking.scrub(text);
+    return { kind: 'text', text: masked, truncated: false, findings: findings.slice(0, MAX_FINDINGS) };
+  }
+  // A value that is cut looks like none: what could be one is cut off with it.
+  const { text: masked, findings } = masking.scrub(text.slice(0, MAX_ANSWER_CHARS + LONGEST_CUT));
+  const end = Math.min(MAX_ANSWER_CHARS, masked.length - LONGEST_CUT);
+  return { kind: 'text', text: masked.slice(0, end), truncated: true, findings: findings.filter(({ at }) => at[1] <= end).slice(0, MAX_FINDINGS) };
+}
+
+/** Of what has been masked. */
+function cutTo(text: string): Answer {
+  return { kind: 'text', text: text.slice(0, MAX_ANSWER_CHARS), truncated: text.length > MAX_ANSWER_CHARS, findings: [] };
 }

@@ -17,6 +17,10 @@ const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
 const MAX_LOG_LINE = 2_000;
 const MAX_LOG_LINES = 600;
 const LOG_WINDOW_MS = 60_000;
+/** A private key over several lines; one whose end does not come has at most so many. */
+const KEY_BEGINS = /-----BEGIN [A-Z0-9 ]{0,64}PRIVATE KEY/;
+const KEY_ENDS = /-----END [A-Z0-9 ]{1,64}-----/;
+const MAX_KEY_LINES = 200;
 
 export interface StdioOptions extends ChannelEvents {
   readonly connection: string;
@@ -199,6 +203,8 @@ export class StdioServer implements Channel {
     const { connection, log, output, scrub } = this.#options;
     let lines = 0;
     let windowEnds = 0;
+    // None of a key's lines gives itself away.
+    let ofKey = 0;
     const read = linesOf((line) => {
       output.add(this.pid ?? 0, line);
       const now = Date.now();
@@ -206,7 +212,10 @@ export class StdioServer implements Channel {
         windowEnds = now + LOG_WINDOW_MS;
         lines = 0;
       }
-      if (++lines <= MAX_LOG_LINES) log.info('mcp.server.stderr', { connection, line: scrub(line).slice(0, MAX_LOG_LINE) });
+      if (KEY_BEGINS.test(line)) ofKey = MAX_KEY_LINES;
+      const shown = ofKey > 0 ? '(a line of a private key)' : scrub(line).slice(0, MAX_LOG_LINE);
+      ofKey = KEY_ENDS.test(line) ? 0 : Math.max(0, ofKey - 1);
+      if (++lines <= MAX_LOG_LINES) log.info('mcp.server.stderr', { connection, line: shown });
       else if (lines === MAX_LOG_LINES + 1) log.warn('mcp.server.stderr-flood', { connection });
     });
     this.#child.stderr.on('data', (chunk: Buffer) => read.write(chunk));

@@ -53,6 +53,54 @@ describe('masking of JSON', () => {
     assert.equal(fake!.data, 'no base64: ‹redacted›');
   });
 
+  it('reads text in base64 whatever its type is said to be, or where none is, and in which field it stands', () => {
+    const secret = 'first line\nkey: ann@ex.org\n';
+    const encoded = Buffer.from(secret).toString('base64');
+    const wide = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(secret, 'utf16le')]).toString('base64');
+    const latin = Buffer.from('Zoë: ann@ex.org, in Latin-1', 'latin1').toString('base64');
+    const wrapped = encoded.replace(/(.{20})/g, '$1\n');
+    const { value } = mask({
+      contents: [
+        { uri: 'x://1', blob: encoded },
+        { uri: 'x://2', mimeType: 'application/octet-stream', blob: encoded },
+        { uri: 'x://3', mimeType: 'image/png', blob: encoded },
+        { uri: 'x://4', mimeType: 'application/pdf', blob: wide },
+        { uri: 'x://5', mimeType: 'application/octet-stream', blob: latin },
+      ],
+      content: [
+        { type: 'blob', mimeType: 'application/octet-stream', data: encoded },
+        { type: 'text', text: encoded },
+      ],
+      structuredContent: { encoding: 'base64', content: wrapped, list: [encoded.replace(/=+$/, '')] },
+    });
+    const all = JSON.stringify(value);
+    assert.equal(all.match(/[A-Za-z0-9+/=]{20,}/g)?.length, 9, all);
+    for (const [piece] of all.matchAll(/[A-Za-z0-9+/=]{20,}/g)) {
+      const bytes = Buffer.from(piece, 'base64');
+      const text = bytes[0] === 0xff ? bytes.toString('utf16le') : bytes.toString();
+      assert.match(text, /‹redacted›/);
+      assert.doesNotMatch(text, /ann@/);
+    }
+  });
+
+  it('takes nothing for base64 that is a name, a hash, a number or bytes', () => {
+    const picture = Buffer.from(Array.from({ length: 400 }, (_, i) => (i * 37) % 256)).toString('base64');
+    const plain = {
+      id: 'AbCdEfGhIjKlMnOpQrStUvWxYz',
+      hash: 'da39a3ee5e6b4b0d3255bfef95601890afd80709',
+      digits: '123456789012345678901234',
+      picture,
+      words: Buffer.from('nothing of interest, only words').toString('base64'),
+    };
+    assert.deepEqual(mask(plain).value, plain);
+  });
+
+  it('sees numbers that no double can hold, and passwords that are small ones', () => {
+    // Nineteen digits: a double would make another number of it, which is no card's.
+    const value = parseStrict('{"card":6212345678901234569,"negative":-4111111111111111,"password":471147,"pages":471147}') as JsonObject;
+    assert.equal(JSON.stringify(mask(value).value), '{"card":0,"negative":0,"password":0,"pages":471147}');
+  });
+
   it('changes nothing where nothing is sensitive', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.jsonValue()), (object) => {

@@ -1,5 +1,5 @@
 /** A server that offers what a file says, read anew for every request: so that a test can change its mind for it. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
@@ -22,6 +22,8 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
     const size = o.pageSize ?? 1000;
     return send({ id, result: { [key]: (items ?? []).slice(at, at + size), ...(at + size < (items ?? []).length && { nextCursor: String(at + size) }) } });
   };
+  for (const told of o.tells?.[method] ?? []) send(told);
+  if (id !== undefined && o.replies?.[method]) return send({ id, result: o.replies[method] });
   switch (method) {
     case 'initialize':
       return send({ id, result: { protocolVersion: params.protocolVersion, capabilities: { tools: {}, prompts: {}, resources: {} }, serverInfo: { name: 'offering', version: '1' }, ...(o.instructions && { instructions: o.instructions }) } });
@@ -53,6 +55,9 @@ export interface Offered {
   readonly pageSize?: number;
   /** Whether it says so when it changes. */
   readonly announce?: boolean;
+  /** Method → its whole result, and what is said before it. */
+  readonly replies?: Readonly<Record<string, object>>;
+  readonly tells?: Readonly<Record<string, readonly object[]>>;
   /** Tool → its whole result. */
   readonly results?: Readonly<Record<string, object>>;
   /** Tool → a request that it makes of the client before it answers with the client's reply. */
@@ -74,7 +79,9 @@ export class OfferingServer {
   /** What it offers from now on, besides what it did. */
   offer(offered: Offered): void {
     this.#offered = { ...this.#offered, ...offered };
-    writeFileSync(this.#path, JSON.stringify(this.#offered));
+    // At once: it may be read at any moment.
+    writeFileSync(`${this.#path}.new`, JSON.stringify(this.#offered));
+    renameSync(`${this.#path}.new`, this.#path);
   }
 
   connection(name: string, more: Partial<McpConnection> = {}): McpConnection {

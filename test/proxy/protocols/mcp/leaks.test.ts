@@ -1,0 +1,129 @@
+/** A canary in everything that a server says besides the answers to calls: none of it reaches its client, the record or the log. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Client } from '@modelcontextprotocol/client';
+import { Secret } from '../../../../contract/secret.ts';
+import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { OfferingServer, tool } from './offeringServer.ts';
+import { Stage } from './stage.ts';
+
+const KEY = 'sk-ant-CANARY0123456789CANARY0123456789';
+const HANDED = 'handed-over-CANARY';
+const canary = `${KEY} ${HANDED}`;
+const schema = {
+  type: 'object',
+  properties: {
+    key: { type: 'string', default: canary, examples: [canary], title: canary, description: canary },
+    mode: { type: 'string', enum: ['plain', canary], const: canary },
+    who: { type: 'string', enum: ['ann@example.org', 'bob@example.org'] },
+  },
+  required: ['key'],
+};
+const server = new OfferingServer({
+  tools: [
+    tool('look', {
+      title: canary,
+      inputSchema: schema,
+      outputSchema: schema,
+      annotations: { title: canary },
+      icons: [{ src: `data:${canary}` }],
+      _meta: { canary },
+    }),
+  ],
+  prompts: [{ name: 'p', description: canary, arguments: [{ name: 'a', description: canary, default: canary }], _meta: { canary } }],
+  resources: [
+    { uri: 'memo://a', name: 'a', description: canary, annotations: { canary } },
+    { uri: `https://example.org/?api_key=${KEY}`, name: 'b' },
+  ],
+  templates: [{ uriTemplate: 'memo://{a}', name: 'm', description: canary, future: canary }],
+  results: {
+    odd: { future: { password: ['hunter2-CANARY'], data: Buffer.from(`key ${KEY}`).toString('base64') } },
+    long: { content: [{ type: 'text', text: `${'x '.repeat(32_760)}  ${KEY} and more ${'y '.repeat(20_000)}` }] },
+  },
+});
+let stage: Stage;
+let served: Served;
+
+before(async () => {
+  stage = await Stage.start();
+  stage.secrets.set('given', new Secret(HANDED));
+  const connection = server.connection('a');
+  assert.ok(connection.upstream.transport === 'stdio');
+  const upstream = { ...connection.upstream, env: new Map([['TOKEN', { from: 'secret', name: 'given' } as const]]) };
+  stage.connections.push({ ...connection, upstream });
+  served = await mcp.serve({ ...connection, upstream }, stage.host);
+  stage.served.set('a', served);
+});
+after(async () => {
+  await served.stop('the test is over');
+  await stage.stop();
+  server.remove();
+});
+
+const request = (client: Client, method: string, params: object = {}): Promise<unknown> => client.request({ method, params } as never);
+const nowhere = (said: unknown): void => {
+  const text = JSON.stringify([said, stage.entries, stage.logged]);
+  assert.ok(!text.includes('CANARY'), text.slice(Math.max(0, text.indexOf('CANARY') - 300), text.indexOf('CANARY') + 30));
+};
+
+describe('what a server says of itself', () => {
+  it('is masked wherever a list has text, and keeps what a client needs to use it', async () => {
+    const client = await stage.client('mcp/a');
+    const lists = [];
+    for (const method of ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list']) lists.push(await request(client, method));
+    nowhere(lists);
+    const { tools } = lists[0] as { tools: { name: string; inputSchema: typeof schema }[] };
+    assert.equal(tools[0]?.name, 'look');
+    assert.deepEqual(tools[0]?.inputSchema.required, ['key']);
+    assert.deepEqual(tools[0]?.inputSchema.properties.who.enum, ['ann@example.org', 'bob@example.org'], 'an address is no secret, and is what is chosen from');
+    assert.equal(tools[0]?.inputSchema.properties.mode.enum[0], 'plain');
+    assert.equal((lists[2] as { resources: { uri: string }[] }).resources[0]?.uri, 'memo://a');
+  });
+
+  for (const [method, params] of [
+    ['tools/list', {}],
+    ['resources/list', {}],
+    ['ping', {}],
+    ['logging/setLevel', { level: 'info' }],
+    ['resources/unsubscribe', { uri: 'memo://a' }],
+  ] as const) {
+    it(`is masked in all of an answer to ${method}, whatever its form`, async () => {
+      const client = await stage.client('mcp/a');
+      const list = method.endsWith('/list') ? { [method.split('/')[0] ?? '']: { canary } } : {};
+      server.offer({ replies: { [method]: { ...list, nextCursor: 'eyJhIjoxfQ', _meta: { canary }, canary, [canary]: [canary] } } });
+      nowhere(await raw(client, method, params));
+      server.offer({ replies: {} });
+    });
+  }
+
+  it('is masked in its introduction', async () => {
+    const info = { name: 'offering', version: '1', title: canary, description: canary, websiteUrl: `https://example.org/${KEY}` };
+    const capabilities = { tools: {}, experimental: { canary: { canary } } };
+    server.offer({ replies: { initialize: { protocolVersion: '2025-11-25', capabilities, serverInfo: info, _meta: { canary }, future: canary } } });
+    const client = await stage.client('mcp/a', { window: 'another' });
+    nowhere([client.getServerVersion(), client.getServerCapabilities()]);
+    assert.equal(client.getServerVersion()?.name, 'offering');
+    server.offer({ replies: {} });
+  });
+});
+
+describe('an answer', () => {
+  it('without text is recorded as its client gets it', async () => {
+    const client = await stage.client('mcp/a');
+    nowhere(await raw(client, 'tools/call', { name: 'odd', arguments: {} }));
+  });
+
+  it('that is too long to be recorded whole is not cut in the middle of a value', async () => {
+    const client = await stage.client('mcp/a');
+    const said = await raw(client, 'tools/call', { name: 'long', arguments: {} });
+    const text = JSON.stringify([said, stage.entries]);
+    assert.ok(!/sk-ant-|CANARY/.test(text), text.slice(text.search(/sk-ant-|CANARY/) - 20).slice(0, 80));
+  });
+});
+
+/** The result as it came, whatever a client's library makes of it. */
+async function raw(client: Client, method: string, params: object): Promise<unknown> {
+  const any = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } };
+  return client.request({ method, params } as never, any as never);
+}
