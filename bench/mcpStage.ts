@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { METHODS, SurfaceAccess } from '../contract/control.ts';
+import { freePort } from '../demo/freePort.ts';
 import { Home } from '../test/proxy/daemon/daemonProcess.ts';
-import { freePort } from '../test/proxy/daemon/freePort.ts';
 import { httpClient, type McpClient, stdioClient } from './mcpClient.ts';
 
 /** The proxy to measure: a bundle. */

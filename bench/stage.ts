@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Client } from 'pg';
 import { METHODS, SurfaceAccess } from '../contract/control.ts';
+import { freePort } from '../demo/freePort.ts';
 import { SUPERUSER, startPostgres } from '../demo/postgres.ts';
 import { Home } from '../test/proxy/daemon/daemonProcess.ts';
-import { freePort } from '../test/proxy/daemon/freePort.ts';
 import { startPgBouncer } from './pgbouncer.ts';
 
 /** The proxy to measure: a bundle. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from './workbench.ts';
+import { freePort } from './freePort.ts';
 
 export interface Kept {
   readonly databasePort: number;

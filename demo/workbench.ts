@@ -1,11 +1,11 @@
 /** A real VS Code workbench (code-server) on loopback, and a real Chromium to drive it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import { freePort } from './freePort.ts';
 
 const ENTRY = join(dirname(fileURLToPath(import.meta.url)), 'code-server', 'node_modules', 'code-server', 'out', 'node', 'entry.js');
 
@@ -45,16 +45,6 @@ export interface WorkbenchOptions {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly port?: number;
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))));
-    });
-  });
 }
 
 export class Workbench {

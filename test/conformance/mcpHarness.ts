@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { Secret } from '../../contract/secret.ts';
+import { freePort } from '../../demo/freePort.ts';
 import { LoopbackServer } from '../../proxy/http/loopback.ts';
 import { ClientLogins } from '../../proxy/identity/clients.ts';
 import type { McpConnection } from '../../proxy/policy/policy.ts';
 import { mcp } from '../../proxy/protocols/mcp/mcp.ts';
 import { ADA, testEngine } from '../support/engine.ts';
-import { freePort } from '../support/postgres.ts';
 import { CANARY_VALUE, type Decision, type Harness } from './harness.ts';
 
 /** An upstream that writes down every line it is sent, and cuts its answers where it is told. */

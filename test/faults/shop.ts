@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { freePort } from '../../demo/freePort.ts';
 import { type RunningPostgres, SUPERUSER, startPostgres } from '../../demo/postgres.ts';
 import { createShop, DATABASE } from '../../demo/shop.ts';
-import { freePort } from '../support/postgres.ts';
 import { eventually } from './eventually.ts';
 
 const SETTINGS = ['fsync=off', 'max_connections=300', 'shared_buffers=32MB'];

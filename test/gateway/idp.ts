@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose';
 import { Provider } from 'oidc-provider';
-import { freePort } from '../support/postgres.ts';
+import { freePort } from '../../demo/freePort.ts';
 
 export interface Account {
   readonly name?: string;

@@ -9,10 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { Client } from 'pg';
+import { freePort } from '../../demo/freePort.ts';
 import { type RunningPostgres, SUPERUSER, startPostgres } from '../../demo/postgres.ts';
 import { ALLOW_ALL, type Proxied, proxied } from '../proxy/protocols/postgres/proxied.ts';
 import { LOGIN } from '../support/engine.ts';
-import { freePort, PASSWORD, type TestDatabase } from '../support/postgres.ts';
+import { PASSWORD, type TestDatabase } from '../support/postgres.ts';
 import { removeFolder } from './removeFolder.ts';
 
 const DATABASE = 'peers';

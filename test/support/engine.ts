@@ -8,6 +8,7 @@ import type { ApprovalAnswer, PendingApproval } from '../../contract/approval.ts
 import { NARROWEST } from '../../contract/approval.ts';
 import { Entry, type EntryBody } from '../../contract/recording.ts';
 import { Secret } from '../../contract/secret.ts';
+import { freePort } from '../../demo/freePort.ts';
 import { type ApprovalQueue, createApprovals } from '../../proxy/approval/queue.ts';
 import { digestWith, newId } from '../../proxy/daemon/installation.ts';
 import { createSessionMasking } from '../../proxy/masking/masking.ts';
@@ -20,7 +21,6 @@ import type { ConnectionConfig, Policy } from '../../proxy/policy/policy.ts';
 import type { ClientIdentity, ProtocolHost } from '../../proxy/protocols/protocol.ts';
 import { createRecorder, type LocalRecorder } from '../../proxy/recording/localRecorder.ts';
 import { PinsInMemory } from './pins.ts';
-import { freePort } from './postgres.ts';
 
 export const ADA: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
 const SCRIPT: Actor = { person: ADA, agent: { kind: 'script', name: 'test' } };

@@ -1,11 +1,11 @@
 /** One real PostgreSQL a test process, in a temporary folder; a database of its own for each test file. */
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { Client } from 'pg';
+import { freePort } from '../../demo/freePort.ts';
 import { type RunningPostgres, SUPERUSER, startPostgres } from '../../demo/postgres.ts';
 
 export { SUPERUSER } from '../../demo/postgres.ts';
@@ -27,14 +27,6 @@ let databases = 0;
 after(async () => {
   if (running) await (await running).stop('immediate');
 });
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
-}
 
 async function start(): Promise<RunningPostgres> {
   const folder = await mkdtemp(join(tmpdir(), 'countersign-pg-'));

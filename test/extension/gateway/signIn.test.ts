@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { freePort } from '../../../demo/freePort.ts';
 import { type AccountState, accountLine, GatewayAccount, type Storage } from '../../../extension/gateway/account.ts';
 import { call } from '../../../extension/gateway/api.ts';
 import { listenForAnswer } from '../../../extension/gateway/loopback.ts';
@@ -11,7 +12,6 @@ import { english } from '../../../extension/translate.ts';
 import { Browser } from '../../gateway/browser.ts';
 import { soon } from '../../gateway/soon.ts';
 import { type Stage, stage } from '../../gateway/stage.ts';
-import { freePort } from '../../support/postgres.ts';
 
 const PAGE = { title: 'Countersign', done: 'You are signed in.', stranger: 'Not yours.' };
 

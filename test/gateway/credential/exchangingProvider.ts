@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import { type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { Provider } from 'oidc-provider';
-import { freePort } from '../../support/postgres.ts';
+import { freePort } from '../../../demo/freePort.ts';
 
 const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
 

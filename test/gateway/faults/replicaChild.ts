@@ -4,9 +4,9 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Pool } from 'pg';
+import { freePort } from '../../../demo/freePort.ts';
 import { loadConfig } from '../../../gateway/config/load.ts';
 import { Gateway } from '../../../gateway/gateway.ts';
-import { freePort } from '../../support/postgres.ts';
 import { connect } from '../agent.ts';
 
 const AGENTS = 4;

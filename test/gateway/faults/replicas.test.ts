@@ -12,12 +12,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { Client } from 'pg';
+import { freePort } from '../../../demo/freePort.ts';
 import { SUPERUSER, startPostgres } from '../../../demo/postgres.ts';
 import { Answers } from '../../../gateway/approval/answers.ts';
 import { loadConfig } from '../../../gateway/config/load.ts';
 import { Gateway } from '../../../gateway/gateway.ts';
 import { verifyStore } from '../../../gateway/recording/verifyStore.ts';
-import { freePort } from '../../support/postgres.ts';
 import { soon } from '../soon.ts';
 import { quiet } from '../stores.ts';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { inflateRawSync } from 'node:zlib';
 import * as samlify from 'samlify';
-import { freePort } from '../../support/postgres.ts';
+import { freePort } from '../../../demo/freePort.ts';
 import { Browser, type Visit } from '../browser.ts';
 import { rsaCertificate } from '../certificate.ts';
 import { type Stage, stage } from '../stage.ts';

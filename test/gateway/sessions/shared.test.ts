@@ -8,10 +8,10 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { Client as DatabaseClient } from 'pg';
 import { NARROWEST } from '../../../contract/approval.ts';
 import { METHODS, SurfaceAccess } from '../../../contract/control.ts';
+import { freePort } from '../../../demo/freePort.ts';
 import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import type { ControlClient } from '../../../proxy/control/client.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
-import { freePort } from '../../proxy/daemon/freePort.ts';
 import { RUDE_SERVER } from '../../proxy/protocols/mcp/servers.ts';
 import { NO_PSQL } from '../../proxy/protocols/postgres/proxied.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';

@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { CONTROL_VERSION } from '../../../contract/control.ts';
 import { ProxyFile } from '../../../contract/daemon.ts';
 import { Secret } from '../../../contract/secret.ts';
+import { portRange } from '../../../demo/freePort.ts';
 import { ControlClient } from '../../../proxy/control/client.ts';
 
 export const MAIN = resolve(import.meta.dirname, '../../../proxy/main.ts');
@@ -36,8 +37,7 @@ export class Home {
   /** @param main what to run instead of the sources: a bundle. */
   constructor(env: Record<string, string> = {}, main = MAIN) {
     this.#main = main;
-    const from = 20_000 + Math.floor(Math.random() * 80) * 100;
-    this.#env = { COUNTERSIGN_PORTS: `${from}-${from + 99}`, COUNTERSIGN_RETRY_MS: '200', ...env };
+    this.#env = { COUNTERSIGN_PORTS: portRange(), COUNTERSIGN_RETRY_MS: '200', ...env };
   }
 
   get proxyFile(): string {

@@ -17,11 +17,11 @@ import {
   type SurfaceAccess,
   type VerifyReport,
 } from '../../../contract/control.ts';
+import { freePort } from '../../../demo/freePort.ts';
 import type { ControlClient } from '../../../proxy/control/client.ts';
 import { carry } from '../../../proxy/http/stdioBridge.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
 import { Home, MAIN, type Running } from './daemonProcess.ts';
-import { freePort } from './freePort.ts';
 import { listeners } from './listeners.ts';
 
 const REFUND = "UPDATE orders SET status = 'refunded' WHERE id = 7";

@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { freePort } from '../../../demo/freePort.ts';
 import { Ports, portProblem, portRange } from '../../../proxy/daemon/ports.ts';
-import { freePort } from './freePort.ts';
 
 let folder: string;
 let files = 0;

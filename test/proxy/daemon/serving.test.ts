@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:net';
 import { afterEach, describe, it } from 'node:test';
 import { Problem } from '../../../contract/problem.ts';
+import { freePort } from '../../../demo/freePort.ts';
 import { portProblem } from '../../../proxy/daemon/ports.ts';
 import { Serving, secretNames } from '../../../proxy/daemon/serving.ts';
 import type { McpConnection, PostgresConnection } from '../../../proxy/policy/policy.ts';
 import type { Protocol, ProtocolHost, Served } from '../../../proxy/protocols/protocol.ts';
-import { freePort } from './freePort.ts';
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const host = { changed: () => undefined } as ProtocolHost;

@@ -3,12 +3,12 @@ import { connect, type Socket } from 'node:net';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { Router } from 'express';
 import { Secret } from '../../../contract/secret.ts';
+import { freePort } from '../../../demo/freePort.ts';
 import type { Answering, Asked } from '../../../proxy/http/answering.ts';
 import { MAX_BODY_BYTES } from '../../../proxy/http/body.ts';
 import { LaneReply } from '../../../proxy/http/laneReply.ts';
 import { LoopbackServer } from '../../../proxy/http/loopback.ts';
 import { ClientLogins } from '../../../proxy/identity/clients.ts';
-import { freePort } from '../daemon/freePort.ts';
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 let now = Date.now();

@@ -3,10 +3,10 @@ import { connect, createServer, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { Router } from 'express';
 import { Secret } from '../../../contract/secret.ts';
+import { freePort } from '../../../demo/freePort.ts';
 import { MAX_BODY_BYTES } from '../../../proxy/http/body.ts';
 import { LoopbackServer } from '../../../proxy/http/loopback.ts';
 import { ClientLogins } from '../../../proxy/identity/clients.ts';
-import { freePort } from '../daemon/freePort.ts';
 import { listeners } from '../daemon/listeners.ts';
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };

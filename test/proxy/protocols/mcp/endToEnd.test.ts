@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { Secret } from '../../../../contract/secret.ts';
+import { freePort } from '../../../../demo/freePort.ts';
 import { LoopbackServer } from '../../../../proxy/http/loopback.ts';
 import { ClientLogins } from '../../../../proxy/identity/clients.ts';
 import { mountOwnServer } from '../../../../proxy/protocols/mcp/ownServer.ts';
 import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
 import type { ProtocolHost, Served } from '../../../../proxy/protocols/protocol.ts';
 import { ADA, type TestEngine, testEngine } from '../../../support/engine.ts';
-import { CANARY, freePort, PASSWORD, SHOP, SUPERUSER, testDatabase } from '../../../support/postgres.ts';
+import { CANARY, PASSWORD, SHOP, SUPERUSER, testDatabase } from '../../../support/postgres.ts';
 
 const database = await testDatabase(SHOP);
 let engine: TestEngine;

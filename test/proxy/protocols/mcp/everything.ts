@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { connect } from 'node:net';
+import { freePort } from '../../../../demo/freePort.ts';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
-import { freePort } from '../../daemon/freePort.ts';
 
 export const everything = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
 

@@ -7,6 +7,7 @@ import type { Digest } from '../../../../contract/ids.ts';
 import type { EntryBody } from '../../../../contract/recording.ts';
 import { Secret } from '../../../../contract/secret.ts';
 import type { Decision } from '../../../../contract/verdict.ts';
+import { freePort } from '../../../../demo/freePort.ts';
 import { createApprovals } from '../../../../proxy/approval/queue.ts';
 import { LoopbackServer } from '../../../../proxy/http/loopback.ts';
 import { ClientLogins } from '../../../../proxy/identity/clients.ts';
@@ -17,7 +18,6 @@ import type { ConnectionConfig, DecisionContext } from '../../../../proxy/policy
 import type { ClientIdentity, ProtocolHost, Served } from '../../../../proxy/protocols/protocol.ts';
 import type { SessionHeader } from '../../../../proxy/recording/recorder.ts';
 import { PinsInMemory } from '../../../support/pins.ts';
-import { freePort } from '../../daemon/freePort.ts';
 
 const ada: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
 

@@ -3,10 +3,11 @@ import { connect } from 'node:net';
 import { after, before, it, describe as suite } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { Secret } from '../../../../contract/secret.ts';
+import { freePort } from '../../../../demo/freePort.ts';
 import { CODE, FieldReader, FrameWriter } from '../../../../proxy/protocols/postgres/frames.ts';
 import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
 import { LOGIN } from '../../../support/engine.ts';
-import { CANARY, freePort, PASSWORD } from '../../../support/postgres.ts';
+import { CANARY, PASSWORD } from '../../../support/postgres.ts';
 import { errorOf, front, NO_PSQL, type Proxied, proxied, RawClient, startupPacket } from './proxied.ts';
 
 const request = (code: number): Buffer => new FrameWriter(8).int32(8).int32(code).take();

@@ -1,9 +1,9 @@
 /** A real PostgreSQL with the schema that the corpus speaks of. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { freePort } from '../../../../../demo/freePort.ts';
 import { SUPERUSER, startPostgres } from '../../../../../demo/postgres.ts';
 import type { MaskPlan } from '../../../../../proxy/policy/policy.ts';
 import { type Catalog, loadCatalog } from '../../../../../proxy/protocols/postgres/sql/catalog.ts';
@@ -31,14 +31,6 @@ export const PLAN: MaskPlan = {
 export const SETTINGS: SqlSettings = { searchPath: ['$user', 'public'], standardConformingStrings: true };
 
 const SCHEMA = new URL('../../../../corpus/sqlSchema.sql', import.meta.url);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export async function startTestServer(): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-sql-'));
