@@ -87,13 +87,12 @@ describe('the console', () => {
     await soon(async () => assert.match(await page.title(), /^\(1\)/));
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), true, 'nothing scrolls sideways on a phone');
     const approve = page.locator('cs-armed-button.approve');
+    const approved = page.getByText(/Approved/).first();
+    // A press counts only once the button has stood still: pressed again until one did.
     await soon(async () => {
-      await approve.click({ timeout: 2_000 });
-      await page
-        .getByText(/Approved/)
-        .first()
-        .waitFor({ timeout: 1_500 });
-    });
+      if (!(await approved.isVisible())) await approve.click({ timeout: 2_000 });
+      await approved.waitFor({ timeout: 1_500 });
+    }, 60_000);
     const result = await running;
     assert.equal(result.forwarded, true);
     assert.equal(agent.forwarded.length, 1);
@@ -112,7 +111,7 @@ describe('the console', () => {
       const row = page.getByRole('button', { name: /UPDATE|write/i, expanded: false });
       if ((await row.count()) > 0) await row.first().click({ timeout: 2_000 });
       await page.locator('vscode-button.withdraw').click({ timeout: 2_000 });
-    });
+    }, 60_000);
     assert.equal((await running).forwarded, false);
     controller.abort();
   });

@@ -19,7 +19,7 @@ rules:
   - { id: deletes, match: { effect: delete }, verdict: ask, approvers: group:dba, min: 2 }
   - { id: schema, match: { effect: schema }, verdict: ask, approvers: group:dba, fresh-login: true }
   - { id: hurried, match: { target: hurried }, verdict: ask, approvers: group:dba, expires: 1s }
-  - { id: slow, match: { effect: send }, verdict: ask, approvers: group:dba, escalate: { after: 1s, to: group:leads } }
+  - { id: slow, match: { effect: send }, verdict: ask, approvers: group:dba, escalate: { after: 1h, to: group:leads } }
 `;
 const SECRET = 'canary-4711@secret.example';
 
@@ -266,6 +266,7 @@ describe('approvals between people', () => {
     const early = await nextFor(lea);
     assert.equal(early.mine.mayAnswer, false);
     assert.equal(await answer(lea, early, 'approve'), 'not-allowed');
+    await on.gateways[0]!.db.query('UPDATE approvals SET escalate_at = ms() WHERE id = $1', [early.id]);
     await soon(async () => assert.equal((await nextFor(lea)).escalated, true));
     assert.equal(await answer(lea, early, 'approve'), 'accepted');
     assert.equal((await doing).forwarded, true);

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import type { Actor } from '../../../contract/actor.ts';
 import { Secret } from '../../../contract/secret.ts';
@@ -9,6 +8,7 @@ import { TokenExchanges } from '../../../gateway/credential/tokenExchange.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import type { TokenExchange } from '../../../proxy/policy/policy.ts';
 import type { UpstreamCredentials } from '../../../proxy/protocols/mcp/upstream/credentials.ts';
+import { soon } from '../soon.ts';
 import { type ExchangingProvider, exchangingProvider } from './exchangingProvider.ts';
 
 const GATEWAY = 'https://gateway.example';
@@ -69,10 +69,7 @@ describe('tokens that are exchanged for each person', () => {
     ada1.end.abort();
     assert.equal(await bearer(ada2.credentials), a1);
     ada2.end.abort();
-    for (let i = 0; (await account(a1)) !== undefined; i++) {
-      assert.ok(i < 100, 'not given back');
-      await sleep(20);
-    }
+    await soon(async () => assert.equal(await account(a1), undefined, 'not given back'));
     assert.equal(all.size, 1);
     await all.stop();
     assert.equal(await account(b), undefined);

@@ -30,7 +30,7 @@ describe('a connection behind an edge', () => {
   before(async () => {
     database = await testDatabase(SHOP);
     front = await balancer(await freePort());
-    on = await stage({ replicas: 2, publicPort: front.port, resumeMs: 1_000 });
+    on = await stage({ replicas: 2, publicPort: front.port, resumeMs: 5_000 });
     ports.push(...on.addresses.map((address) => Number(new URL(address).port)));
     front.lead(...ports);
     root = await on.signIn('root');

@@ -71,7 +71,7 @@ export function forkEdge(file: string): EdgeProcess {
     child,
     connected: (replicas) =>
       new Promise((resolve, reject) => {
-        const late = setTimeout(() => reject(new Error(`the edge is connected to ${now} replicas`)), 20_000);
+        const late = setTimeout(() => reject(new Error(`the edge is connected to ${now} replicas`)), 60_000);
         const look = (): void => {
           if (now !== replicas) return;
           clearTimeout(late);

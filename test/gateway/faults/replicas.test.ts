@@ -221,7 +221,7 @@ for (const count of [2, 3]) {
           await server.stop('immediate');
           server = await start();
           faults.restarted++;
-        } else if (victim && dice < 0.55) {
+        } else if (victim && (dice < 0.55 || faults.killed === 0)) {
           await kill(victim, true);
           faults.killed++;
         } else if (victim) {
@@ -244,7 +244,7 @@ for (const count of [2, 3]) {
           "SELECT (SELECT count(*) FROM sessions WHERE closed_at IS NULL) AS open, (SELECT count(*) FROM approvals WHERE state IN ('pending', 'approved')) AS waiting",
         );
         assert.deepEqual(rows[0], { open: 0, waiting: 0 });
-      }, 30_000);
+      }, START_MS);
       const world = await inWorld(worldUrl, 'SELECT operation, basis FROM world');
       const approvals = new Map(
         (await db.query<{ id: string; state: string; operation: string }>('SELECT id, state, operation FROM approvals')).map((row) => [row.id, row]),

@@ -4,7 +4,6 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Gateway } from '../../../gateway/gateway.ts';
 import { Retention } from '../../../gateway/recording/archive/retention.ts';
 import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
@@ -14,6 +13,7 @@ import { openPlaces } from '../../../gateway/recording/objects/open.ts';
 import { verifyStore } from '../../../gateway/recording/verifyStore.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import { connect } from '../agent.ts';
+import { signed } from '../recording/recordings.ts';
 import { BUCKET, REGION, type S3Server, s3Server } from '../s3/s3Server.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
 
@@ -174,7 +174,7 @@ describe('a gateway whose records go to a bucket', () => {
     assert.equal((await ask(ada, 'GET', `/v1/sessions/${kept}/entries`)).status, 200);
     const rows = await gateway.db.query("SELECT 1 FROM audit WHERE line LIKE '%session.expired%' AND line LIKE $1", [`%${old}%`]);
     assert.equal(rows.length, 1, 'said once');
-    await sleep(700);
+    await signed(gateway.db);
     const { problems } = (await ask(olga, 'POST', '/v1/audit/verify', {})).body as { problems: string[] };
     assert.ok(problems.length <= before && !problems.some((problem) => problem.includes(old)), problems.join('\n'));
     // Whoever only says so in the table is found out.

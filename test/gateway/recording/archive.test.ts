@@ -71,12 +71,12 @@ function archiverOn(db: Database, store: ObjectStore): Archiver {
   return new Archiver({ db, store, log: quiet, afterMs: 0, archived: () => {}, segmentChars: SMALL_SEGMENT });
 }
 
-function bucket(s3: S3Server, more: object = {}): ObjectStore {
+function bucket(s3: S3Server, more: object = {}, timeoutMs = 60_000): ObjectStore {
   return s3Objects({
     place: { bucket: BUCKET, prefix: 'team/', endpoint: s3.endpoint, ...more },
     region: REGION,
     credentials: async () => ({ accessKeyId: s3.accessKeyId, secretAccessKey: new Secret(s3.secretAccessKey) }),
-    timeoutMs: 2_000,
+    timeoutMs,
   });
 }
 
@@ -245,7 +245,6 @@ describe('an archive of records', () => {
       [() => ({ kind: 'answer', status: 404, code: 'NoSuchBucket' }), /there is no such bucket/],
       [() => ({ kind: 'answer', status: 503, code: 'SlowDown' }), /it is too busy/],
       [() => ({ kind: 'answer', status: 507, code: 'XMinioStorageFull' }), /it is full/],
-      [() => ({ kind: 'stall', ms: 2_500 }), /did not answer in time/],
     ];
     for (const [fault, said] of faults) {
       s3.fault = fault;
@@ -256,6 +255,11 @@ describe('an archive of records', () => {
       assert.equal(s.archiver.state.waiting, 1);
       assert.equal(await left(s.db, id), 10);
     }
+    s3.fault = () => ({ kind: 'stall', ms: 1_000 });
+    const hasty = archiverOn(s.db, bucket(s3, {}, 200));
+    await hasty.run();
+    assert.match(hasty.state.problem ?? '', /did not answer in time.*Records stay in the database/);
+    assert.equal(await left(s.db, id), 10);
     s3.fault = () => undefined;
     await s.archiver.run();
     assert.deepEqual(s.archiver.state, { waiting: 0, broken: 0, problem: undefined });

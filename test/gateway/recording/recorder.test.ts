@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import type { Database } from '../../../gateway/store/database.ts';
 import { migrate } from '../../../gateway/store/migrate.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
+import { soon } from '../soon.ts';
 import { postgresUrl, quiet, STORES } from '../stores.ts';
 import { network } from '../tunnel/network.ts';
-import { header, intent, key, operate, outcome, type Recording, recording } from './recordings.ts';
+import { header, intent, key, operate, outcome, type Recording, recording, signed } from './recordings.ts';
 
 for (const store of STORES) {
   describe(`a record in ${store.name}`, () => {
@@ -28,7 +28,7 @@ for (const store of STORES) {
       const sessions = await Promise.all([1, 2, 3].map(() => r.recorder.open(header())));
       await Promise.all(sessions.map((session, i) => operate(session, [`op_${i}_1`, `op_${i}_2`])));
       await Promise.all(sessions.map((session) => session.close('the client left')));
-      await sleep(700);
+      await signed(db);
       const report = await verifyRecords(db, key);
       assert.deepEqual(report.problems, []);
       assert.equal(report.sessions, 3);
@@ -56,7 +56,7 @@ for (const store of STORES) {
       const session = await r.recorder.open(h);
       await operate(session, ['op_x', 'op_y']);
       await session.close('done');
-      await sleep(700);
+      await signed(db);
       assert.equal((await verifyRecords(db, key)).ok, true);
       const attacks: readonly (readonly [string, RegExp])[] = [
         [`UPDATE entries SET line = replace(line, 'op_x', 'op_z') WHERE session = '${h.session}'`, /Session/],
@@ -86,14 +86,15 @@ describe('replicas that record', () => {
     const url = await postgresUrl();
     const [db1, db2] = [openPostgres({ url, log: quiet }), openPostgres({ url, log: quiet })];
     await migrate(db1, quiet);
-    const dying = await recording(db1);
+    // Nothing but the test ends its lease.
+    const dying = await recording(db1, { leaseMs: 600_000 });
     const h = header();
     const session = await dying.recorder.open(h);
     session.append(intent('op_out'));
     await session.sync();
     // It stands still, as a machine that is paused does: its lease runs out, and another takes over.
     await db2.query('UPDATE replicas SET lease_until = 0 WHERE id = $1', [dying.replica.id]);
-    const survivor = await recording(db2, { leaseMs: 1_000 });
+    const survivor = await recording(db2, { leaseMs: 600_000 });
     const closed = await db2.query<{ recovered: boolean; close_reason: string }>(
       'SELECT recovered, close_reason FROM sessions WHERE id = $1 AND closed_at IS NOT NULL',
       [h.session],
@@ -110,7 +111,7 @@ describe('replicas that record', () => {
       ['session.open', 'operation.intent', 'lost', 'session.close'],
     );
     await session.close('too late');
-    await sleep(600);
+    await signed(db2);
     const { problems } = await verifyRecords(db2, key);
     assert.deepEqual(problems, []);
     await survivor.recorder.stop('done', 500);
@@ -126,16 +127,20 @@ describe('replicas that record', () => {
     url.port = String(net.port);
     const db = openPostgres({ url: url.href, log: quiet });
     await migrate(db, quiet);
-    const r = await recording(db, { patienceMs: 600 });
-    const session = await r.recorder.open(header());
+    // How long a moment is, is for the one to be far beyond what mending takes here, and for the other to be short.
+    const patient = await recording(db, { leaseMs: 600_000, patienceMs: 60_000 });
+    const kept = await patient.recorder.open(header());
     net.cut(true);
-    session.append(intent('op_1'));
-    const synced = session.sync();
-    await sleep(200);
+    kept.append(intent('op_1'));
+    const synced = kept.sync();
+    await soon(() => assert.ok(net.refused > 0, 'it has not been missed yet'));
     net.mend();
     await synced;
-    assert.deepEqual(r.halts, []);
+    assert.deepEqual(patient.halts, []);
+    await kept.close('done');
 
+    const r = await recording(db, { leaseMs: 600_000, patienceMs: 600 });
+    const session = await r.recorder.open(header());
     net.cut(true);
     session.append(intent('op_2'));
     await assert.rejects(session.sync(), /store is out of reach/);
@@ -144,19 +149,19 @@ describe('replicas that record', () => {
     await assert.rejects(r.recorder.open(header()), /store is out of reach/);
     await session.close('the store is away');
     net.mend();
-    for (let i = 0; r.recorder.halted !== undefined; i++) {
-      assert.ok(i < 100, 'it does not come back');
-      await sleep(50);
-    }
+    await soon(() => assert.equal(r.recorder.halted, undefined, 'it does not come back'));
     assert.equal(r.halts.length, 2);
     const again = await r.recorder.open(header());
     await again.close('done');
-    await sleep(1_200);
+    await soon(async () => assert.deepEqual(await db.query('SELECT id FROM sessions WHERE closed_at IS NULL'), []));
+    await signed(db);
     const report = await verifyRecords(db, key);
     assert.deepEqual(report.problems, []);
-    assert.equal(report.sessions, 2);
-    await r.recorder.stop('done', 500);
-    await r.replica.stop();
+    assert.equal(report.sessions, 3);
+    for (const one of [patient, r]) {
+      await one.recorder.stop('done', 500);
+      await one.replica.stop();
+    }
     await db.close();
     await net.stop();
   });

@@ -1,13 +1,15 @@
 /** Sessions that are recorded in a store, for tests. */
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { ConversationId, Digest, OperationId, SessionId } from '../../../contract/ids.ts';
 import type { EntryBody } from '../../../contract/recording.ts';
 import { StoreRecorder } from '../../../gateway/recording/recorder.ts';
 import { recordKey } from '../../../gateway/recording/recordKey.ts';
 import { closeSessionsOf } from '../../../gateway/recording/recovery.ts';
-import type { Database } from '../../../gateway/store/database.ts';
+import type { Database, Queryable } from '../../../gateway/store/database.ts';
 import { Replica } from '../../../gateway/store/replica.ts';
 import type { SessionRecording } from '../../../proxy/recording/recorder.ts';
+import { soon } from '../soon.ts';
 import { quiet } from '../stores.ts';
 
 export const key = recordKey(randomBytes(32));
@@ -70,6 +72,17 @@ export async function recording(db: Database, more: { leaseMs?: number; patience
     ...(more.patienceMs !== undefined && { patienceMs: more.patienceMs }),
   });
   return { recorder, replica, halts, fenced };
+}
+
+/** Resolves when every chain is signed to its end, which is done a moment after a session has closed. */
+export async function signed(db: Queryable): Promise<void> {
+  await soon(async () => {
+    const behind = await db.query(
+      `SELECT chain FROM chains WHERE chain LIKE 'record:%' AND entries > (
+         SELECT coalesce(max((statement::json->>'entries')::bigint), 0) FROM checkpoints WHERE statement::json->>'chain' = chains.chain)`,
+    );
+    assert.deepEqual([...behind], []);
+  });
 }
 
 export async function operate(session: SessionRecording, operations: readonly string[]): Promise<void> {

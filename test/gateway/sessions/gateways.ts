@@ -51,10 +51,12 @@ export interface GatewaySetup {
   readonly secrets: ReadonlyMap<string, string>;
   readonly seed?: string;
   readonly leaseMs?: number;
+  /** How often the lease is renewed, and looked for those that have run out; a fifth of it when absent. */
+  readonly renewMs?: number;
   readonly patienceMs?: number;
 }
 
-export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, seed = 'seed', store }: GatewaySetup): Promise<TestGateway> {
+export async function testGateway({ leaseMs, patienceMs, policy: text, renewMs, secrets, seed = 'seed', store }: GatewaySetup): Promise<TestGateway> {
   const logged: string[] = [];
   const add = (event: string, fields?: unknown): void =>
     void logged.push(`${event} ${JSON.stringify(fields, (_k, v: unknown) => (v instanceof Error ? v.message : v))}`);
@@ -75,7 +77,7 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, secrets, 
   const replica: Replica = new Replica(db, {
     version: '1',
     log,
-    ...(leaseMs !== undefined && { leaseMs, renewMs: leaseMs / 5 }),
+    ...(leaseMs !== undefined && { leaseMs, renewMs: renewMs ?? leaseMs / 5 }),
     onFenced: () => void sessions.end('the gateway lost touch with its store'),
     onDead: async (tx, dead) => {
       for (const chain of await closeSessionsOf(tx, dead, clock.now())) recorder.signSoon(chain);

@@ -2,7 +2,7 @@
 import { testGateway } from './gateways.ts';
 
 const { TEST_PASSWORD = '', TEST_POLICY = '', TEST_STORE = '', TEST_TOKEN = '' } = process.env;
-const gateway = await testGateway({ store: TEST_STORE, policy: TEST_POLICY, secrets: new Map([['shop', TEST_PASSWORD]]), leaseMs: 1_500 });
+const gateway = await testGateway({ store: TEST_STORE, policy: TEST_POLICY, secrets: new Map([['shop', TEST_PASSWORD]]), leaseMs: 60_000, renewMs: 300 });
 gateway.accept(TEST_TOKEN, 'ada');
 process.send?.({ port: gateway.port, replica: gateway.replica.id });
 process.once('disconnect', () => process.exit(0));

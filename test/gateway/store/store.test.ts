@@ -80,7 +80,7 @@ for (const { name, open } of STORES) {
 
     it('takes itself for dead before others do when it cannot renew, and comes back under another name', async () => {
       let fenced = 0;
-      const replica = new Replica(db, { version: '1', log: quiet, leaseMs: 400, renewMs: 60, onFenced: () => fenced++, onDead: async () => undefined });
+      const replica = new Replica(db, { version: '1', log: quiet, leaseMs: 60_000, renewMs: 60, onFenced: () => fenced++, onDead: async () => undefined });
       await replica.start();
       const before = replica.id;
       await db.query('UPDATE replicas SET ended_at = ms() WHERE id = $1', [before]);

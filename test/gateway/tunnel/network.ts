@@ -6,6 +6,8 @@ export interface Network {
   readonly port: number;
   /** Connections that were made through it. */
   readonly made: number;
+  /** Connections that were broken at once. */
+  readonly refused: number;
   /** Breaks what is open; with `refuse`, what comes is broken at once, too. */
   cut(refuse?: boolean): void;
   mend(): void;
@@ -23,8 +25,12 @@ export async function network(first: number): Promise<Network> {
   let refusing = false;
   let stalled = false;
   let made = 0;
+  let refused = 0;
   const server = createServer((inside) => {
-    if (refusing) return inside.destroy();
+    if (refusing) {
+      refused++;
+      return inside.destroy();
+    }
     made++;
     const outside = connect(target, '127.0.0.1');
     for (const [a, b] of [
@@ -49,6 +55,9 @@ export async function network(first: number): Promise<Network> {
     port,
     get made() {
       return made;
+    },
+    get refused() {
+      return refused;
     },
     cut: (refuse = false) => {
       refusing = refuse;

@@ -144,7 +144,7 @@ export function testUplink(url: URL, token: AccessToken | undefined, more: Parti
         const timer = setTimeout(() => {
           waiting.delete(look);
           reject(new Error(`the uplink is ${JSON.stringify(uplink.state)}, not ${state}`));
-        }, 10_000);
+        }, 30_000);
         const look = (): void => {
           if (uplink.state.state !== state) return;
           clearTimeout(timer);
