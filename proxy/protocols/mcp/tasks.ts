@@ -78,6 +78,8 @@ export class Tasks {
   readonly #own = new Map<string, Task>();
   /** Tasks that are not known to be over, and until when they count as running (epoch milliseconds). */
   readonly #running = new Map<string, number>();
+  /** Told to be over, of which no call is known yet. */
+  readonly #overAlready = new Set<string>();
   #ended = false;
 
   constructor(options: TasksOptions) {
@@ -118,7 +120,8 @@ export class Tasks {
       this.#running.delete(oldest);
     }
     const ttl = made.ttlMs ?? made.ttl;
-    if (!isOver(made)) this.#running.set(task.shown, engine.clock.now() + Math.min(typeof ttl === 'number' && ttl > 0 ? ttl : MAX_TASK_MS, MAX_TASK_MS));
+    if (!isOver(made) && !this.#overAlready.delete(id))
+      this.#running.set(task.shown, engine.clock.now() + Math.min(typeof ttl === 'number' && ttl > 0 ? ttl : MAX_TASK_MS, MAX_TASK_MS));
     await book.keep(task, call.recorded).catch((cause: unknown) => engine.log.warn('mcp.task.not-kept', { cause }));
     return withTaskId(masked, task.shown);
   }
@@ -155,7 +158,10 @@ export class Tasks {
     const task = own ?? this.#options.book.of(id);
     if (task && task.owner !== this.#owner) return undefined;
     const masked = maskJson(params, this.#options.session.masking).value;
-    if (!task) return masked;
+    if (!task) {
+      if (isOver(params)) this.#overBefore(id);
+      return masked;
+    }
     if (isOver(params)) this.#over(task);
     return { ...masked, taskId: task.shown };
   }
@@ -204,6 +210,16 @@ export class Tasks {
   #over(task: Task): void {
     this.#running.delete(task.shown);
     this.#options.over(task.id);
+  }
+
+  /** A server may be quicker than the way of its answer through the masks and the record: over before it is remembered. */
+  #overBefore(id: string): void {
+    this.#options.over(id);
+    this.#overAlready.add(id);
+    for (const oldest of this.#overAlready) {
+      if (this.#overAlready.size <= MAX_OWN) break;
+      this.#overAlready.delete(oldest);
+    }
   }
 
   async #find(params: JsonObject | undefined): Promise<Task | undefined> {

@@ -17,6 +17,7 @@ const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', 
 const ICON = ${JSON.stringify(ICON)};
 const heard = [];
 let asking;
+let takeBack;
 require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
   const { id, method, params, result, error } = JSON.parse(line);
   if (method !== undefined && id === undefined) return heard.push(method);
@@ -38,22 +39,31 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
         return answer(text('changed'));
       }
       if (params.name === 'heard') return answer(text(JSON.stringify(heard)));
+      if (params.name === 'take-back') return takeBack(), answer(text('taken back'));
       if (params.name === 'slow') {
+        const { taskId, atOnce } = params.arguments;
         const token = params._meta.progressToken;
         const progress = (n) => send({ method: 'notifications/progress', params: { progressToken: token, progress: n } });
         progress(1);
-        answer({ task: { taskId: 'slow-1', status: 'working', createdAt: '2026-01-01T00:00:00Z', lastUpdatedAt: '2026-01-01T00:00:00Z', ttl: 60000 } });
-        return setTimeout(() => {
+        // What is sent in one turn arrives in one piece.
+        process.stdout.cork();
+        answer({ task: { taskId, status: 'working', createdAt: '2026-01-01T00:00:00Z', lastUpdatedAt: '2026-01-01T00:00:00Z', ttl: 60000 } });
+        const rest = () => {
           progress(2); progress(2); progress(3);
-          send({ method: 'notifications/tasks/status', params: { taskId: 'slow-1', status: 'completed', createdAt: '2026-01-01T00:00:00Z', lastUpdatedAt: '2026-01-01T00:00:00Z', ttl: 60000, statusMessage: 'card 4111 1111 1111 1111' } });
+          send({ method: 'notifications/tasks/status', params: { taskId, status: 'completed', createdAt: '2026-01-01T00:00:00Z', lastUpdatedAt: '2026-01-01T00:00:00Z', ttl: 60000, statusMessage: 'card 4111 1111 1111 1111' } });
           progress(4);
-        }, 50);
+          process.stdout.uncork();
+        };
+        if (atOnce) return rest();
+        process.stdout.uncork();
+        return setTimeout(rest, 50);
       }
       send({ id: 'q', method: 'elicitation/create', params: { message: 'Really?', requestedSchema: { type: 'object', properties: {} } } });
-      return setTimeout(() => {
+      takeBack = () => {
         send({ method: 'notifications/cancelled', params: { requestId: 'q', reason: 'never mind' } });
         answer(text('withdrawn'));
-      }, 150);
+      };
+      return params.arguments.afterMs && setTimeout(takeBack, params.arguments.afterMs);
     }
     default: return send({ id, error: { code: -32601, message: 'no', data: { future: 'kept' } } });
   }
@@ -130,10 +140,12 @@ for (const modern of [false, true]) {
       client.setRequestHandler('elicitation/create', async (_request, { mcpReq: { signal } }) => {
         signal.addEventListener('abort', () => taken.resolve(), { once: true });
         if (modern) return { action: 'cancel' };
+        // Only now that it has been asked: a question may be taken back before it gets here, and then nothing does.
+        void client.callTool({ name: 'take-back', arguments: {} });
         await taken.promise;
         return { action: 'cancel' };
       });
-      assert.equal(text(await client.callTool({ name: 'withdraw', arguments: {} })), 'withdrawn');
+      assert.equal(text(await client.callTool({ name: 'withdraw', arguments: modern ? { afterMs: 150 } : {} })), 'withdrawn');
       if (!modern) await taken.promise;
     });
   });
@@ -147,26 +159,28 @@ describe('what only the era of sessions says', () => {
       await new Promise((r) => setTimeout(r, 5));
   });
 
-  it('how far a task is, by the token of its call, growing, and nothing once it is over', async () => {
-    const client = await stage.client('mcp/ways', { window: 'late' });
-    const seen: number[] = [];
-    const over = Promise.withResolvers<Record<string, unknown>>();
-    client.fallbackNotificationHandler = async ({ method, params }) => {
-      if (method === 'notifications/progress') seen.push((params as { progress: number }).progress);
-      if (method === 'notifications/tasks/status') over.resolve(params as Record<string, unknown>);
-    };
-    client.removeNotificationHandler('notifications/progress');
-    const result = (await client.request(
-      { method: 'tools/call', params: { name: 'slow', arguments: {}, task: { ttl: 60_000 }, _meta: { progressToken: 'mine' } } } as never,
-      {
-        '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) },
-      } as never,
-    )) as { task?: { taskId: string } };
-    assert.equal(result.task?.taskId, 'slow-1');
-    assert.equal((await over.promise).statusMessage, 'card ‹redacted›');
-    await client.callTool({ name: 'heard', arguments: {} });
-    assert.deepEqual(seen, [1, 2, 3]);
-  });
+  for (const atOnce of [false, true])
+    it(`how far a task is, by the token of its call, growing, and nothing once it is over${atOnce ? ', also where that is told in one breath' : ''}`, async () => {
+      const taskId = `slow-${atOnce}`;
+      const client = await stage.client('mcp/ways', { window: `late ${atOnce}` });
+      const seen: number[] = [];
+      const over = Promise.withResolvers<Record<string, unknown>>();
+      client.fallbackNotificationHandler = async ({ method, params }) => {
+        if (method === 'notifications/progress') seen.push((params as { progress: number }).progress);
+        if (method === 'notifications/tasks/status') over.resolve(params as Record<string, unknown>);
+      };
+      client.removeNotificationHandler('notifications/progress');
+      const result = (await client.request(
+        { method: 'tools/call', params: { name: 'slow', arguments: { taskId, atOnce }, task: { ttl: 60_000 }, _meta: { progressToken: 'mine' } } } as never,
+        {
+          '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) },
+        } as never,
+      )) as { task?: { taskId: string } };
+      assert.equal(result.task?.taskId, taskId);
+      assert.equal((await over.promise).statusMessage, 'card ‹redacted›');
+      await client.callTool({ name: 'heard', arguments: {} });
+      assert.deepEqual(seen, [1, 2, 3]);
+    });
 
   it('a task that the client keeps for its server, and nobody else’s', async () => {
     const sampling = { tasks: { list: {}, cancel: {}, requests: { sampling: { createMessage: {} } } }, sampling: {} };
