@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { run } from '../../cli/run.ts';
 import { Browser } from '../gateway/browser.ts';
-import { soon } from '../gateway/soon.ts';
 import { type Stage, stage } from '../gateway/stage.ts';
 import { temporaryFolder } from '../gateway/stores.ts';
+import { soon } from '../support/soon.ts';
 
 interface Run {
   readonly out: string[];

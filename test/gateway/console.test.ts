@@ -5,9 +5,9 @@ import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type BrowserContext, type Browser as Chromium, chromium, type Page } from 'playwright-core';
 import { type Definition, definitionOf } from '../../proxy/pinning/definition.ts';
+import { soon } from '../support/soon.ts';
 import { CHROMIUM } from '../webview/support/panelPage.ts';
 import { type Agent, connect } from './agent.ts';
-import { soon } from './soon.ts';
 import { type Client, type Stage, stage } from './stage.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');

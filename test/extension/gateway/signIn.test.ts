@@ -10,8 +10,8 @@ import { listenForAnswer } from '../../../extension/gateway/loopback.ts';
 import { begin, gatewayAddress, renew, revoke, type Tokens } from '../../../extension/gateway/oauth.ts';
 import { english } from '../../../extension/translate.ts';
 import { Browser } from '../../gateway/browser.ts';
-import { soon } from '../../gateway/soon.ts';
 import { type Stage, stage } from '../../gateway/stage.ts';
+import { soon } from '../../support/soon.ts';
 
 const PAGE = { title: 'Countersign', done: 'You are signed in.', stranger: 'Not yours.' };
 

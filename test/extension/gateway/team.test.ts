@@ -5,8 +5,8 @@ import { NARROWEST } from '../../../contract/approval.ts';
 import { TeamApprovals } from '../../../extension/gateway/team.ts';
 import { connect } from '../../gateway/agent.ts';
 import { Browser } from '../../gateway/browser.ts';
-import { soon } from '../../gateway/soon.ts';
 import { type Client, type Stage, stage } from '../../gateway/stage.ts';
+import { soon } from '../../support/soon.ts';
 
 const POLICY = `version: 1
 defaults: { read: allow, write: ask, delete: ask, schema: ask, unknown: deny }

@@ -4,8 +4,8 @@ import { after, before, describe, it } from 'node:test';
 import { parseFilter } from '../../../contract/operationFilter.ts';
 import { matches, TeamSessions } from '../../../extension/gateway/teamSessions.ts';
 import { connect } from '../../gateway/agent.ts';
-import { soon } from '../../gateway/soon.ts';
 import { type Client, type Stage, stage } from '../../gateway/stage.ts';
+import { soon } from '../../support/soon.ts';
 
 const POLICY = `version: 1
 defaults: { read: allow, write: ask, unknown: deny }

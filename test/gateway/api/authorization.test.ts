@@ -5,7 +5,7 @@ import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
 import * as oauth from 'openid-client';
 import { ApiError, ENDPOINTS, type Endpoint, type EndpointId } from '../../../contract/gateway/api.ts';
 import { AUTHORIZATION, CALLERS, type Caller } from '../../../gateway/api/authorization.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
 
 const BODIES: Partial<Record<EndpointId, unknown>> = {

@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { GatewayApproval } from '../../../contract/gateway/approvals.ts';
 import { verifyStore } from '../../../gateway/recording/verifyStore.ts';
+import { soon } from '../../support/soon.ts';
 import { connect } from '../agent.ts';
 import { Browser } from '../browser.ts';
-import { soon } from '../soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
 
 const POLICY = `version: 1

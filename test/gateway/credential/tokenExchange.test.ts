@@ -8,7 +8,7 @@ import { TokenExchanges } from '../../../gateway/credential/tokenExchange.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import type { TokenExchange } from '../../../proxy/policy/policy.ts';
 import type { UpstreamCredentials } from '../../../proxy/protocols/mcp/upstream/credentials.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type ExchangingProvider, exchangingProvider } from './exchangingProvider.ts';
 
 const GATEWAY = 'https://gateway.example';

@@ -10,7 +10,7 @@ import { postgres } from '../../../proxy/protocols/postgres/serve.ts';
 import type { Served } from '../../../proxy/protocols/protocol.ts';
 import { type TestEngine, testEngine } from '../../support/engine.ts';
 import { CANARY, SENSITIVE, SHOP, type TestDatabase, testDatabase } from '../../support/postgres.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { quiet } from '../stores.ts';
 import { type FakeVault, fakeVault } from './fakeVaultBySpec.ts';
 

@@ -8,7 +8,7 @@ import { Allowed, allowRule } from '../../../gateway/edge/process/allow.ts';
 import { Dials } from '../../../gateway/edge/process/dials.ts';
 import type { Edge } from '../../../gateway/edge/process/edge.ts';
 import { Uplink } from '../../../proxy/uplink/uplink.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type Client as Person, type Stage, stage } from '../stage.ts';
 import { quiet } from '../stores.ts';
 import { listen } from '../tunnel/network.ts';

@@ -9,7 +9,7 @@ import { freePort } from '../../../demo/freePort.ts';
 import { openSecrets } from '../../../gateway/secrets.ts';
 import type { Uplink } from '../../../proxy/uplink/uplink.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type Client as Person, type Stage, stage } from '../stage.ts';
 import { type Balancer, balancer } from './balancer.ts';
 import { type EdgeProcess, edgeFile, forkEdge, INSIDE, laptop, through } from './edges.ts';

@@ -15,7 +15,7 @@ import { openSecrets } from '../../../gateway/secrets.ts';
 import { selfSigned } from '../../../proxy/protocols/postgres/certificate.ts';
 import type { Uplink } from '../../../proxy/uplink/uplink.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type Stage, stage } from '../stage.ts';
 import { listen } from '../tunnel/network.ts';
 import { bring, laptop, newKeys, through } from './edges.ts';

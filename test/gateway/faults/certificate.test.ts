@@ -9,8 +9,8 @@ import { HttpServer } from '../../../gateway/api/httpServer.ts';
 import { loadConfig } from '../../../gateway/config/load.ts';
 import { Metrics } from '../../../gateway/metrics.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
+import { soon } from '../../support/soon.ts';
 import { rsaCertificate } from '../certificate.ts';
-import { soon } from '../soon.ts';
 import { temporaryFolder } from '../stores.ts';
 
 describe('the gateway’s own certificate', () => {

@@ -18,7 +18,7 @@ import { Answers } from '../../../gateway/approval/answers.ts';
 import { loadConfig } from '../../../gateway/config/load.ts';
 import { Gateway } from '../../../gateway/gateway.ts';
 import { verifyStore } from '../../../gateway/recording/verifyStore.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { quiet } from '../stores.ts';
 
 const LEASE_MS = 2_000;

@@ -3,9 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import * as oauth from 'openid-client';
 import { CLI_CLIENT, EDITOR_CLIENT } from '../../../contract/gateway/api.ts';
+import { soon } from '../../support/soon.ts';
 import { Browser } from '../browser.ts';
 import { signingJwk, startIdp } from '../idp.ts';
-import { soon } from '../soon.ts';
 import { discover, editorSignIn, type Stage, stage } from '../stage.ts';
 
 describe('signing in', () => {

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import type { PolicyKeys, SignedPolicy } from '../../../contract/gateway/policy.ts';
 import { laptopText } from '../../../gateway/policy/laptopText.ts';
 import { checkSignedPolicy } from '../../../proxy/policy/signedPolicy.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
 import { temporaryFolder } from '../stores.ts';
 

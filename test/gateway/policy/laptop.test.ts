@@ -13,7 +13,7 @@ import { Uplink } from '../../../proxy/uplink/uplink.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
 import { facts } from '../../proxy/policy/examples.ts';
 import { PASSWORD, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type Client as Person, type Stage, stage } from '../stage.ts';
 import { quiet } from '../stores.ts';
 

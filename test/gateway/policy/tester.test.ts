@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { PolicyExplanation } from '../../../contract/gateway/explain.ts';
 import { PASSWORD, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
 
 describe('the tester of the organisation’s policy', () => {

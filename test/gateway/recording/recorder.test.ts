@@ -4,7 +4,7 @@ import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import type { Database } from '../../../gateway/store/database.ts';
 import { migrate } from '../../../gateway/store/migrate.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { postgresUrl, quiet, STORES } from '../stores.ts';
 import { network } from '../tunnel/network.ts';
 import { header, intent, key, operate, outcome, type Recording, recording, signed } from './recordings.ts';

@@ -9,7 +9,7 @@ import { closeSessionsOf } from '../../../gateway/recording/recovery.ts';
 import type { Database, Queryable } from '../../../gateway/store/database.ts';
 import { Replica } from '../../../gateway/store/replica.ts';
 import type { SessionRecording } from '../../../proxy/recording/recorder.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { quiet } from '../stores.ts';
 
 export const key = recordKey(randomBytes(32));

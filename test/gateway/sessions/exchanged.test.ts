@@ -8,9 +8,9 @@ import { METHODS, SurfaceAccess } from '../../../contract/control.ts';
 import { Secret } from '../../../contract/secret.ts';
 import type { Log } from '../../../proxy/pipeline/engine.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
+import { soon } from '../../support/soon.ts';
 import { answeringMcp } from '../answeringMcp.ts';
 import { type ExchangingProvider, exchangingProvider } from '../credential/exchangingProvider.ts';
-import { soon } from '../soon.ts';
 import { type Client as SignedIn, type Stage, stage } from '../stage.ts';
 import { listen } from '../tunnel/network.ts';
 

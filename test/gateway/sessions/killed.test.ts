@@ -11,8 +11,8 @@ import { recordKey } from '../../../gateway/recording/recordKey.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
 import { Home } from '../../proxy/daemon/daemonProcess.ts';
 import { PASSWORD, SHOP, SUPERUSER, testDatabase } from '../../support/postgres.ts';
+import { soon } from '../../support/soon.ts';
 import { signed } from '../recording/recordings.ts';
-import { soon } from '../soon.ts';
 import { postgresUrl, quiet } from '../stores.ts';
 import { network } from '../tunnel/network.ts';
 

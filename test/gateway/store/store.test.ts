@@ -6,7 +6,7 @@ import { openEmbedded } from '../../../gateway/store/embedded.ts';
 import { check, migrate, SCHEMA_VERSION } from '../../../gateway/store/migrate.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
 import { Replica } from '../../../gateway/store/replica.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { postgresUrl, quiet, STORES, temporaryFolder } from '../stores.ts';
 
 for (const { name, open } of STORES) {

@@ -10,7 +10,7 @@ import { WebSocket } from 'ws';
 import { Problem } from '../../../contract/problem.ts';
 import { MESSAGE, TUNNEL_PROTOCOL } from '../../../contract/tunnel.ts';
 import { selfSigned } from '../../../proxy/protocols/postgres/certificate.ts';
-import { soon } from '../soon.ts';
+import { soon } from '../../support/soon.ts';
 import { corporateProxy, network } from './network.ts';
 import { echo, endOf, OPENING, testTunnel, testUplink } from './tunnels.ts';
 

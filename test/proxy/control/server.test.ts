@@ -195,19 +195,24 @@ describe('the control channel', () => {
     client.close();
   });
 
-  test('sends one snapshot for many changes, to every window, within 50 ms', async () => {
+  test('sends one snapshot for many changes, to every window, in a moment', async () => {
     const clients = [await attach('one'), await attach('two')];
     await Promise.all(clients.map((client) => client.until(() => true)));
-    snapshots = 0;
-    const started = performance.now();
-    for (let i = 0; i < 1_000; i++) {
-      revision++;
-      server.changed();
+    // The quickest of some: what else the machine does is not what is measured.
+    let quickest = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 5; round++) {
+      snapshots = 0;
+      const started = performance.now();
+      for (let i = 0; i < 1_000; i++) {
+        revision++;
+        server.changed();
+      }
+      const last = revision;
+      await Promise.all(clients.map((client) => client.until((state) => state.revision === last)));
+      assert.equal(snapshots, 1);
+      quickest = Math.min(quickest, performance.now() - started);
     }
-    const last = revision;
-    await Promise.all(clients.map((client) => client.until((state) => state.revision === last)));
-    assert.equal(snapshots, 1);
-    assert.ok(performance.now() - started < 2_000);
+    assert.ok(quickest < 1_000, `${quickest} ms`);
     for (const client of clients) client.close();
   });
 

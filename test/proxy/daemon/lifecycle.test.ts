@@ -134,7 +134,8 @@ describe('the proxy’s start', { timeout: 300_000 }, () => {
 
 describe('the proxy’s end', { timeout: 300_000 }, () => {
   it('comes when the last window has gone and the grace is over', async () => {
-    const { at, exit } = await home.start({ env: { COUNTERSIGN_GRACE_MS: '1500' } });
+    // Long enough for the windows to attach on a busy machine, too: a proxy that nobody comes to leaves as well.
+    const { at, exit } = await home.start({ env: { COUNTERSIGN_GRACE_MS: '3000' } });
     const [one, two] = [await home.attach(at, 'one'), await home.attach(at, 'two')];
     one.close();
     await two.until(({ proxy }) => proxy.windows === 1);
@@ -150,11 +151,11 @@ describe('the proxy’s end', { timeout: 300_000 }, () => {
   });
 
   it('does not come while a window reloads', async () => {
-    const { at, child } = await home.start({ env: { COUNTERSIGN_GRACE_MS: '1500' } });
+    const { at, child } = await home.start({ env: { COUNTERSIGN_GRACE_MS: '3000' } });
     (await home.attach(at, 'one')).close();
     const again = await home.attach(at, 'one');
     await again.until(({ proxy }) => proxy.windows === 1);
-    await new Promise((resolve) => setTimeout(resolve, 1_800));
+    await new Promise((resolve) => setTimeout(resolve, 3_500));
     assert.equal(child.exitCode, null);
     assert.deepEqual(Object.keys((await again.request(METHODS.doctor)) as object), ['checks']);
   });

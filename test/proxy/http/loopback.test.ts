@@ -44,7 +44,7 @@ function raw(bytes: string | Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket: Socket = connect(port, '127.0.0.1');
     let answer = '';
-    socket.setTimeout(5_000, () => socket.destroy(new Error('the server neither answered nor hung up')));
+    socket.setTimeout(30_000, () => socket.destroy(new Error('the server neither answered nor hung up')));
     socket.on('data', (chunk) => {
       answer += chunk.toString('latin1');
     });

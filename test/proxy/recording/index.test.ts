@@ -9,6 +9,7 @@ import { BackgroundIndex } from '../../../proxy/recording/backgroundIndex.ts';
 import { OperationIndex } from '../../../proxy/recording/index.ts';
 import { type LocalRecord, openRecord } from '../../../proxy/recording/record.ts';
 import type { SessionHeader } from '../../../proxy/recording/recorder.ts';
+import { soon } from '../../support/soon.ts';
 import { folder, header, intent, outcome, sessionPaths, silent } from './records.ts';
 
 /** A record under a clock that moves a minute an operation. */
@@ -328,12 +329,13 @@ describe('an entry that comes while the index reads', () => {
         session.append(outcome(`op_late_${i}`));
       }),
     );
-    await new Promise((resolve) => setTimeout(resolve, 600));
-    const { operations } = await record.operations({ filter: '', limit: 100 });
-    assert.equal(operations.length, 60);
-    assert.deepEqual(
-      operations.filter((o) => o.outcome === undefined).map((o) => o.operation),
-      [],
-    );
+    await soon(async () => {
+      const { operations } = await record.operations({ filter: '', limit: 100 });
+      assert.equal(operations.length, 60);
+      assert.deepEqual(
+        operations.filter((o) => o.outcome === undefined).map((o) => o.operation),
+        [],
+      );
+    });
   });
 });

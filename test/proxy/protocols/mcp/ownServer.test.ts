@@ -174,7 +174,7 @@ for (const modern of [false, true]) {
       const client = await stage.client('mcp', { modern });
       let reports = 0;
       await client.callTool(
-        { name: 'execute', arguments: { connection: 'orders', sql: 'select pg_sleep(0.4)' } },
+        { name: 'execute', arguments: { connection: 'orders', sql: 'select pg_sleep(1)' } },
         {
           onprogress: () => {
             reports++;

@@ -30,6 +30,8 @@ export class Stage {
   readonly served = new Map<string, Served>();
   readonly secrets = new Map<string, Secret>();
   policyVersion = 'v1';
+  /** What time it is: a test may have it stand still. */
+  now: () => number = Date.now;
   decide: (facts: Facts, context: DecisionContext) => Decision = () => 'allow';
   deniedForGood: (facts: Facts, context: DecisionContext) => boolean = () => false;
   readonly pinned = new PinsInMemory();
@@ -61,7 +63,7 @@ export class Stage {
 
   private constructor(port: number, allowedOrigins: readonly string[]) {
     let ids = 0;
-    const clock = { now: () => Date.now() };
+    const clock = { now: () => this.now() };
     const newId = (prefix: string): string => `${prefix}_${++ids}`;
     const write = (kind: string) => (event: string, fields?: unknown) => void this.logged.push({ event: `${kind} ${event}`, fields });
     const log = { info: write('info'), warn: write('warn'), error: write('error') };

@@ -7,7 +7,7 @@ const SLEEP = 'SELECT pg_sleep(30)';
 const READ = 'SELECT count(*) FROM pg_catalog.pg_attribute a, pg_catalog.pg_attribute b, pg_catalog.pg_attribute c';
 const ROUNDS = 40;
 
-suite('a CancelRequest', { timeout: 60_000 }, () => {
+suite('a CancelRequest', { timeout: 300_000 }, () => {
   let p: Proxied;
   before(async () => {
     p = await proxied(ALLOW_ALL);

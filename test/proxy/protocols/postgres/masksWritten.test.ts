@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, it, describe as suite } from 'node:test';
 import type { Client } from 'pg';
+import { soon } from '../../../support/soon.ts';
 import { type Proxied, proxied } from './proxied.ts';
 
 const SETUP = `
@@ -110,7 +111,7 @@ suite('a statement with a token that waits for a person', { timeout: 60_000 }, (
   it('is shown with the token, tried with the value, and run as it was approved', async () => {
     p.t.holdAsks(true);
     const running = client.query(`update customers set name = 'By card' where card = '${card}'`);
-    for (let i = 0; i < 2000 && p.t.approvals.pending()[0]?.dryRun.state !== 'done'; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    await soon(() => assert.equal(p.t.approvals.pending()[0]?.dryRun.state, 'done'));
     const tried = p.t.approvals.pending()[0]?.dryRun;
     assert.ok(tried?.state === 'done' && tried.result.rows === 1, JSON.stringify(tried));
     assert.match(JSON.stringify(tried.result.samples), new RegExp(card));
@@ -132,7 +133,7 @@ suite('a statement with a token that waits for a person', { timeout: 60_000 }, (
   it('is not sent when meanwhile the column is no longer masked', async () => {
     p.t.holdAsks(true);
     const work = refused(client.query(`update customers set name = 'Late' where card = '${card}'`));
-    for (let i = 0; i < 500 && p.t.approvals.pending().length === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    await soon(() => assert.equal(p.t.approvals.pending().length, 1));
     p.t.setPolicy(p.policyText('rules:\n  - { id: free, match: { effect: write }, verdict: allow }', { 'customers.email': 'redact' }));
     p.t.holdAsks(false);
     assert.match(await work, /^(40001|42501)/);

@@ -1,4 +1,5 @@
 /** A real database behind a real proxied connection, and clients that speak to it. */
+import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -11,6 +12,7 @@ import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
 import type { ClientIdentity, Served } from '../../../../proxy/protocols/protocol.ts';
 import { LOGIN, type TestEngine, testEngine } from '../../../support/engine.ts';
 import { PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../../support/postgres.ts';
+import { soon } from '../../../support/soon.ts';
 
 /** A policy under which everything is allowed: what is left is what the protocol itself does. */
 export const ALLOW_ALL = `defaults: { write: allow, delete: allow, schema: allow, admin: allow, execute: allow, unknown: allow, send: allow }
@@ -20,6 +22,9 @@ rules:
   - { id: statistics-ask, match: { connection: none }, verdict: ask }
   - { id: after-sensitive-read-sends-ask, match: { connection: none }, verdict: ask }
 `;
+
+/** How long a busy machine may take to read a catalog, in milliseconds. */
+export const READY_MS = 60_000;
 
 export interface Proxied {
   readonly t: TestEngine;
@@ -55,6 +60,7 @@ ${text}`;
   const t = await testEngine(policyText(rules));
   t.secrets.set('upstream', new Secret(PASSWORD));
   const served = await postgres.serve(t.policy().connections.get('orders') as PostgresConnection, t.host);
+  await soon(() => assert.notEqual(served.state.state, 'starting'), READY_MS);
   const port = served.environment?.port ?? 0;
   const open: { end?: () => unknown; destroy?: () => unknown }[] = [];
   const keep = <T extends { end?: () => unknown }>(client: T): T => {

@@ -119,6 +119,8 @@ describe('a server that policy has shared', () => {
 
   it('that will not start is left alone for a while, whoever comes', async () => {
     await serve([script, 'exits']);
+    const began = Date.now();
+    stage.now = () => began;
     for (let n = 0; n < 2; n++) await assert.rejects(client(`window ${n}`), /has ended \(exit code 3\)/);
     await assert.rejects(client('another window'), /ended 2 times right after it was started.*again in 1 seconds/);
   });

@@ -129,12 +129,15 @@ describe('an exchange with a server', () => {
     const http = client();
     assert.equal(await readText(await http.send(post(url)), 100), 'first');
     assert.equal(await readText(await http.send(post(url)), 100), 'right 2');
-    const late = await rude((socket, nth) => {
+    const noticed = Promise.withResolvers<void>();
+    const late = await rude((socket) => {
       socket.write(answer('first'));
-      if (nth === 1) setTimeout(() => socket.write(answer('forged')), 20);
+      socket.once('close', noticed.resolve);
+      setTimeout(() => socket.write(answer('forged')), 20);
     });
     assert.equal(await readText(await http.send(post(late)), 100), 'first');
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // It hangs up on whoever speaks unasked.
+    await noticed.promise;
     assert.equal(await readText(await http.send(post(late)), 100), 'first');
   });
 
