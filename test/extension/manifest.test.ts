@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { METHODS } from '../../contract/control.ts';
-import { COMMANDS, CONTAINER, CONTEXT, GATEWAY_PROVIDER, ITEM, MCP_PROVIDER, SETTINGS, VIEWS, WALKTHROUGH } from '../../extension/ids.ts';
+import { COMMANDS, CONTAINER, CONTEXT, DEFINITION_SCHEME, GATEWAY_PROVIDER, ITEM, MCP_PROVIDER, SETTINGS, VIEWS, WALKTHROUGH } from '../../extension/ids.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const text = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -22,6 +22,8 @@ interface Manifest {
     viewsContainers: { activitybar: { id: string; icon: string }[] };
     viewsWelcome: { view: string; contents: string; when: string }[];
     configuration: { properties: Record<string, { scope: string; default: unknown; markdownDescription: string }> };
+    languages: { id: string; extensions: string[] }[];
+    configurationDefaults: Record<string, Record<string, unknown>>;
     authentication: { id: string }[];
     mcpServerDefinitionProviders: { id: string }[];
     walkthroughs: { id: string; steps: { id: string; completionEvents: string[]; media: Record<string, string> }[] }[];
@@ -119,6 +121,13 @@ describe('the manifest and the code', () => {
       COMMANDS.walkthrough,
     ];
     assert.deepEqual(sorted(always), sorted(mustAlwaysWork));
+  });
+
+  it('wrap what a person accepts: a long line that runs out of sight could say anything', () => {
+    const { languages, configurationDefaults } = contributes;
+    assert.ok(languages.some(({ id, extensions }) => id === DEFINITION_SCHEME && extensions.includes(`.${DEFINITION_SCHEME}`)));
+    assert.equal(configurationDefaults[`[${DEFINITION_SCHEME}]`]?.['editor.wordWrap'], 'on');
+    assert.match(sources.get('extension/pins/definitions.ts') ?? '', /definition\.\$\{DEFINITION_SCHEME\}/);
   });
 
   it('run beside the agent, with limited trust and on real files only', () => {

@@ -74,6 +74,20 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
     });
   });
 
+  it('says what was answered of the same kind, and adds no line later that would push a button away', async () => {
+    await withPanel('approvals', async (p) => {
+      const before = [decided({ id: 'd1' }), decided({ id: 'd2' }), decided({ id: 'd3', answer: 'denied' })];
+      await p.send(shown({ pending: [pending()], decided: before }));
+      await p.page.locator('cs-ask-card .lately', { hasText: 'The same kind lately: 2 approved, 1 denied.' }).waitFor();
+      await p.send(shown({ pending: [toolAsk(1)] }));
+      await p.page.locator('cs-ask-card h2', { hasText: 'create_issue' }).waitFor();
+      await armed(p);
+      const place = await approve(p).boundingBox();
+      await p.send(shown({ pending: [toolAsk(1)], decided: [decided({ id: 'd4', headline: 'create_issue', connection: 'github', agent: 'Cursor' })] }));
+      assert.deepEqual(await approve(p).boundingBox(), place);
+    });
+  });
+
   it('takes no click that lands on a button which has just appeared', async () => {
     await withPanel('approvals', async (p) => {
       await p.stopClock();
@@ -508,6 +522,26 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
         await p.page.keyboard.press('Tab');
       },
       { width: 600, state: { tab: 1, compare: true } },
+    );
+  });
+
+  it('makes a rule from what is shown, to paste: nothing is saved, and that it was copied is said once', async () => {
+    await withPanel(
+      'operation',
+      async (p) => {
+        await p.send(ToOperation.parse({ type: 'operation', detail: detail() }));
+        await p.page.locator('summary', { hasText: 'Make a rule from this' }).focus();
+        await p.page.keyboard.press('Enter');
+        const text = (await p.page.locator('details.rule pre').textContent()) ?? '';
+        assert.match(text, /match: \{ connection: orders, effect: read, target: customers \}\n {4}verdict: allow/);
+        await p.page.getByRole('button', { name: 'Copy the rule' }).click();
+        assert.deepEqual((await p.posted()).at(-1), { type: 'copy', text });
+        await p.page.locator('cs-announcer [role=status]', { hasText: 'Copied' }).waitFor();
+        // Another operation has not been copied.
+        await p.send(ToOperation.parse({ type: 'operation', detail: detail({ summary: { ...detail().summary, operation: 'op-2' } }) }));
+        assert.equal(await p.page.locator('details.rule .inside p .quiet').count(), 0);
+      },
+      { width: 600, state: { tab: 2, compare: true } },
     );
   });
 

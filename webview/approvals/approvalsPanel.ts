@@ -200,6 +200,7 @@ export class ApprovalsPanel extends LitElement {
       .me=${this.snapshot?.me}
       .held=${this.held}
       .notes=${this.notes}
+      .decided=${this.snapshot?.decided ?? []}
       .othersLine=${say('ask.othersLine', { who: entry.ask.verdict.approvers.map(approverWords).join(', '), time: clockTime(entry.ask.askedAt) })}
       .nextLabel=${this.#nextLabel(entry)}
       @wish=${(e: CustomEvent<CardWish>) => this.#wish(entry, e.detail)}

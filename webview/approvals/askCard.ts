@@ -5,7 +5,7 @@ import './denyForm.ts';
 import './scopePicker.ts';
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import type { Person } from '../../contract/actor.ts';
-import type { ApprovalAnswer, Scope } from '../../contract/approval.ts';
+import type { ApprovalAnswer, DecidedApproval, Scope } from '../../contract/approval.ts';
 import { NARROWEST } from '../../contract/scopes.ts';
 import { icon } from '../parts/icon.ts';
 import { agentName, headlineOf, ownName, personName } from '../parts/names.ts';
@@ -18,6 +18,7 @@ import { bothEnds } from './bothEnds.ts';
 import { type Actions, actionsOf } from './buttons.ts';
 import { cardStyles } from './cardStyles.ts';
 import { dryRunSection } from './dryRun.ts';
+import { latelyLine } from './lately.ts';
 import type { Entry } from './queue.ts';
 import { isAllowed } from './scope.ts';
 
@@ -45,6 +46,7 @@ export class AskCard extends LitElement {
     held: { attribute: false },
     othersLine: { attribute: false },
     notes: { attribute: false },
+    decided: { attribute: false },
     nextLabel: { attribute: false },
     denying: { state: true },
     scope: { state: true },
@@ -64,6 +66,8 @@ export class AskCard extends LitElement {
   declare held: boolean;
   declare othersLine: string;
   declare notes: readonly string[];
+  /** The last decisions, for what was answered of the same kind. */
+  declare decided: readonly DecidedApproval[];
   /** The way on once this one is settled; absent where nothing else waits. */
   declare nextLabel: string | undefined;
   declare denying: boolean;
@@ -71,6 +75,8 @@ export class AskCard extends LitElement {
   /** Absent until it is known whether the rows may unfold by themselves. */
   declare dryOpen: boolean | undefined;
   declare partly: boolean;
+  /** As it was when the card appeared: a line that came later would push the buttons away. */
+  #lately: string | undefined;
 
   static override styles = cardStyles;
 
@@ -82,6 +88,7 @@ export class AskCard extends LitElement {
     this.held = false;
     this.othersLine = '';
     this.notes = [];
+    this.decided = [];
     this.denying = false;
     this.scope = NARROWEST;
     this.partly = false;
@@ -98,6 +105,7 @@ export class AskCard extends LitElement {
       this.scope = NARROWEST;
       this.denying = false;
       this.dryOpen = undefined;
+      this.#lately = latelyLine(this.entry.ask, this.decided);
     }
     if (!isAllowed(this.entry.ask, this.scope)) this.scope = NARROWEST;
     if (this.dryOpen === undefined && this.entry.ask.dryRun.state === 'done') this.dryOpen = !this.held;
@@ -216,6 +224,7 @@ export class AskCard extends LitElement {
     }
     return html`${line}
       <cs-scope-picker .ask=${ask} .now=${this.now} .scope=${this.scope} @change=${(e: Event) => (this.scope = (e.currentTarget as HTMLElement & { scope: Scope }).scope)}></cs-scope-picker>
+      ${this.#lately === undefined ? nothing : html`<p class="lately quiet">${safeText(this.#lately)}</p>`}
       ${this.partly ? html`<p class="partly">${icon('warning', 'small')}<span>${say('payload.unseen')}</span></p>` : nothing}
       <div class="buttons">
         <cs-armed-button class="approve" .label=${say('do.approveFor', { headline })} @press=${() => this.#approve()}>${say('do.approve')}</cs-armed-button>

@@ -163,6 +163,9 @@ export const cardStyles = [
     .partly .icon {
       color: var(--soon);
     }
+    .lately {
+      margin-top: 2px;
+    }
     .tag {
       font-size: 0.85em;
       padding: 0 4px;

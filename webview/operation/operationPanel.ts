@@ -17,6 +17,7 @@ import { say, sayOr } from '../parts/strings.ts';
 import { duration } from '../parts/timeLeft.ts';
 import { readKept } from './kept.ts';
 import { operationStyles } from './operationStyles.ts';
+import { ruleText } from './ruleText.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { timing } from './timing.ts';
 
@@ -24,7 +25,14 @@ const TABS = ['request', 'response', 'decision', 'timing'] as const;
 
 /** One operation, as it was asked, decided and answered. */
 export class OperationPanel extends LitElement {
-  static override properties = { detail: { state: true }, missing: { state: true }, tab: { state: true }, compare: { state: true }, checking: { state: true } };
+  static override properties = {
+    detail: { state: true },
+    missing: { state: true },
+    copied: { state: true },
+    tab: { state: true },
+    compare: { state: true },
+    checking: { state: true },
+  };
   declare detail: OperationDetail | undefined;
   /** Why the operation could not be had, in a sentence. */
   declare missing: string | undefined;
@@ -32,6 +40,8 @@ export class OperationPanel extends LitElement {
   /** Whether the side before masking is shown beside what the agent saw. */
   declare compare: boolean;
   declare checking: boolean;
+  /** The rule made of this operation has just been copied. */
+  declare copied: boolean;
   readonly #host: Host<FromOperation, ToOperation>;
   #stop: (() => void) | undefined;
 
@@ -44,6 +54,7 @@ export class OperationPanel extends LitElement {
     this.tab = kept.tab ?? TABS.indexOf('response');
     this.compare = kept.compare ?? true;
     this.checking = false;
+    this.copied = false;
     guardKeys(this);
   }
 
@@ -129,7 +140,8 @@ export class OperationPanel extends LitElement {
     </section>`;
   }
 
-  #decision({ verdict, approval, summary }: OperationDetail): TemplateResult {
+  #decision(detail: OperationDetail): TemplateResult {
+    const { verdict, approval, summary } = detail;
     const { rule } = verdict;
     const { file, line } = rule;
     const place = [say(`ask.layer.${rule.layer}`), file, line === undefined ? undefined : say('ask.line', { line })].filter((p) => p !== undefined).join(', ');
@@ -148,7 +160,27 @@ export class OperationPanel extends LitElement {
         }
         ${row(say('op.policyVersion'), verdict.policyVersion.slice(0, 16))} ${row(say('op.id'), summary.operation)} ${row(say('op.session'), summary.session)} ${row(say('op.conversation'), summary.conversation)}
       </dl>
+      ${this.#makeRule(detail)}
     </section>`;
+  }
+
+  /** A person's edit of the policy, prepared: no panel writes one. */
+  #makeRule(detail: OperationDetail): TemplateResult {
+    const text = ruleText(detail);
+    return html`<details class="rule">
+      <summary>${icon('chevron')}<span>${say('op.makeRule')}</span></summary>
+      <div class="inside">
+        <p class="quiet">${say('op.makeRuleHow')}</p>
+        <pre tabindex="0" aria-label=${say('op.rule')}>${safeText(text, { lines: true })}</pre>
+        <p><button class="link" @click=${() => this.#copyRule(text)}>${icon('copy', 'small')} ${say('op.copyRule')}</button> ${this.copied ? html`<span class="quiet" aria-hidden="true">${say('op.copiedRule')}</span>` : nothing}</p>
+      </div>
+    </details>`;
+  }
+
+  #copyRule(text: string): void {
+    this.#host.post({ type: 'copy', text });
+    this.copied = true;
+    this.shadowRoot?.querySelector<Announcer>('cs-announcer')?.say(say('op.copiedRule'));
   }
 
   #timing(detail: OperationDetail): TemplateResult {
@@ -192,6 +224,7 @@ export class OperationPanel extends LitElement {
     }
     this.checking = false;
     this.missing = undefined;
+    if (this.detail?.summary.operation !== message.detail.summary.operation) this.copied = false;
     this.detail = message.detail;
   }
 

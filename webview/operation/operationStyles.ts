@@ -119,6 +119,25 @@ export const operationStyles = [
       overflow-wrap: anywhere;
       white-space: pre-wrap;
     }
+    .rule {
+      margin-top: 12px;
+    }
+    .rule .inside {
+      display: grid;
+      gap: 6px;
+      padding: 4px 0 0 20px;
+    }
+    .rule pre {
+      margin: 0;
+      padding: 8px 10px;
+      overflow-wrap: anywhere;
+      white-space: pre-wrap;
+      border: 1px solid var(--edge);
+      border-radius: 3px;
+      background: var(--vscode-textCodeBlock-background);
+      font-family: var(--code-font);
+      font-size: var(--code-size);
+    }
     .timing li {
       display: grid;
       grid-template-columns: 150px 1fr 80px;

@@ -195,7 +195,7 @@ function decidedOf({ id, question, state, why, answers, decidedAt }: GatewayAppr
     operation: question.operation,
     headline: question.facts.headline,
     connection: question.connection,
-    agent: agentName(question.actor.agent),
+    agent: question.actor.agent.name,
     answer,
     why: why ?? 'person',
     ...(last && { by: last.by }),
