@@ -6,9 +6,9 @@ import type { Person } from '../../contract/actor.ts';
 import { NARROWEST, PendingApproval, Scope } from '../../contract/approval.ts';
 import { AccessRequest } from '../../contract/gateway/approvals.ts';
 import type { ApprovalOutcome, Approvals, Question } from '../../proxy/approval/approvals.ts';
-import { DryRunning, type SetTimer } from '../../proxy/approval/dryRunning.ts';
+import { DryRunning, dryRunAtFirst, plainTimer } from '../../proxy/approval/dryRunning.ts';
 import { covers } from '../../proxy/approval/grants.ts';
-import { offeredScopes } from '../../proxy/approval/scopes.ts';
+import { shownQuestion } from '../../proxy/approval/shown.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { Sealer } from '../sealed.ts';
 import { type Bus, tell } from '../store/bus.ts';
@@ -20,10 +20,6 @@ import { type ApprovalRow, comparedOf, type GrantRow, type OpenQuestion, People,
 
 const MAX_PENDING_PER_SESSION = 20;
 const MAX_PENDING_PER_PERSON = 100;
-/** One question, in characters of payload and parameters; it must be shown whole. */
-const MAX_QUESTION_CHARS = 512 * 1024;
-/** Longest that a question can wait, in milliseconds, whatever policy says. */
-const MAX_WAIT_MS = 24 * 60 * 60_000;
 /** An approval that was not used by then is void, in milliseconds. */
 const SPEND_WITHIN_MS = 30_000;
 /** How often a question that waits is looked at by itself, in milliseconds: a notification can be missed. */
@@ -95,8 +91,9 @@ export class StoreApprovals implements Approvals {
     if (signal.aborted) return denied('withdrawn');
     if (this.#down || !replica.alive) return denied('shutdown');
     if (question.verdict.policyVersion !== this.#options.policyVersion()) return denied('policy-changed');
-    const view = viewOf(id, question, began);
-    if (!view) return denied('too-large');
+    const shown = shownQuestion(id, question, began);
+    if (!shown) return denied('too-large');
+    const view: PendingApproval = { ...shown, dryRun: dryRunAtFirst(question) };
     try {
       const asked = await retried(db, async (tx) => await this.#write(tx, id, question, view));
       if (asked.kind === 'limit') return denied('limit');
@@ -354,30 +351,6 @@ export class StoreApprovals implements Approvals {
     }
   }
 }
-
-/** What a person is shown; undefined where it would not fit whole: nobody approves what they cannot see. */
-function viewOf(id: string, question: Question, now: number): PendingApproval | undefined {
-  const chars = question.params.reduce((sum, param) => sum + (param?.length ?? 4), question.payload.length);
-  if (chars > MAX_QUESTION_CHARS) return undefined;
-  const { shape: _shape, dryRun, noDryRun, reason, ...shown } = question;
-  const state: PendingApproval['dryRun'] = dryRun ? { state: 'running' } : { state: 'none', ...(noDryRun !== undefined && { why: noDryRun.slice(0, 400) }) };
-  const parsed = PendingApproval.safeParse({
-    ...shown,
-    ...(reason !== undefined && { reason: reason.slice(0, 2000) }),
-    id,
-    askedAt: now,
-    deadline: now + Math.min(question.verdict.expiresMs, MAX_WAIT_MS),
-    scopes: offeredScopes(question),
-    dryRun: state,
-  });
-  return parsed.success ? parsed.data : undefined;
-}
-
-const plainTimer: SetTimer = (ms, fire) => {
-  const timer = setTimeout(fire, ms);
-  timer.unref();
-  return () => clearTimeout(timer);
-};
 
 /** What a dead replica asked is withdrawn: nobody is there to use an answer. */
 export async function withdrawQuestionsOf(tx: Queryable, replica: string): Promise<void> {

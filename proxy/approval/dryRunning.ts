@@ -11,6 +11,18 @@ export const DRY_RUN_GRACE_MS = 2_000;
 /** Calls back after a time; the answer takes it back. */
 export type SetTimer = (ms: number, fire: () => void) => () => void;
 
+/** It keeps no process alive. */
+export const plainTimer: SetTimer = (ms, fire) => {
+  const timer = setTimeout(fire, ms);
+  timer.unref();
+  return () => clearTimeout(timer);
+};
+
+/** How a question's dry run stands when it is asked. */
+export function dryRunAtFirst({ dryRun, noDryRun }: Question): PendingApproval['dryRun'] {
+  return dryRun ? { state: 'running' } : { state: 'none', ...(noDryRun !== undefined && { why: noDryRun.slice(0, 400) }) };
+}
+
 export class DryRunning {
   state: PendingApproval['dryRun'];
   readonly #abort = new AbortController();
@@ -20,12 +32,9 @@ export class DryRunning {
 
   constructor(question: Question, setTimer: SetTimer, changed: () => void) {
     this.#setTimer = setTimer;
+    this.state = dryRunAtFirst(question);
     const { dryRun } = question;
-    if (!dryRun) {
-      this.state = question.noDryRun === undefined ? { state: 'none' } : { state: 'none', why: question.noDryRun.slice(0, 400) };
-      return;
-    }
-    this.state = { state: 'running' };
+    if (!dryRun) return;
     const show = (state: PendingApproval['dryRun']): void => {
       if (this.state.state !== 'running' || this.#abort.signal.aborted) return;
       this.state = state;

@@ -15,19 +15,16 @@ import {
 } from '../../contract/approval.ts';
 import type { Clock } from '../pipeline/engine.ts';
 import type { ApprovalOutcome, Approvals, Question } from './approvals.ts';
-import { DryRunning, type SetTimer } from './dryRunning.ts';
+import { DryRunning, plainTimer, type SetTimer } from './dryRunning.ts';
 import { Flood } from './flood.ts';
 import { Grants, samePerson } from './grants.ts';
-import { isOffered, offeredScopes } from './scopes.ts';
+import { isOffered } from './scopes.ts';
+import { charsOf, type ShownQuestion, shownQuestion } from './shown.ts';
 
 export const MAX_PENDING = 100;
 export const MAX_PENDING_PER_SESSION = 20;
 /** All that waits together, in characters of payload and parameters; each must be shown whole. */
 const MAX_PENDING_CHARS = 8 * 1024 * 1024;
-/** One question, likewise. */
-export const MAX_QUESTION_CHARS = 512 * 1024;
-/** Longest that a question can wait, in milliseconds, whatever policy says. */
-const MAX_WAIT_MS = 24 * 60 * 60_000;
 /** How long questions go on waiting after the last window has gone, in milliseconds: a reload takes a moment. */
 export const NOBODY_GRACE_MS = 10_000;
 /** An approval that nobody has spent by then is void, in milliseconds. */
@@ -74,7 +71,7 @@ type Denial = Extract<ApprovalOutcome, { answer: 'denied' }>['why'];
 interface Waiting {
   readonly id: string;
   readonly question: Question;
-  readonly view: Omit<PendingApproval, 'dryRun'>;
+  readonly view: ShownQuestion;
   readonly dryRun: DryRunning;
   readonly chars: number;
   /** Takes back the timer and the listener. */
@@ -121,12 +118,10 @@ class Queue implements ApprovalQueue {
       this.#options.onChange();
       return Promise.resolve(granted);
     }
-    const chars = sizeOf(question);
-    const limit = this.#limit(question, chars);
-    if (limit !== undefined) return Promise.resolve({ answer: 'denied', approval: id, why: limit, waitedMs: 0 });
-
-    const view = viewOf(id, question, now);
+    const view = shownQuestion(id, question, now);
     if (!view) return Promise.resolve({ answer: 'denied', approval: id, why: 'too-large', waitedMs: 0 });
+    const chars = charsOf(question);
+    if (!this.#hasRoom(question, chars)) return Promise.resolve({ answer: 'denied', approval: id, why: 'limit', waitedMs: 0 });
     if (!this.#flood.admits(question, this.#waiting.values(), now)) return Promise.resolve({ answer: 'denied', approval: id, why: 'alike', waitedMs: 0 });
     return new Promise((resolve) => {
       const withdraw = (): void => this.#deny(id, 'withdrawn');
@@ -246,12 +241,11 @@ class Queue implements ApprovalQueue {
     return undefined;
   }
 
-  #limit(question: Question, chars: number): Denial | undefined {
-    if (chars > MAX_QUESTION_CHARS) return 'too-large';
-    if (this.#waiting.size >= MAX_PENDING || this.#chars + chars > MAX_PENDING_CHARS) return 'limit';
+  #hasRoom(question: Question, chars: number): boolean {
+    if (this.#waiting.size >= MAX_PENDING || this.#chars + chars > MAX_PENDING_CHARS) return false;
     let same = 0;
     for (const waiting of this.#waiting.values()) if (waiting.question.session === question.session) same++;
-    return same >= MAX_PENDING_PER_SESSION ? 'limit' : undefined;
+    return same < MAX_PENDING_PER_SESSION;
   }
 
   /** An answer given earlier that covers this question. */
@@ -372,27 +366,3 @@ class Queue implements ApprovalQueue {
     });
   }
 }
-
-function sizeOf({ payload, params }: Question): number {
-  return params.reduce((sum, param) => sum + (param?.length ?? 4), payload.length);
-}
-
-/** What a person is shown; undefined where it would not fit whole: nobody approves what they cannot see. */
-function viewOf(id: string, question: Question, now: number): Omit<PendingApproval, 'dryRun'> | undefined {
-  const { shape: _shape, dryRun: _dryRun, noDryRun: _noDryRun, asked: _asked, reason, ...shown } = question;
-  const view = {
-    ...shown,
-    ...(reason !== undefined && { reason: reason.slice(0, 2000) }),
-    id,
-    askedAt: now,
-    deadline: now + Math.min(question.verdict.expiresMs, MAX_WAIT_MS),
-    scopes: offeredScopes(question),
-  };
-  return PendingApproval.safeParse({ ...view, dryRun: { state: 'none' } }).success ? view : undefined;
-}
-
-const plainTimer: SetTimer = (ms, fire) => {
-  const timer = setTimeout(fire, ms);
-  timer.unref();
-  return () => clearTimeout(timer);
-};

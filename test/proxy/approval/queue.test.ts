@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { PendingApproval } from '../../../contract/approval.ts';
 import { MAX_ALIKE, MAX_ALIKE_WAITING, WINDOW_MS } from '../../../proxy/approval/flood.ts';
-import { MAX_PENDING, MAX_PENDING_PER_SESSION, MAX_QUESTION_CHARS, NOBODY_GRACE_MS, SPEND_WITHIN_MS } from '../../../proxy/approval/queue.ts';
+import { MAX_PENDING, MAX_PENDING_PER_SESSION, NOBODY_GRACE_MS, SPEND_WITHIN_MS } from '../../../proxy/approval/queue.ts';
+import { MAX_QUESTION_CHARS } from '../../../proxy/approval/shown.ts';
 import { ada, approve, bench, deny, eve, facts, never, question, verdict } from './questions.ts';
 
 function only(pending: readonly PendingApproval[]): PendingApproval {
