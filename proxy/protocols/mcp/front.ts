@@ -5,13 +5,12 @@ import { type AuthInfo, isLegacyRequest, type McpHandlerRequestOptions } from '@
 import type { Request, RequestHandler, Response } from 'express';
 import type { Log } from '../../pipeline/engine.ts';
 import type { ClientIdentity } from '../protocol.ts';
+import { type ClientSession, ClientSessions } from './clientSessions.ts';
 
 /** Comment frames on an open stream, in milliseconds. */
 export const KEEP_ALIVE_MS = 10_000;
 /** Sessions of clients of the older era that are open at once; beyond it the one unused longest ends. */
 const MAX_SESSIONS = 200;
-/** A session that nothing was sent on for so long ends, in milliseconds. */
-const IDLE_MS = 12 * 60 * 60 * 1000;
 
 /** What travels with a request besides its bytes: who sent it, and whether they are still there. */
 export interface Bearer {
@@ -39,20 +38,18 @@ export interface FrontOptions {
   readonly legacy: (identity: ClientIdentity, transport: NodeStreamableHTTPServerTransport, end: () => void) => Promise<{ close(): Promise<void> }>;
 }
 
-interface LegacySession {
+interface LegacySession extends ClientSession {
   readonly transport: NodeStreamableHTTPServerTransport;
-  readonly identity: ClientIdentity;
-  readonly server: { close(): Promise<void> };
-  idle: NodeJS.Timeout | undefined;
 }
 
 export class McpFront {
   readonly #options: FrontOptions;
-  readonly #sessions = new Map<string, LegacySession>();
+  readonly #sessions: ClientSessions<LegacySession>;
   readonly #modern: ReturnType<typeof toNodeHandler>;
 
   constructor(options: FrontOptions) {
     this.#options = options;
+    this.#sessions = new ClientSessions(options.maxSessions ?? MAX_SESSIONS, options.log);
     this.#modern = toNodeHandler({ fetch: options.modern }, { onerror: (cause) => options.log.warn('mcp.exchange-failed', { cause }) });
   }
 
@@ -74,10 +71,8 @@ export class McpFront {
   async #legacy(request: Request & { auth: AuthInfo }, response: Response, identity: ClientIdentity, body: unknown): Promise<void> {
     const id = request.headers['mcp-session-id'];
     if (typeof id === 'string') {
-      const session = this.#sessions.get(id);
-      // Another window's session does not exist for this one.
-      if (!session || session.identity.conversation !== identity.conversation) return refuse(response, 404, 'This session has ended. Initialize again.');
-      this.#touch(id, session);
+      const session = this.#sessions.of(id, identity);
+      if (!session) return refuse(response, 404, 'This session has ended. Initialize again.');
       return session.transport.handleRequest(request, response, body);
     }
     if (!isInitialize(body)) return refuse(response, 400, 'There is no session: send initialize first.');
@@ -86,40 +81,21 @@ export class McpFront {
       sessionIdGenerator: randomUUID,
       keepAliveMs: KEEP_ALIVE_MS,
       onsessioninitialized: (started) => {
-        if (open.server) this.#touch(started, { transport, identity, server: open.server, idle: undefined });
+        const { server } = open;
+        if (server) this.#sessions.add(started, { transport, identity, close: () => server.close() });
       },
-      onsessionclosed: (ended) => this.#end(ended),
+      onsessionclosed: (ended) => this.#sessions.end(ended),
     });
     open.server = await this.#options.legacy(identity, transport, () => {
-      if (transport.sessionId !== undefined) void this.#end(transport.sessionId);
+      if (transport.sessionId !== undefined) void this.#sessions.end(transport.sessionId);
     });
     await transport.handleRequest(request, response, body);
     if (transport.sessionId === undefined) await open.server.close();
-    for (const oldest of this.#sessions.keys()) {
-      if (this.#sessions.size <= (this.#options.maxSessions ?? MAX_SESSIONS)) break;
-      await this.#end(oldest);
-    }
     return undefined;
   }
 
-  #touch(id: string, session: LegacySession): void {
-    clearTimeout(session.idle);
-    session.idle = setTimeout(() => void this.#end(id), IDLE_MS);
-    session.idle.unref();
-    this.#sessions.delete(id);
-    this.#sessions.set(id, session);
-  }
-
-  async #end(id: string): Promise<void> {
-    const session = this.#sessions.get(id);
-    if (!session) return;
-    this.#sessions.delete(id);
-    clearTimeout(session.idle);
-    await session.server.close().catch((cause: unknown) => this.#options.log.warn('mcp.session-not-closed', { cause }));
-  }
-
   async close(): Promise<void> {
-    await Promise.all([...this.#sessions.keys()].map((id) => this.#end(id)));
+    await this.#sessions.endAll();
   }
 }
 

@@ -6,6 +6,7 @@ import { Problem } from '../../../../contract/problem.ts';
 import type { Answering, Asked } from '../../../http/answering.ts';
 import type { Log } from '../../../pipeline/engine.ts';
 import type { ClientIdentity } from '../../protocol.ts';
+import { type ClientSession, ClientSessions } from '../clientSessions.ts';
 import { LegacyLeg, type LegOptions } from '../legacyLeg.ts';
 import { LineTransport } from '../lineTransport.ts';
 import { type Message, readMessage } from '../message.ts';
@@ -13,10 +14,6 @@ import type { ModernLeg } from '../modernLeg.ts';
 import { readExchange } from './exchangeHeaders.ts';
 import { SessionTransport } from './sessionTransport.ts';
 
-/** A session that nothing was sent on for so long ends, in milliseconds. */
-const IDLE_MS = 12 * 60 * 60 * 1000;
-/** How exact that is, in milliseconds. */
-const TOUCH_MS = 60_000;
 const SESSION_VERSIONS = new Set(['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']);
 
 export interface RelayFrontOptions {
@@ -27,20 +24,17 @@ export interface RelayFrontOptions {
   readonly modern: ModernLeg;
 }
 
-interface SessionOfClient<Transport extends SessionTransport | LineTransport = SessionTransport | LineTransport> {
+interface SessionOfClient<Transport extends SessionTransport | LineTransport = SessionTransport | LineTransport> extends ClientSession {
   readonly leg: LegacyLeg<Transport>;
-  readonly identity: ClientIdentity;
-  idle: NodeJS.Timeout | undefined;
-  /** When that was put off last, epoch milliseconds. */
-  touched: number;
 }
 
 export class RelayFront {
   readonly #options: RelayFrontOptions;
-  readonly #sessions = new Map<string, SessionOfClient>();
+  readonly #sessions: ClientSessions<SessionOfClient>;
 
   constructor(options: RelayFrontOptions) {
     this.#options = options;
+    this.#sessions = new ClientSessions(options.maxSessions, options.log);
   }
 
   /** On a host that routes by itself. */
@@ -61,27 +55,25 @@ export class RelayFront {
   /** A client that writes lines: a session for as long as its stream is open. */
   readonly lines = (stream: Duplex, identity: ClientIdentity): void => {
     const id = randomUUID();
-    const end = (): void => void this.#end(id);
+    const end = (): void => void this.#sessions.end(id);
     const leg = new LegacyLeg(
       this.#options.leg,
       identity,
       ({ onMessage }) =>
         new LineTransport(id, stream, {
           onMessage: (message) => {
-            this.#touch(id, session);
+            this.#sessions.touch(id);
             onMessage(message);
           },
           onEnd: end,
         }),
       end,
     );
-    const session: SessionOfClient = { leg, identity, idle: undefined, touched: 0 };
-    this.#touch(id, session);
-    this.#endOldest();
+    this.#sessions.add(id, { leg, identity, close: () => leg.close() });
   };
 
   async close(): Promise<void> {
-    await Promise.all([...this.#sessions.keys()].map((id) => this.#end(id)));
+    await this.#sessions.endAll();
   }
 
   #post(request: Asked, response: Answering, identity: ClientIdentity, body: unknown): void {
@@ -113,15 +105,15 @@ export class RelayFront {
       if (!(request.headers.accept ?? '').includes('text/event-stream')) return refuse(response, 406, 'The client must accept text/event-stream.');
       return known.leg.transport.get(request, response);
     }
-    void this.#end(known.leg.transport.id).then(() => response.writeHead(200).end());
+    void this.#sessions.end(known.leg.transport.id).then(() => response.writeHead(200).end());
     return undefined;
   }
 
   /** The session that a request names; another window's does not exist for this one. */
   #known(request: Asked, response: Answering, identity: ClientIdentity): SessionOfClient<SessionTransport> | undefined {
     const id = request.headers['mcp-session-id'];
-    const session = typeof id === 'string' ? this.#sessions.get(id) : undefined;
-    if (!session || !overHttp(session) || session.identity.conversation !== identity.conversation) {
+    const session = typeof id === 'string' ? this.#sessions.of(id, identity) : undefined;
+    if (!session || !overHttp(session)) {
       refuse(response, 404, 'This session has ended. Initialize again.', -32_001);
       return undefined;
     }
@@ -130,7 +122,6 @@ export class RelayFront {
       refuse(response, 400, 'This version of the protocol is not spoken in a session.');
       return undefined;
     }
-    this.#touch(session.leg.transport.id, session);
     return session;
   }
 
@@ -141,42 +132,11 @@ export class RelayFront {
       this.#options.leg,
       identity,
       (events) => new SessionTransport(id, events),
-      () => void this.#end(id),
+      () => void this.#sessions.end(id),
     );
-    this.#touch(id, { leg, identity, idle: undefined, touched: 0 });
+    this.#sessions.add(id, { leg, identity, close: () => leg.close() });
     leg.transport.post(message, response, undefined);
-    this.#endOldest();
     return undefined;
-  }
-
-  #endOldest(): void {
-    for (const oldest of this.#sessions.keys()) {
-      if (this.#sessions.size <= this.#options.maxSessions) break;
-      void this.#end(oldest);
-    }
-  }
-
-  #touch(id: string, session: SessionOfClient): void {
-    const now = Date.now();
-    // Its end need not be put off with every message.
-    if (!session.idle) {
-      session.idle = setTimeout(() => void this.#end(id), IDLE_MS);
-      session.idle.unref();
-      session.touched = now;
-    } else if (now - session.touched > TOUCH_MS) {
-      session.idle.refresh();
-      session.touched = now;
-    }
-    this.#sessions.delete(id);
-    this.#sessions.set(id, session);
-  }
-
-  async #end(id: string): Promise<void> {
-    const session = this.#sessions.get(id);
-    if (!session) return;
-    this.#sessions.delete(id);
-    clearTimeout(session.idle);
-    await session.leg.close().catch((cause: unknown) => this.#options.log.warn('mcp.session-not-closed', { cause }));
   }
 }
 
