@@ -4,9 +4,16 @@ import type { SessionMasking } from '../../masking/masking.ts';
 import type { McpConnection } from '../../policy/policy.ts';
 import type { MaskedJson } from './maskJson.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
+import { otherForms } from './uriForms.ts';
 
 /** Largest arguments that policy may look into, in characters of JSON; of larger ones the effect is not known. */
 const MAX_ARGS_CHARS = 65_536;
+
+/** Longest names that policy is shown whole, in characters. */
+const MAX_TOOL_CHARS = 200;
+const MAX_TARGET_CHARS = 512;
+/** Longest address whose other spellings are looked for, in characters; no longer one is sent. */
+export const MAX_URI_CHARS = 8_192;
 
 /** Requests that carry no content of their own either way: they pass without a decision, their answers as they are. */
 const HOUSEKEEPING: ReadonlySet<string> = new Set([
@@ -70,6 +77,10 @@ export interface Ground {
   /** What the server says of the tool; undefined where it lists none of that name. */
   readonly hints: Hints | undefined;
   readonly masking: SessionMasking;
+  /** The server itself has named the resource, so that its address carries nothing. */
+  readonly listed?: boolean;
+  /** The server asks it of the client. */
+  readonly ofClient?: boolean;
 }
 
 export interface Classified {
@@ -84,10 +95,12 @@ export function classify(method: string, params: JsonObject | undefined, masked:
   const name = nameOf(method, params);
   const args = argumentsOf(method, params);
   const fits = JSON.stringify(args).length <= MAX_ARGS_CHARS;
+  const named = name.length <= (method === 'tools/call' ? MAX_TOOL_CHARS : MAX_TARGET_CHARS);
   const first = factsOf(method, name, fits ? args : {}, [...new Set(masked.places.map(({ by }) => by))].sort(), ground);
   const parts: [Facts, ...Facts[]] = [first];
   // What is too large to look into could hold anything that a rule speaks of; the rest of what is known still counts.
   if (!fits) parts.push({ ...first, effect: 'unknown', notes: ['arguments too large to look into', ...first.notes] });
+  if (!named) parts.push({ ...first, effect: 'unknown', notes: ['a name too long to look into', ...first.notes] });
   if (method === 'tools/call')
     for (const inner of toolsNamedIn(args, name)) parts.push(factsOf(method, inner.name, inner.args, [], { ...ground, hints: {} }, name));
   const merged = mergeFacts(parts);
@@ -134,23 +147,23 @@ export function listingFacts(method: string, item: JsonObject, connection: McpCo
     case 'prompts/list':
       return factsOf('prompts/get', text(item.name), {}, [], { connection, hints: undefined, masking });
     default:
-      return factsOf('resources/read', text(item.uri ?? item.uriTemplate), {}, [], { connection, hints: undefined, masking });
+      return factsOf('resources/read', text(item.uri ?? item.uriTemplate), {}, [], { connection, hints: undefined, masking, listed: true });
   }
 }
 
 function factsOf(method: string, name: string, args: JsonObject, secrets: readonly string[], ground: Ground, through?: string): Facts {
-  const { effect, kind, headline, outward } = meaning(method, name.slice(0, 200), args, ground);
+  const { effect, kind, headline, outward } = meaning(method, name.slice(0, MAX_TOOL_CHARS), args, ground);
   return {
     effect,
     verb: method.slice(0, 60),
-    targets: name === '' ? [] : [{ kind, name }],
+    targets: name === '' ? [] : [name, ...(kind === 'resource' ? otherForms(name) : [])].map((one) => ({ kind, name: one.slice(0, MAX_TARGET_CHARS) })),
     bulk: false,
     sensitive: [],
     headline: (through === undefined ? headline : `${headline} through ${through}`).slice(0, 300),
     notes: notesOf(method, ground, secrets),
     mcp: {
       method: method.slice(0, 200),
-      tool: method === 'tools/call' ? name.slice(0, 200) : '',
+      tool: method === 'tools/call' ? name.slice(0, MAX_TOOL_CHARS) : '',
       args: args as Record<string, unknown>,
       hints: ground.hints ?? {},
       outward,
@@ -168,12 +181,18 @@ interface Meaning {
 
 function meaning(method: string, name: string, args: JsonObject, ground: Ground): Meaning {
   const carries = Object.keys(args).length > 0;
-  switch (method) {
+  // Each side has requests that the other is never asked: there they are like any that nobody knows.
+  switch (ASKED_OF_CLIENTS.has(method) === (ground.ofClient === true) ? method : '') {
     case 'tools/call':
       return { ...callMeaning(ground), kind: 'tool', headline: `Call ${name}` };
     case 'resources/read':
     case 'resources/subscribe':
-      return { effect: 'read', kind: 'resource', headline: `${method === 'resources/read' ? 'Read' : 'Watch'} ${name}`, outward: REMOTE.test(name) };
+      return {
+        effect: 'read',
+        kind: 'resource',
+        headline: `${method === 'resources/read' ? 'Read' : 'Watch'} ${name}`,
+        outward: ground.listed !== true || REMOTE.test(name),
+      };
     case 'prompts/get':
       return { effect: 'read', kind: 'prompt', headline: `Get prompt ${name}`, outward: carries };
     case 'completion/complete':
@@ -189,6 +208,8 @@ function meaning(method: string, name: string, args: JsonObject, ground: Ground)
       return { effect: 'unknown', kind: 'method', headline: `${method} ${name}`.trim(), outward: true };
   }
 }
+
+const ASKED_OF_CLIENTS: ReadonlySet<string> = new Set(['sampling/createMessage', 'elicitation/create', 'roots/list']);
 
 const REMOTE = /^(?:https?|wss?|ftps?|mailto|sftp|ssh|git):/i;
 
@@ -245,7 +266,7 @@ function parsed(text: Json): JsonObject {
 function nameOf(method: string, params: JsonObject | undefined): string {
   const ref = isObject(params?.ref) ? params.ref : params;
   const value = method.startsWith('resources/') ? params?.uri : (ref?.name ?? ref?.uri);
-  return typeof value === 'string' ? value.slice(0, 512) : '';
+  return typeof value === 'string' ? value.slice(0, MAX_URI_CHARS) : '';
 }
 
 function argumentsOf(method: string, params: JsonObject | undefined): JsonObject {

@@ -45,7 +45,7 @@ class Walk {
     if (value === null || typeof value !== 'object') return value;
     if (Array.isArray(value)) return this.#list(value as readonly Json[], name);
     // A number kept as it was written is an object to JavaScript.
-    if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name, String(value.rawJSON)) ? 0 : value;
+    if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name, JSON.stringify(value)) ? 0 : value;
     return this.#object(value as JsonObject);
   }
 

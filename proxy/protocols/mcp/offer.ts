@@ -8,7 +8,7 @@ import { MAX_OFFERED } from '../../pinning/pins.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { McpConnection } from '../../policy/policy.ts';
 import type { ProtocolHost } from '../protocol.ts';
-import { type Hints, hintsOf, listingFacts } from './classify.ts';
+import { type Hints, hintsOf, listingFacts, MAX_URI_CHARS } from './classify.ts';
 import type { Exchanges } from './exchanges.ts';
 import { maskListed } from './maskListed.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
@@ -17,6 +17,9 @@ import { isObject, type Json, type JsonObject } from './message.ts';
 const MAX_PAGES = 200;
 /** How long a server may take to list what it has, in milliseconds; what it has not listed by then is not known. */
 const READ_MS = 30_000;
+
+/** Addresses of resources that are remembered. */
+const MAX_RESOURCES = 10_000;
 
 interface List {
   readonly kind: PinKind;
@@ -52,6 +55,8 @@ export class Offer {
   readonly #definitions = new Map<string, Definition>();
   /** Method → the reading of that list; absent: to be read (again). */
   readonly #read = new Map<string, Promise<void>>();
+  /** Addresses that the server has listed. */
+  readonly #resources = new Set<string>();
   /** What the client was shown of a list, so that a change of policy that changes it can be told. */
   readonly #shown = new Map<string, string>();
 
@@ -95,8 +100,23 @@ export class Offer {
     if (!Array.isArray(listed)) return maskListed(rest, session.masking);
     if (list) await this.#ready(method);
     const items = (listed as readonly Json[]).filter((item) => this.#shows(method, list, item));
+    if (method === 'resources/list') for (const item of items) this.#note(item);
     // What is left depends on who asks: nobody else may be served it from a cache.
     return { ...maskListed({ ...rest, [key]: items }, session.masking), ...('cacheScope' in result && { cacheScope: 'private' }) };
+  }
+
+  /** Whether the server has listed a resource of exactly this address. */
+  lists(uri: unknown): boolean {
+    return typeof uri === 'string' && this.#resources.has(uri);
+  }
+
+  #note(item: Json): void {
+    if (!isObject(item) || typeof item.uri !== 'string' || item.uri.length > MAX_URI_CHARS) return;
+    this.#resources.add(item.uri);
+    for (const oldest of this.#resources) {
+      if (this.#resources.size <= MAX_RESOURCES) break;
+      this.#resources.delete(oldest);
+    }
   }
 
   /** A server's answer to `initialize` or `server/discover`, without instructions that nobody has accepted. */

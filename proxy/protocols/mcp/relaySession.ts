@@ -266,7 +266,13 @@ export class RelaySession {
     try {
       const name = typeof params?.name === 'string' ? params.name : '';
       const tool = method === 'tools/call' ? await this.#offer.tool(name) : undefined;
-      const request = readRequest(method, params, { connection, hints: tool?.hints, masking: this.#session.masking, tokens: this.#tokens });
+      const request = readRequest(method, params, {
+        connection,
+        hints: tool?.hints,
+        masking: this.#session.masking,
+        tokens: this.#tokens,
+        listed: this.#offer.lists(params?.uri),
+      });
       const refused = (await this.#offer.quarantined(method, params)) ?? request.refused;
       return await this.#perform({ method, request, refused, target: name === '' ? method : name, tool }, params, caller);
     } catch (cause) {
@@ -349,7 +355,7 @@ export class RelaySession {
     const task = this.#clientTasks.about(method, params);
     // How far the client is with what the server was allowed to ask of it; what came of it is looked at below.
     if (task !== undefined && method !== 'tasks/result') return withoutSecrets(await ask(), connection, masking);
-    const request = readRequest(method, params, { connection, hints: undefined, masking, task });
+    const request = readRequest(method, params, { connection, hints: undefined, masking, task, ofClient: true });
     const reply = await this.#outwards(method, request, signal, ask);
     this.#clientTasks.begun(reply, request.facts.recorded.headline);
     return reply;
@@ -435,7 +441,7 @@ export class RelaySession {
     const { masking } = this.#session;
     const masked = maskJson(requests, masking).value;
     const caller = this.#exchanges.callerOf(about);
-    const reply = await this.#outwards('input_required', readInputs(masked, { connection, hints: undefined, masking }), signal, async () => ({
+    const reply = await this.#outwards('input_required', readInputs(masked, { connection, hints: undefined, masking, ofClient: true }), signal, async () => ({
       result: await client.inputs(masked, signal, caller),
     }));
     if ('error' in reply) throw new Error(reply.error.message);

@@ -4,7 +4,7 @@ import type { SessionMasking } from '../../masking/masking.ts';
 import type { McpConnection } from '../../policy/policy.ts';
 import { canonical } from '../../recording/canonical.ts';
 import type { ArgumentTokens } from './argumentTokens.ts';
-import { type Classified, classify, type Ground, taskFacts } from './classify.ts';
+import { type Classified, classify, type Ground, MAX_URI_CHARS, taskFacts } from './classify.ts';
 import { maskJson } from './maskJson.ts';
 import { isObject, type JsonObject, type Reply } from './message.ts';
 
@@ -64,7 +64,9 @@ function illFormed(method: string, params: JsonObject | undefined): string | und
   const named = NAMED_BY[method];
   if (named === undefined) return undefined;
   const { arguments: args } = params ?? {};
-  if (typeof params?.[named] !== 'string') return `Refused: the ${named} of ${method} must be text.`;
+  const name = params?.[named];
+  if (typeof name === 'string' && name.length > MAX_URI_CHARS) return `Refused: the ${named} of ${method} has more than ${MAX_URI_CHARS} characters.`;
+  if (typeof name !== 'string') return `Refused: the ${named} of ${method} must be text.`;
   const isExact = isObject(args) && 'rawJSON' in args && Object.isFrozen(args);
   if (args === undefined || args === null || (isObject(args) && !isExact)) return undefined;
   return `Refused: the arguments of ${method} must be an object.`;

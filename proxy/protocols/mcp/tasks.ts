@@ -397,7 +397,7 @@ export class Tasks {
     const settle = (state: TaskInput['state'], sentence = ''): void => {
       for (const input of inputs) Object.assign(input, { state, sentence });
     };
-    const request = readInputs(shown, { connection, hints: undefined, masking });
+    const request = readInputs(shown, { connection, hints: undefined, masking, ofClient: true });
     const signal = AbortSignal.any([task.asks.signal, session.signal]);
     return new Promise((resolve) => {
       let waited = false;

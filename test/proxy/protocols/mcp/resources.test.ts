@@ -1,0 +1,100 @@
+/** Resources by other spellings of their address, and addresses that carry something. Real policy, real servers. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Client } from '@modelcontextprotocol/client';
+import { loadPolicy } from '../../../../proxy/policy/load.ts';
+import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { OfferingServer, tool } from './offeringServer.ts';
+import { Stage } from './stage.ts';
+
+const server = new OfferingServer({
+  tools: [tool('look')],
+  resources: [{ uri: 'memo://a', name: 'a' }],
+  results: { look: { content: [{ type: 'text', text: 'card 4111 1111 1111 1111' }] } },
+});
+let stage: Stage;
+let served: Served;
+let client: Client;
+
+before(async () => {
+  stage = await Stage.start();
+  const connection = server.connection('a');
+  stage.connections.push(connection);
+  served = await mcp.serve(connection, stage.host);
+  stage.served.set('a', served);
+  client = await stage.client('mcp/a');
+});
+after(async () => {
+  await served.stop('the test is over');
+  await stage.stop();
+  server.remove();
+});
+
+function decideBy(read: 'allow' | 'deny', rules: string): void {
+  const text = `version: 1\ndefaults: { read: ${read}, unknown: deny }\nconnections: { a: { protocol: mcp, upstream: { command: [x] } } }\nrules:\n${rules}`;
+  const loaded = loadPolicy([{ layer: 'user', file: 'countersign.yaml', text }]);
+  assert.ok(loaded.ok, JSON.stringify(loaded));
+  stage.decide = (facts, context) => loaded.policy.decide(facts, context).decision;
+}
+
+const SPELLINGS = [
+  'file:///etc/passwd',
+  'FILE:///etc/passwd',
+  'file:/etc/passwd',
+  'file:////etc/passwd',
+  'file://localhost/etc/passwd',
+  'file:///./etc/passwd',
+  'file:///%65tc/passwd',
+  'file:///%2565tc/passwd',
+  'file:///work/../etc/passwd',
+  'file:///work/%2e%2e/etc/passwd',
+  'file:///work/%2E./etc/passwd',
+  'file:///work/..%2fetc%2fpasswd',
+  'file:///work\\..\\etc\\passwd',
+  'file:///work/a\t/../../etc/passwd',
+  `file:///work/${'x/../'.repeat(150)}../etc/passwd`,
+  `file:///etc/${'./'.repeat(300)}passwd`,
+  `file:///etc/${'x/'.repeat(8_000)}passwd`,
+];
+
+describe('a resource that policy denies', () => {
+  for (const uri of SPELLINGS) {
+    it(`is not read as ${uri.slice(0, 60)}`, async () => {
+      decideBy('allow', '  - { id: no-etc, match: { target: "file:///etc/*" }, verdict: deny }\n');
+      await assert.rejects(client.readResource({ uri }), /Denied|Refused/);
+      assert.ok(!server.seen().includes('resources/read'));
+    });
+  }
+});
+
+describe('what policy allows of a folder', () => {
+  for (const uri of SPELLINGS) {
+    it(`is not left as ${uri.slice(0, 60)}`, async () => {
+      decideBy('deny', '  - { id: work, match: { target: "file:///work/*" }, verdict: allow }\n');
+      await assert.rejects(client.readResource({ uri }), /Denied|Refused/);
+      assert.ok(!server.seen().includes('resources/read'));
+    });
+  }
+
+  it('is what it was', async () => {
+    decideBy('deny', '  - { id: work, match: { target: "file:///work/*" }, verdict: allow }\n');
+    await client.readResource({ uri: 'file:///work/notes' });
+    assert.match(server.seen(), /"resources\/read","params":\{"uri":"file:\/\/\/work\/notes"\}/);
+  });
+});
+
+describe('an address', () => {
+  const outward = (): boolean | undefined => stage.decided.at(-1)?.facts.mcp?.outward;
+
+  it('carries nothing where its server listed it, and could carry anything where it did not', async () => {
+    stage.decide = () => 'allow';
+    await client.listResources();
+    await client.readResource({ uri: 'memo://a' });
+    assert.equal(outward(), false);
+    await client.readResource({ uri: 'memo://what-was-read-elsewhere' });
+    assert.equal(outward(), true);
+    await client.readResource({ uri: 'https://example.org/?q=what-was-read-elsewhere' });
+    assert.equal(outward(), true);
+  });
+});
