@@ -1,25 +1,21 @@
 /** What the gateway costs: a statement through proxy, tunnel and gateway beside a direct one and one through a local proxy; many sessions. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
-import { METHODS, SurfaceAccess } from '../contract/control.ts';
 import { freePort } from '../demo/freePort.ts';
 import { SUPERUSER, startPostgres } from '../demo/postgres.ts';
-import { Home } from '../test/proxy/daemon/daemonProcess.ts';
 import { type Figure, median, quantile } from './figures.ts';
 import { benchApprovals } from './gatewayApprovals.ts';
 import { cpuMs, residentMb } from './processes.ts';
+import { type ProxyOptions, startProxy } from './proxy.ts';
 import type { Way } from './stage.ts';
-import { WireClient } from './wire.ts';
+import { timedLookups, WireClient } from './wire.ts';
 
-const BUNDLE = process.env.BENCH_PROXY ?? resolve(import.meta.dirname, '../dist/proxy.cjs');
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
-/** Statements of one connection in one round; the first round only warms up. */
-const LOOKUPS = 2_000;
 const SESSIONS = 500;
 /** Logins under way at once while sessions are opened. */
 const OPENING = 10;
@@ -55,24 +51,8 @@ export async function benchGateway(): Promise<Figure[]> {
 }
 
 async function lookups({ direct, gateway, local }: Stage): Promise<Figure[]> {
-  const ways = { direct, local, gateway } as const;
   const names = ['direct', 'local', 'gateway'] as const;
-  const clients = {
-    direct: await WireClient.connect(ways.direct),
-    local: await WireClient.connect(ways.local),
-    gateway: await WireClient.connect(ways.gateway),
-  };
-  const samples = { direct: [] as number[], local: [] as number[], gateway: [] as number[] };
-  for (let round = 0; round <= ROUNDS; round++) {
-    for (let i = 0; i < LOOKUPS; i++) {
-      for (const name of names) {
-        const from = performance.now();
-        await clients[name].query(`SELECT city FROM people WHERE id = ${1 + ((i * 7919) % ROWS)}`);
-        if (round > 0) samples[name].push(performance.now() - from);
-      }
-    }
-  }
-  await Promise.all(names.map((name) => clients[name].close()));
+  const samples = await timedLookups({ direct, local, gateway }, ROUNDS, ROWS);
   const what = 'one connection, point SELECT';
   return [
     ...names.map((name) => ({ name: `${what}: ${name}, median`, value: median(samples[name]), unit: 'ms' })),
@@ -192,8 +172,11 @@ async function setStage(): Promise<Stage> {
     return {
       direct,
       // A proxy of its own: what is signed in to a gateway enforces the organisation's policy, too, and this gateway hands none over.
-      local: await serve(`version: 1\nconnections: { way: ${connection('local', 'env:BENCH_PASSWORD')} }\n`, { BENCH_PASSWORD: password }, undefined, stops),
-      gateway: await serve('version: 1\n', {}, at, stops),
+      local: await throughProxy(
+        { policy: `version: 1\nconnections: { way: ${connection('local', 'env:BENCH_PASSWORD')} }\n`, env: { BENCH_PASSWORD: password } },
+        stops,
+      ),
+      gateway: await throughProxy({ policy: 'version: 1\n', gateway: at }, stops),
       gatewayProcess: child,
       approvals: `postgres://${SUPERUSER}:${password}@127.0.0.1:${server.port}/approvals`,
       stop,
@@ -204,22 +187,11 @@ async function setStage(): Promise<Stage> {
   }
 }
 
-/** A proxy with the one connection `way`: its own, or the gateway's that it is signed in to. */
-async function serve(policy: string, env: Record<string, string>, gateway: { url: string; token: object } | undefined, stops: (() => unknown)[]): Promise<Way> {
-  const home = new Home(env, BUNDLE);
-  stops.push(() => home.remove());
-  writeFileSync(join(home.path, 'countersign.yaml'), policy, { mode: 0o600 });
-  const proxy = await home.start();
-  const window = await home.attach(proxy.at);
-  if (gateway) await window.request(METHODS.putGateway, gateway);
-  const up = await window.until(
-    ({ connections, policy: { problems } }) => problems.length > 0 || connections.some(({ state }) => state === 'ready' || state === 'failed'),
-  );
-  const problem = up.policy.problems[0]?.message ?? up.connections.find(({ state }) => state === 'failed')?.problem;
-  if (problem !== undefined) throw new Error(`the connection is not served: ${problem}`);
-  const { environment } = SurfaceAccess.parse(await window.request(METHODS.access));
-  const url = new URL(environment.COUNTERSIGN_DSN_WAY ?? '');
-  return { name: 'proxy', port: Number(url.port), user: url.username, password: url.password, database: url.pathname.slice(1), pid: proxy.at.pid };
+/** A proxy with the one connection `way`: its own, or that of the gateway that it is signed in to. */
+async function throughProxy(options: ProxyOptions, stops: (() => unknown)[]): Promise<Way> {
+  const { access, pid } = await startProxy(options, stops);
+  const url = new URL(access.environment.COUNTERSIGN_DSN_WAY ?? '');
+  return { name: 'proxy', port: Number(url.port), user: url.username, password: url.password, database: url.pathname.slice(1), pid };
 }
 
 async function fill(port: number, password: string): Promise<void> {

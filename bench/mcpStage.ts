@@ -1,16 +1,11 @@
 /** What an MCP benchmark is played on: the same server over HTTP and over stdio, straight, through the proxy and through a peer. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join, resolve } from 'node:path';
-import { METHODS, SurfaceAccess } from '../contract/control.ts';
+import { resolve } from 'node:path';
 import { freePort } from '../demo/freePort.ts';
-import { Home } from '../test/proxy/daemon/daemonProcess.ts';
 import { httpClient, type McpClient, stdioClient } from './mcpClient.ts';
+import { BRIDGE, startProxy } from './proxy.ts';
 
-/** The proxy to measure: a bundle. */
-const BUNDLE = process.env.BENCH_PROXY ?? resolve(import.meta.dirname, '../dist/proxy.cjs');
-const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? '').split(' ').filter((flag) => flag !== '');
 const SERVER = [process.execPath, '--disable-warning=ExperimentalWarning', resolve(import.meta.dirname, 'mcpServer.ts')];
 const PEER = resolve(import.meta.dirname, '../node_modules/mcp-proxy/dist/bin/mcp-proxy.mjs');
 
@@ -64,7 +59,7 @@ export async function setMcpStage(): Promise<McpStage> {
         {},
       ),
     );
-    const { bridge, headers, pid, url } = await startProxy(port, stops);
+    const { bridge, headers, pid, url } = await throughProxy(port, stops);
     return {
       http: {
         direct: { name: 'direct', connect: () => httpClient(`http://127.0.0.1:${port}/mcp`, {}) },
@@ -72,7 +67,7 @@ export async function setMcpStage(): Promise<McpStage> {
       },
       stdio: {
         direct: { name: 'direct', connect: () => stdioClient([...SERVER, 'stdio']) },
-        proxy: { name: 'proxy', connect: () => stdioClient([process.execPath, BUNDLE, 'mcp', 'local'], bridge) },
+        proxy: { name: 'proxy', connect: () => stdioClient([...BRIDGE, 'local'], bridge) },
       },
       bridge: {
         proxy: { name: 'proxy', connect: () => httpClient(`${url}/local`, headers) },
@@ -106,28 +101,12 @@ async function listening(command: readonly string[], port: number, env: Record<s
   return () => void child.kill('SIGKILL');
 }
 
-async function startProxy(
+async function throughProxy(
   upstream: number,
   stops: (() => unknown)[],
 ): Promise<{ url: string; headers: Record<string, string>; bridge: Record<string, string>; pid: number }> {
-  const home = new Home({}, BUNDLE);
-  stops.push(() => home.remove());
-  writeFileSync(join(home.path, 'countersign.yaml'), policy(upstream), { mode: 0o600 });
-  const { at, child, exit } = await home.start({ nodeFlags: NODE_FLAGS });
-  const client = await home.attach(at);
-  stops.push(async () => {
-    client.close();
-    if (NODE_FLAGS.length > 0) child.kill('SIGTERM');
-    if (NODE_FLAGS.length > 0) await exit;
-  });
-  const up = await client.until(
-    ({ connections, policy }) =>
-      policy.problems.length > 0 || (connections.length === 2 && connections.every(({ state }) => state === 'ready' || state === 'failed')),
-  );
-  const problem = up.policy.problems[0]?.message ?? up.connections.find((c) => c.problem !== undefined)?.problem;
-  if (problem !== undefined) throw new Error(`the proxy does not serve the servers: ${problem}`);
-  const { environment, mcp } = SurfaceAccess.parse(await client.request(METHODS.access));
-  const own = mcp.find(({ url }) => url.endsWith('/mcp'));
+  const { access, pid } = await startProxy({ policy: policy(upstream) }, stops);
+  const own = access.mcp.find(({ url }) => url.endsWith('/mcp'));
   if (!own) throw new Error('the proxy names no MCP address');
-  return { url: own.url, headers: own.headers, bridge: environment, pid: at.pid };
+  return { url: own.url, headers: own.headers, bridge: access.environment, pid };
 }

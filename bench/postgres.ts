@@ -3,16 +3,14 @@ import { Client } from 'pg';
 import { type Figure, interleaved, median, quantile } from './figures.ts';
 import { fillPgbench, hasPgbench, type Load, selectOnly } from './pgbench.ts';
 import { residentMb } from './processes.ts';
-import { type Stage, setStage, type Way } from './stage.ts';
-import { WireClient } from './wire.ts';
+import { PEOPLE, type Stage, setStage, type Way } from './stage.ts';
+import { timedLookups, WireClient } from './wire.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 /** How long one load lasts, in seconds. */
 const LOAD_SECONDS = 3;
 /** Load that is not counted, in seconds: a proxy runs for days, and its code is compiled in the first of them. All get the same. */
 const WARM_UP_SECONDS = 8;
-/** Statements of one connection in one round, after as many that only warm up in the first. */
-const LOOKUPS = 2_000;
 /** How often the large result is read. */
 const ROW_ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
 /** Connections opened and closed in one round. */
@@ -92,20 +90,9 @@ async function benchRows(stage: Stage): Promise<Figure[]> {
   return figures;
 }
 
-async function benchLookup(stage: Stage): Promise<Figure[]> {
-  const clients = { direct: await WireClient.connect(stage.direct), proxy: await WireClient.connect(stage.proxy) };
-  const samples = { direct: [] as number[], proxy: [] as number[] };
+async function benchLookup({ direct, proxy }: Stage): Promise<Figure[]> {
   const names = ['direct', 'proxy'] as const;
-  for (let round = 0; round <= ROUNDS; round++) {
-    for (let i = 0; i < LOOKUPS; i++) {
-      for (const name of names) {
-        const from = performance.now();
-        await clients[name].query(`SELECT city FROM people WHERE id = ${1 + ((i * 7919) % 500_000)}`);
-        if (round > 0) samples[name].push(performance.now() - from);
-      }
-    }
-  }
-  await Promise.all(names.map((name) => clients[name].close()));
+  const samples = await timedLookups({ direct, proxy }, ROUNDS, PEOPLE);
   const what = 'one connection, point SELECT';
   return [
     ...names.map((name) => ({ name: `${what}: ${name}, median`, value: median(samples[name]), unit: 'ms' })),

@@ -1,21 +1,17 @@
 /** What a PostgreSQL benchmark is played on: one server, and three ways to it: straight, through PgBouncer, through the proxy. */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Client } from 'pg';
-import { METHODS, SurfaceAccess } from '../contract/control.ts';
 import { freePort } from '../demo/freePort.ts';
 import { SUPERUSER, startPostgres } from '../demo/postgres.ts';
-import { Home } from '../test/proxy/daemon/daemonProcess.ts';
 import { startPgBouncer } from './pgbouncer.ts';
+import { startProxy } from './proxy.ts';
 
-/** The proxy to measure: a bundle. */
-const BUNDLE = process.env.BENCH_PROXY ?? resolve(import.meta.dirname, '../dist/proxy.cjs');
-/** Flags for the proxy's Node, separated by spaces: `--cpu-prof --cpu-prof-dir=/tmp/prof` shows what a figure is made of. */
-const NODE_FLAGS = (process.env.BENCH_NODE_FLAGS ?? '').split(' ').filter((flag) => flag !== '');
 const DATABASE = 'bench';
-const PEOPLE = 500_000;
+/** Rows of the table `people`, from 1 on. */
+export const PEOPLE = 500_000;
 /** Three columns of five are masked: the policy below says how. */
 const PEOPLE_TABLE = `
 CREATE TABLE people (id int PRIMARY KEY, city text NOT NULL, email text NOT NULL, ssn text NOT NULL, card text NOT NULL);
@@ -82,7 +78,7 @@ export async function setStage(): Promise<Stage> {
     return {
       direct,
       pgbouncer: bouncer && { ...direct, name: 'pgbouncer', port: bouncer.port, pid: bouncer.pid },
-      proxy: await startProxy(server.port, password, stops),
+      proxy: await throughProxy(server.port, password, stops),
       stop,
     };
   } catch (cause) {
@@ -103,24 +99,8 @@ async function fill(port: number, password: string): Promise<void> {
   await client.end();
 }
 
-async function startProxy(upstream: number, password: string, stops: (() => unknown)[]): Promise<Way> {
-  const home = new Home({ BENCH_PASSWORD: password }, BUNDLE);
-  stops.push(() => home.remove());
-  writeFileSync(join(home.path, 'countersign.yaml'), policy(upstream), { mode: 0o600 });
-  const { at, child, exit } = await home.start({ nodeFlags: NODE_FLAGS });
-  const client = await home.attach(at);
-  stops.push(async () => {
-    client.close();
-    // A profile is written on the way out, which a kill would not leave time for.
-    if (NODE_FLAGS.length > 0) child.kill('SIGTERM');
-    if (NODE_FLAGS.length > 0) await exit;
-  });
-  const up = await client.until(
-    ({ connections, policy }) => policy.problems.length > 0 || connections.some(({ state }) => state === 'ready' || state === 'failed'),
-  );
-  const problem = up.policy.problems[0]?.message ?? up.connections[0]?.problem;
-  if (problem !== undefined) throw new Error(`the proxy does not serve the database: ${problem}`);
-  const { environment } = SurfaceAccess.parse(await client.request(METHODS.access));
-  const { PGDATABASE = '', PGPASSWORD = '', PGPORT = '', PGUSER = '' } = environment;
-  return { name: 'proxy', port: Number(PGPORT), user: PGUSER, password: PGPASSWORD, database: PGDATABASE, pid: at.pid };
+async function throughProxy(upstream: number, password: string, stops: (() => unknown)[]): Promise<Way> {
+  const { access, pid } = await startProxy({ policy: policy(upstream), env: { BENCH_PASSWORD: password } }, stops);
+  const { PGDATABASE = '', PGPASSWORD = '', PGPORT = '', PGUSER = '' } = access.environment;
+  return { name: 'proxy', port: Number(PGPORT), user: PGUSER, password: PGPASSWORD, database: PGDATABASE, pid };
 }

@@ -65,3 +65,24 @@ export class WireClient {
     if (tail.length === 6 && tail[0] === 0x5a && tail.readInt32BE(1) === 5 && tail[5] === 0x49) this.#done?.(this.#bytes);
   }
 }
+
+/** Statements of one connection in one round; the first round only warms up. */
+const LOOKUPS = 2_000;
+
+/** How long each of many look-ups of one row of `people` took, in milliseconds: one after another, the ways in turn. */
+export async function timedLookups<Name extends string>(ways: Readonly<Record<Name, Way>>, rounds: number, rows: number): Promise<Record<Name, number[]>> {
+  const names = Object.keys(ways) as Name[];
+  const clients = await Promise.all(names.map((name) => WireClient.connect(ways[name])));
+  const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
+  for (let round = 0; round <= rounds; round++) {
+    for (let i = 0; i < LOOKUPS; i++) {
+      for (const [n, client] of clients.entries()) {
+        const from = performance.now();
+        await client.query(`SELECT city FROM people WHERE id = ${1 + ((i * 7919) % rows)}`);
+        if (round > 0) samples[names[n] as Name].push(performance.now() - from);
+      }
+    }
+  }
+  await Promise.all(clients.map((client) => client.close()));
+  return samples;
+}
