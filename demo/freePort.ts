@@ -16,7 +16,8 @@ const BLOCK = 200;
 const FIRST_RANGE = 20_200;
 const RANGE_BLOCK = 150;
 const RANGE = 15;
-const CLAIMS = join(tmpdir(), 'countersign-ports');
+/** Each user's are in a folder of their own: another's could not be taken away when they are stale. */
+const CLAIMS = join(tmpdir(), `countersign-ports-${process.getuid?.() ?? 'own'}`);
 
 let mine: number | undefined;
 let next = 0;
