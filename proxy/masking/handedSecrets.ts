@@ -12,15 +12,24 @@ const MAX_KEPT = 64;
 const SCHEME = /^(?:bearer|basic|token|apikey)\s+(.+)$/i;
 
 export class HandedSecrets {
+  /** Oldest first: each time one is handed out it is the newest. */
+  readonly #handed = new Set<string>();
+  /** Longest first, so that no secret is cut by one that it holds. */
   #values: readonly string[] = [];
 
   /** @param value as it was handed over: a whole header too, whose credential is looked for by itself */
   add(value: string): void {
     const [, credential = value] = SCHEME.exec(value) ?? [];
     for (const one of new Set([credential, encodeURIComponent(credential)])) {
-      if (one.length < SHORTEST || this.#values.includes(one)) continue;
-      // Longest first, so that no secret is cut by one that it holds.
-      this.#values = [...this.#values.slice(-MAX_KEPT + 1), one].sort((a, b) => b.length - a.length);
+      if (one.length < SHORTEST) continue;
+      const known = this.#handed.delete(one);
+      this.#handed.add(one);
+      if (known) continue;
+      for (const oldest of this.#handed) {
+        if (this.#handed.size <= MAX_KEPT) break;
+        this.#handed.delete(oldest);
+      }
+      this.#values = [...this.#handed].sort((a, b) => b.length - a.length);
     }
   }
 

@@ -54,6 +54,7 @@ export class Pins {
   readonly #books = new Map<string, Book>();
   /** What is being read or written for a connection: one after the other. */
   readonly #turns = new Map<string, Promise<void>>();
+  #names: NameIndex | undefined;
   #distrust: boolean;
 
   constructor(options: PinsOptions) {
@@ -104,16 +105,16 @@ export class Pins {
     const book = this.#book(connection);
     const known = book.kinds.has(kind);
     const before = [...book.waiting.keys()].join('\n');
-    for (const [key, waiting] of book.waiting) {
-      if (waiting.kind === kind && !offered.some((one) => one.name === waiting.name && one.hash === waiting.hash)) book.waiting.delete(key);
-    }
+    const there = new Set(offered.map((one) => `${one.hash}\0${one.name}`));
+    for (const [key, waiting] of book.waiting) if (waiting.kind === kind && !there.has(`${waiting.hash}\0${waiting.name}`)) book.waiting.delete(key);
     let accepted = false;
+    const whole = offeredOf(book, kind, offered);
     const trusting = !known && first === 'first-use' && !this.#distrust;
     for (const definition of offered.slice(0, MAX_OFFERED)) {
       if (this.#isAccepted(book, definition)) continue;
-      const reasons = this.#reasons(connection, book, definition, offered, known);
+      const reasons = this.#reasons(connection, book, definition, whole, known);
       if (trusting && reasons.length === 0) {
-        this.#pin(book, definition, 'first-use');
+        this.#pin(connection, book, definition, 'first-use');
         accepted = true;
       } else this.#quarantine(book, definition, reasons.length > 0 ? reasons : [this.#distrust ? SPOILT : 'the policy wants every tool to be seen first']);
     }
@@ -135,7 +136,9 @@ export class Pins {
     if (this.#isAccepted(book, definition)) return true;
     const key = keyOf(definition);
     if (book.waiting.get(key)?.hash !== definition.hash) {
-      this.#quarantine(book, definition, this.#reasons(connection, book, definition, [], true));
+      const kept = this.#quarantine(book, definition, this.#reasons(connection, book, definition, undefined, true));
+      // What there is no room for changes nothing that anybody is shown: whoever is told may well ask for it again.
+      if (!kept) return false;
       this.#options.changed();
       const { log, shared } = this.#options;
       if (shared) void this.#inTurn(connection, () => this.#tell(shared, connection)).catch((cause: unknown) => log.warn('pins.not-kept', { cause }));
@@ -177,7 +180,7 @@ export class Pins {
       if (!book || !waiting || waiting.hash !== hash) continue;
       done++;
       if (answer === 'accept') {
-        this.#pin(book, waiting.definition, 'person');
+        this.#pin(connection, book, waiting.definition, 'person');
         book.kinds.add(kind);
         book.rejected.delete(hash);
         book.waiting.delete(key);
@@ -246,6 +249,7 @@ export class Pins {
       });
       this.#books.set(connection, { since: kept.since, kinds: new Set(kept.kinds), pinned, rejected, waiting: new Map(waiting), first: new Map() });
     } else this.#books.delete(connection);
+    this.#names = undefined;
     return this.#inWords(connection) !== before;
   }
 
@@ -259,14 +263,17 @@ export class Pins {
     return book.pinned.get(keyOf(definition))?.hash === definition.hash;
   }
 
-  #pin(book: Book, { kind, name, hash, text }: Waiting['definition'], by: Pinned['by']): void {
-    book.pinned.set(keyOf({ kind, name }), { kind, name, hash, text, by, at: this.#options.clock.now() });
+  #pin(connection: string, book: Book, { kind, name, hash, text }: Waiting['definition'], by: Pinned['by']): void {
+    const pinned: Pinned = { kind, name, hash, text, by, at: this.#options.clock.now() };
+    book.pinned.set(keyOf(pinned), pinned);
+    if (this.#names) note(this.#names, connection, pinned);
   }
 
-  #quarantine(book: Book, definition: Definition, reasons: readonly string[]): void {
+  /** @returns whether there was room for it */
+  #quarantine(book: Book, definition: Definition, reasons: readonly string[]): boolean {
     const { kind, name, hash } = definition;
     const key = keyOf(definition);
-    if (!book.waiting.has(key) && book.waiting.size >= MAX_WAITING) return;
+    if (!book.waiting.has(key) && book.waiting.size >= MAX_WAITING) return false;
     const before = book.pinned.get(key)?.text;
     book.waiting.set(key, {
       kind,
@@ -278,47 +285,47 @@ export class Pins {
       definition,
       before,
     });
+    return true;
   }
 
-  /** @param known whether the server has offered this kind before. Never empty for a known one. */
-  #reasons(connection: string, book: Book, definition: Definition, offered: readonly Definition[], known: boolean): string[] {
+  /** @param offered all that is offered, where that is known; @param known whether the server has offered this kind before. Never empty for a known one. */
+  #reasons(connection: string, book: Book, definition: Definition, offered: Offered | undefined, known: boolean): string[] {
     const reasons: string[] = [];
     const pinned = book.pinned.get(keyOf(definition));
     if (pinned)
       reasons.push(definition.kind === 'instructions' ? 'the server’s own instructions have changed' : 'its definition has changed since it was accepted');
-    else if (known) reasons.push(this.#renamed(book, definition, offered) ?? 'it was not there when this server was accepted');
+    else if (known) {
+      const before = offered?.gone.get(withoutName(definition));
+      reasons.push(before === undefined ? 'it was not there when this server was accepted' : `it is “${before}” under another name`);
+    }
     if (definition.kind !== 'instructions') reasons.push(...this.#lookAlikes(connection, definition, offered));
     reasons.push(...suspicionsOf(definition));
     return reasons;
   }
 
-  #renamed(book: Book, definition: Definition, offered: readonly Definition[]): string | undefined {
-    const there = new Set(offered.map((one) => one.name));
-    for (const one of book.pinned.values()) {
-      if (one.kind !== definition.kind || there.has(one.name)) continue;
-      if (withoutName(one.text) === withoutName(definition.text)) return `it is “${one.name}” under another name`;
-    }
-    return undefined;
-  }
-
   /** Names that a reader, or a model, would take for each other: on this server, and on any other. */
-  #lookAlikes(connection: string, definition: Definition, offered: readonly Definition[]): string[] {
+  #lookAlikes(connection: string, definition: Definition, offered: Offered | undefined): string[] {
     const { kind, name } = definition;
     const reasons: string[] = [];
-    const bones = skeleton(name);
-    for (const one of offered)
-      if (one.name !== name && one.kind === kind && skeleton(one.name) === bones) reasons.push(`its name looks like “${one.name}” of the same server`);
-    for (const [other, { pinned }] of this.#books) {
-      for (const one of pinned.values()) {
-        if (one.kind !== kind || skeleton(one.name) !== bones) continue;
-        const same = one.name === name;
-        // The same thing from two servers, or from one server twice, takes nobody in.
-        if (same && (other === connection || one.hash === definition.hash)) continue;
-        if (other === connection && offered.length > 0) continue;
-        reasons.push(same ? `${other} has another ${kind} called “${one.name}”` : `its name looks like “${one.name}” of ${other}`);
-      }
+    const bones = bonesOf(definition);
+    for (const one of offered?.byBones.get(bones) ?? []) if (one.name !== name) reasons.push(`its name looks like “${one.name}” of the same server`);
+    for (const { connection: other, pinned: one } of this.#byBones.get(bones)?.values() ?? []) {
+      const same = one.name === name;
+      // The same thing from two servers, or from one server twice, takes nobody in.
+      if (same && (other === connection || one.hash === definition.hash)) continue;
+      if (other === connection && offered !== undefined) continue;
+      reasons.push(same ? `${other} has another ${kind} called “${one.name}”` : `its name looks like “${one.name}” of ${other}`);
     }
     return reasons.slice(0, 5);
+  }
+
+  /** All that is pinned, by what its name looks like. */
+  get #byBones(): NameIndex {
+    if (this.#names) return this.#names;
+    const names: NameIndex = new Map();
+    this.#names = names;
+    for (const [connection, { pinned }] of this.#books) for (const one of pinned.values()) note(names, connection, one);
+    return names;
   }
 
   #contents(): Contents {
@@ -351,7 +358,34 @@ export class Pins {
   }
 }
 
-function withoutName(text: string): string {
+/** What a server offers of one kind, once for all that is looked at of it: thousands of things are compared with thousands. */
+interface Offered {
+  readonly byBones: ReadonlyMap<string, readonly Definition[]>;
+  /** What was accepted and is offered no more: by its definition without a name, the name that it had. */
+  readonly gone: ReadonlyMap<string, string>;
+}
+
+function offeredOf(book: Book, kind: PinKind, offered: readonly Definition[]): Offered {
+  const there = new Set(offered.map((one) => one.name));
+  const gone = new Map<string, string>();
+  for (const one of book.pinned.values()) if (one.kind === kind && !there.has(one.name)) gone.set(withoutName(one), one.name);
+  return { byBones: Map.groupBy(offered, bonesOf), gone };
+}
+
+type NameIndex = Map<string, Map<string, { readonly connection: string; readonly pinned: Pinned }>>;
+
+function note(names: NameIndex, connection: string, pinned: Pinned): void {
+  const bones = bonesOf(pinned);
+  const alike = names.get(bones) ?? new Map<string, { readonly connection: string; readonly pinned: Pinned }>();
+  names.set(bones, alike.set(`${connection}\0${pinned.name}`, { connection, pinned }));
+}
+
+/** What it looks like, of its kind. */
+function bonesOf({ kind, name }: { readonly kind: PinKind; readonly name: string }): string {
+  return `${kind}\0${skeleton(name)}`;
+}
+
+function withoutName({ text }: { readonly text: string }): string {
   const { name: _name, ...rest } = JSON.parse(text) as Record<string, unknown>;
   return JSON.stringify(rest);
 }

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 
 /** Shorter than this nothing sensitive fits, in characters: what looks like Base64 there is a name or a number. */
 const SHORTEST = 16;
-const BASE64 = /^[A-Za-z0-9+/_-][A-Za-z0-9+/_\-\r\n]*={0,2}[\r\n]*$/;
+const BASE64 = /^[A-Za-z0-9+/_-][A-Za-z0-9+/_\-\r\n]*(?:={1,2}[\r\n]*)?$/;
 
 export interface EncodedText {
   readonly text: string;

@@ -7,10 +7,13 @@ import { CfWorkerJsonSchemaValidator } from '@modelcontextprotocol/server/valida
 import { linearRegex } from '../../policy/linearRegex.ts';
 import { isObject, type Json, type JsonObject, type Reply } from './message.ts';
 import type { MaskedReply } from './outcome.ts';
+import { withinTime } from './withinTime.ts';
 
 /** Deepest that a schema is followed: `$ref` can go round in circles. */
 const MAX_DEPTH = 32;
 const MAX_LEAVES = 20;
+/** How long one answer may be held against its schema, in milliseconds; what takes longer is withheld. */
+const MAX_MS = 1_000;
 
 type Path = readonly (string | number)[];
 
@@ -20,25 +23,32 @@ export function fitToSchema(raw: Reply, masked: MaskedReply, schema: JsonObject 
   if (!schema || 'error' in reply || 'error' in raw || !isObject(raw.result.structuredContent) || reply.result.isError === true) return reply;
   const inside = places.flatMap(({ path }) => (path[0] === 'structuredContent' ? [path.slice(1)] : []));
   const before = raw.result.structuredContent;
-  // What was not masked, or was not valid before, is the server's own affair.
+  // What was not masked is the server's own affair.
   if (inside.length === 0) return reply;
+  // A schema may say the same twice at every level, and an answer may be as long as it likes.
+  return withinTime(MAX_MS, () => fitted(before, reply.result, inside, schema))?.value;
+}
+
+function fitted(before: JsonObject, result: JsonObject, inside: readonly Path[], schema: JsonObject): Reply | undefined {
+  const reply: Reply = { result };
   const isValid = validatorOf(schema);
-  const now = reply.result.structuredContent ?? {};
+  const now = result.structuredContent ?? {};
+  // Nor what was not valid before.
   if (!isValid(before)) return reply;
   if (isValid(now) && inside.every((path) => fits(at(now, path), leavesAt(schema, path)))) return reply;
-  let fitted: Json = now;
+  let fit: Json = now;
   for (const path of inside) {
     const leaves = leavesAt(schema, path);
-    const standIn = standInFor(at(before, path), at(fitted, path), leaves);
-    if (standIn !== undefined) fitted = put(fitted, path, standIn);
+    const standIn = standInFor(at(before, path), at(fit, path), leaves);
+    if (standIn !== undefined) fit = put(fit, path, standIn);
     else {
-      const without = drop(schema, fitted, path);
+      const without = drop(schema, fit, path);
       if (without === undefined) return undefined;
-      fitted = without;
+      fit = without;
     }
   }
-  if (!isValid(fitted)) return undefined;
-  return { result: { ...reply.result, structuredContent: fitted } };
+  if (!isValid(fit)) return undefined;
+  return { result: { ...result, structuredContent: fit } };
 }
 
 export const UNFIT =

@@ -40,6 +40,20 @@ describe('masking that knows what we hand to a server', () => {
     assert.equal(masking('prod').scrub('in prod').text, 'in prod');
   });
 
+  it('forgets the one that was handed out longest ago, whatever its length', () => {
+    const secrets = new HandedSecrets();
+    const long = `long-${'x'.repeat(100)}`;
+    secrets.add(long);
+    for (let n = 0; n < 200; n++) {
+      secrets.add(`short-${n}`);
+      // It goes with every request.
+      secrets.add(long);
+    }
+    assert.ok(secrets.in(`say ${long}`));
+    assert.ok(secrets.in('say short-199') && !secrets.in('say short-1!'));
+    assert.deepEqual(secrets.cut(`a${long}b`), ['a', undefined, 'b']);
+  });
+
   it('lets none through, whatever stands around it, one in another, whole or in chunks', () => {
     const secret = fc.stringMatching(/^[A-Za-z0-9/+_.-]{6,24}$/);
     fc.assert(

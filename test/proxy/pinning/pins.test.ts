@@ -233,3 +233,26 @@ describe('the file of accepted definitions', () => {
     assert.deepEqual(names(pins), ['one']);
   });
 });
+
+describe('a server that offers thousands', () => {
+  const many = (count: number, first: string): Definition[] => Array.from({ length: count }, (_, i) => tool(`${first}${'x'.repeat(200)}${i}`));
+
+  it('does not hold everybody else up, however long its names, and though it renames them all', () => {
+    const pins = pinsOn(new PinsInMemory());
+    const started = performance.now();
+    pins.contact('a', 'tool', many(2_000, 'a'), 'first-use');
+    pins.contact('a', 'tool', many(2_000, 'b'), 'first-use');
+    for (const one of many(2_000, 'c')) assert.equal(pins.admits('a', one), false);
+    assert.ok(performance.now() - started < 30_000, 'each was once compared with each, which took minutes');
+  });
+
+  it('has as many of them shown to a person as there is room for, and nobody told again of the rest', () => {
+    let changes = 0;
+    const pins = new Pins({ storage: new PinsInMemory(), clock: { now: () => 1_000 }, log, changed: () => void changes++ });
+    pins.contact('a', 'tool', [tool('one')], 'first-use');
+    pins.contact('a', 'tool', many(300, 'b'), 'first-use');
+    const before = changes;
+    for (const one of many(300, 'b')) assert.equal(pins.admits('a', one), false);
+    assert.equal(changes, before, 'whoever is told reads the list again, and would be told again');
+  });
+});

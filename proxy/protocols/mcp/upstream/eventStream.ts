@@ -56,7 +56,8 @@ export class EventStream {
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
     if (field === 'data') {
       this.#data.push(value);
-      this.#count(value.length);
+      // An empty line is kept as well.
+      this.#count(value.length + 1);
     } else if (field === 'event') this.#type = value;
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
     else if (field === 'retry' && /^\d{1,9}$/.test(value)) this.#options.onRetry?.(Number(value));

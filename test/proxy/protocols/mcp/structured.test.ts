@@ -98,6 +98,21 @@ describe('a mask in a structured answer', () => {
     assert.doesNotMatch(JSON.stringify(reply ?? null), /4111/);
   });
 
+  it('withholds what cannot be held against its schema in time: one that doubles at every level, a long list of different things', () => {
+    const level = (i: number) => ({ allOf: [{ $ref: `#/$defs/d${i}` }, { $ref: `#/$defs/d${i}` }] });
+    const doubling = { type: 'object', ...level(0), $defs: Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`d${i}`, i < 39 ? level(i + 1) : {}])) };
+    const unique = schemaOf({ card: { type: 'string' }, list: { type: 'array', uniqueItems: true } });
+    for (const [schema, list] of [
+      [doubling as JsonObject, []],
+      [unique, Array.from({ length: 200_000 }, (_, i) => i)],
+    ] as const) {
+      const raw = { result: { content: [], structuredContent: { card: CARD, list } } };
+      const started = performance.now();
+      assert.equal(fitToSchema(raw, maskReply(raw, masking), schema), undefined);
+      assert.ok(performance.now() - started < 20_000, 'it would take hours');
+    }
+  });
+
   it('leaves alone what it did not touch', () => {
     const raw = { result: { content: [], structuredContent: { a: 'plain' } } };
     assert.equal(fitToSchema(raw, maskReply(raw, masking), schemaOf({ a: { type: 'integer' } })) !== undefined, true);

@@ -45,4 +45,8 @@ describe('a stream of events', () => {
     assert.throws(() => read(Array.from({ length: 3000 }, () => Buffer.from('data: x\n'))), /too long/);
     assert.throws(() => read(Array.from({ length: 3000 }, () => Buffer.from('x'))), /too long/);
   });
+
+  it('is given up where an event has no end, though its lines are empty', () => {
+    assert.throws(() => read([Buffer.from('data:\n'.repeat(10_000))]), /too long/);
+  });
 });
