@@ -3,12 +3,15 @@
  * counts the blocks that ran, so that the sources run as they are and nothing native is needed (the prebuilt parts of the usual
  * fuzzer for Node want a newer C library than some systems we support have).
  *   node test/fuzz/main.ts <target|all> [--minutes N]
+ * `canaries` is of another kind: statements through real proxies to a real PostgreSQL (canaries/hunt.ts).
+ *   node test/fuzz/main.ts canaries [--minutes N] [--seed S] [--chains N] [--calls every-Nth]
  */
 import { createHash, randomInt } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { type Profiler, Session } from 'node:inspector/promises';
 import { join } from 'node:path';
 import { front, startupPacket } from '../proxy/protocols/postgres/proxied.ts';
+import { huntFor } from './canaries/hunt.ts';
 import { statements, TARGETS, type TargetName, targetOf } from './targets.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -155,11 +158,21 @@ function keep(target: TargetName, data: Buffer, cause: unknown): void {
 }
 
 const [wanted = '', ...rest] = process.argv.slice(2);
+/** The number behind an option. */
+const option = (name: string): number | undefined => (rest.includes(name) ? Number(rest[rest.indexOf(name) + 1]) : undefined);
 const chosen = wanted === 'all' ? TARGETS : TARGETS.filter((name) => name === wanted);
-const at = rest.indexOf('--minutes');
-const minutes = at < 0 ? DEFAULT_MINUTES : Number(rest[at + 1]);
+const minutes = option('--minutes') ?? DEFAULT_MINUTES;
+if (wanted === 'canaries' && minutes > 0) {
+  const chains = option('--chains');
+  const good = await huntFor(minutes, {
+    seed: option('--seed') ?? randomInt(1_000_000_000),
+    stride: option('--calls') ?? 1,
+    ...(chains !== undefined && { chains }),
+  });
+  process.exit(good ? 0 : 1);
+}
 if (chosen.length === 0 || !(minutes > 0)) {
-  console.error(`usage: npm run fuzz -- <${TARGETS.join('|')}|all> [--minutes N]   (all: the time is shared out)`);
+  console.error(`usage: npm run fuzz -- <${TARGETS.join('|')}|canaries|all> [--minutes N]   (all: the time is shared out)`);
   process.exit(2);
 }
 let good = true;

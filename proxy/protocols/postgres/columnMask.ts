@@ -16,6 +16,8 @@ export type Action =
       readonly mask: MaskKind;
       readonly label: string;
       readonly by: 'column' | 'opaque';
+      /** No value and an empty one are hidden like any other. */
+      readonly computed?: true;
       readonly format: number;
       readonly form: Form;
       readonly typeOid: number;
@@ -48,7 +50,7 @@ export function actionsOf(
   });
 }
 
-type Masked = { readonly mask: MaskKind; readonly label: string; readonly by: 'column' | 'opaque' };
+type Masked = { readonly mask: MaskKind; readonly label: string; readonly by: 'column' | 'opaque'; readonly computed?: true };
 
 function byOrigin(column: Column, catalog: Catalog, plan: MaskPlan): Masked | undefined {
   const found = catalog.maskFor(column.tableOid, column.attnum, plan);
@@ -80,8 +82,13 @@ function byLineage(output: OutputColumn | undefined, column: Column, lineage: Li
       return mask && { mask, label: output.label ?? output.column, by: 'column' };
     }
     case 'mask':
-      return { mask: output.mask, label: output.label, by: 'opaque' };
+      return { mask: output.mask, label: output.label, by: 'opaque', ...(output.computed && { computed: true }) };
   }
+}
+
+/** Whether NULL and what is empty are masked, too. */
+export function hidesNothing(action: Action): boolean {
+  return action.kind === 'mask' && action.computed === true;
 }
 
 /** A value that was replaced: bytes to write (null: NULL), and what a person is told of it. */
@@ -101,7 +108,7 @@ const JSONB_VERSION = 1;
 export function replace(action: Action, buffer: Buffer, start: number, end: number, masking: SessionMasking, outlined: boolean): Replaced | undefined {
   const jsonb = action.form === 'jsonb' && action.format === 1;
   const from = jsonb ? start + 1 : start;
-  if (from >= end) return undefined;
+  if (from >= end && !hidesNothing(action)) return undefined;
   return action.kind === 'mask' ? masked(action, buffer, from, end, jsonb, masking, outlined) : scanned(action, buffer, from, end, jsonb, masking);
 }
 

@@ -5,7 +5,7 @@
 import type { Finding } from '../../../contract/response.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import { RowsCollector, shownColumns } from './collect.ts';
-import { type Action, replace } from './columnMask.ts';
+import { type Action, hidesNothing, replace } from './columnMask.ts';
 import type { Reading } from './flight.ts';
 import { BACK, FrameWriter } from './frames.ts';
 import type { Outbox } from './outbox.ts';
@@ -83,11 +83,11 @@ export class CopyOut {
     for (const [i, field] of fields.entries()) {
       const action = actions[i];
       raw.push(field.value);
-      if (!action || field.value === null || field.value === '') {
+      if (!action || (!field.value && !hidesNothing(action))) {
         shown.push(field.value);
         continue;
       }
-      const bytes = Buffer.from(field.value);
+      const bytes = Buffer.from(field.value ?? '');
       const replaced = replace(action, bytes, 0, bytes.length, this.#masking, this.#collector.wants > 0);
       if (!replaced) {
         shown.push(field.value);
@@ -166,6 +166,7 @@ export function copyOutOf(info: StatementInfo | undefined, reading: Reading, mas
       mask,
       label: column.label ?? (column.kind === 'origin' ? column.column : ''),
       by: column.kind === 'origin' ? 'column' : 'opaque',
+      ...(column.kind === 'mask' && column.computed && { computed: true as const }),
       format: 0,
       form: 'text',
       typeOid: TEXT_OID,

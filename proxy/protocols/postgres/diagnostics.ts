@@ -4,7 +4,7 @@
  */
 import type { SessionMasking } from '../../masking/masking.ts';
 import type { Diagnostic } from './messages.ts';
-import { hideAfterColon, hideAllButNames, hideEach, hideFromFirst, hideNumbers, type MayShow, type Shown } from './quoted.ts';
+import { HIDDEN, hideAfterColon, hideAllButNames, hideEach, hideFromFirst, hideNumbers, type MayShow, type Shown } from './quoted.ts';
 
 export { HIDDEN } from './quoted.ts';
 
@@ -34,6 +34,7 @@ const WITHHELD = 'The database said something that may hold sensitive values; Co
 /** Letters whose text can hold data. The rest are codes, positions and places in the server's source. */
 const TEXTS = ['M', 'D', 'H', 'W', 'q'] as const;
 const NAMES = ['s', 't', 'c', 'd', 'n'] as const;
+const PLACES = ['P', 'p'] as const;
 
 /** @returns the fields to send, and how many values were masked */
 export function maskDiagnostic(
@@ -72,6 +73,8 @@ export function maskDiagnostic(
     else if (reach === 'sensitive' ? letter === 'W' || letter === 'q' || (letter === 'M' && byCode) : letter !== 'M' || !raisedByServer(fields)) drop(letter);
     else hide(letter, text, true);
   }
+  // With a context, the place is one in a value that was read as names or code: `to_regtype(ssn)`.
+  if ((reach === 'sensitive' || reach === 'code') && fields.has('W')) for (const letter of PLACES) if (out.delete(letter)) masked++;
   for (const letter of NAMES) {
     const text = fields.get(letter);
     if (text === undefined) continue;
@@ -126,9 +129,16 @@ function strictly(text: string, fields: Diagnostic, names: readonly string[], kn
   }
   const all = hideAllButNames(text, isName, token);
   if (OWN_NUMBERS.test(fields.get('C') ?? '') || NUMERIC_OVERFLOW.test(text)) return all;
-  const rest = hideAfterColon(all.text);
+  const subject = hideSubject(all.text);
+  const rest = hideAfterColon(subject.text);
   const numbers = hideNumbers(rest.text);
-  return { text: numbers.text, hidden: all.hidden + rest.hidden + numbers.hidden };
+  return { text: numbers.text, hidden: all.hidden + subject.hidden + rest.hidden + numbers.hidden };
+}
+
+/** A value that a text begins with, without quotes: `‹…› is not a valid encoding name`. */
+function hideSubject(text: string): Shown {
+  const shown = text.replace(/^[^"]+?(?= is not a valid )/, HIDDEN);
+  return { text: shown, hidden: shown === text ? 0 : 1 };
 }
 
 const IDENTIFIER = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/g;

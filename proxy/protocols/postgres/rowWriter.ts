@@ -3,7 +3,7 @@
  * masked values copied as it is. Millions of rows pass here, hence the hand-made loops.
  */
 import { type ByteMask, copyBytes, MASK_ROOM, type SessionMasking } from '../../masking/masking.ts';
-import { type Action, replace } from './columnMask.ts';
+import { type Action, hidesNothing, replace } from './columnMask.ts';
 import { violation } from './frames.ts';
 import { isTextLike } from './types.ts';
 
@@ -14,6 +14,8 @@ interface Treatment {
   readonly field: DataView;
   readonly mask: ByteMask | undefined;
   readonly action: Action | undefined;
+  /** The length from which on a value is treated: NULL has -1. */
+  readonly least: number;
 }
 
 const PASS = 0;
@@ -24,7 +26,7 @@ const GLANCE = 3;
 const ACTION = 4;
 
 function treatmentOf(action: Action | undefined, masking: SessionMasking): Treatment {
-  const passed: Treatment = { kind: PASS, field: NOTHING, mask: undefined, action };
+  const passed: Treatment = { kind: PASS, field: NOTHING, mask: undefined, action, least: action && hidesNothing(action) ? -1 : 1 };
   if (!action) return passed;
   const plain = action.form === 'text' || (action.form === 'other' && action.format === 0);
   if (!plain) return { ...passed, kind: ACTION };
@@ -100,7 +102,7 @@ export class RowWriter {
         const treatment = treatments[i] as Treatment;
         const { action, kind, mask } = treatment;
         field = to;
-        if (kind === PASS || length <= 0) continue;
+        if (kind === PASS || length < treatment.least) continue;
         if (kind <= BYTES) {
           if (lengthAt < 0) lengthAt = at + (row - kept) + 1;
           if (from - 4 > kept) at = copyWords(source, base + kept, base + from - 4, view, at);

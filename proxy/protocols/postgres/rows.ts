@@ -2,7 +2,7 @@
 import type { Finding } from '../../../contract/response.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import { RowsCollector } from './collect.ts';
-import { replace } from './columnMask.ts';
+import { hidesNothing, replace } from './columnMask.ts';
 import { FrameWriter, violation } from './frames.ts';
 import type { Outbox } from './outbox.ts';
 import type { ResultPlan } from './resultPlans.ts';
@@ -124,7 +124,7 @@ export class Rows {
       const column = this.#plan.columns[i];
       const text = length < 0 ? null : large ? '…' : readable(buffer, from, to, column?.format ?? 0, column?.typeOid ?? 25);
       raw.push(text);
-      const replaced = action && length > 0 ? replace(action, buffer, from, to, this.#masking, true) : undefined;
+      const replaced = action && (length > 0 || hidesNothing(action)) ? replace(action, buffer, from, to, this.#masking, true) : undefined;
       if (replaced) {
         if (out) {
           writer ??= new FrameWriter(end - start + 256);

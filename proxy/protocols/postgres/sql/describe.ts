@@ -367,7 +367,7 @@ function outputOf(value: Value): OutputColumn {
     const place = { kind: 'origin', column, table: relation.oid, attribute } as const;
     return first ? { ...place, mask: maskOf(value), label: first.label } : place;
   }
-  return first ? { kind: 'mask', mask: maskOf(value), label: first.label } : { kind: 'clean' };
+  return first ? { kind: 'mask', mask: maskOf(value), label: first.label, ...(!value.keeps && { computed: true as const }) } : { kind: 'clean' };
 }
 
 /** A new relation holds what its query gives. */

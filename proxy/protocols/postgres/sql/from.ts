@@ -72,15 +72,19 @@ function asked(context: Context, parts: unknown, scope: Scope): Value {
 function entry(columns: readonly Column[], alias: Alias | undefined, open: boolean, name = ''): Item {
   return {
     name: alias?.aliasname ?? name,
-    columns: nameColumns(columns, strings(alias?.colnames)),
+    columns: nameColumns(columns, strings(alias?.colnames), open),
     open,
     relVisible: (alias?.aliasname ?? name) !== '',
     colsVisible: true,
   };
 }
 
-/** The first columns take the names given; the rest keep theirs. */
-export function nameColumns(columns: readonly Column[], names: readonly string[]): readonly Column[] {
+/**
+ * The first columns take the names given; the rest keep theirs. Where there may be columns that are not listed, it is not known
+ * which are the first: then none is known by its name.
+ */
+export function nameColumns(columns: readonly Column[], names: readonly string[], open = false): readonly Column[] {
+  if (open && names.length > 0) return [];
   return names.length === 0 ? columns : columns.map((column, i) => ({ name: names[i] ?? column.name, value: column.value }));
 }
 
@@ -211,7 +215,8 @@ function functionItem(context: Context, range: RangeFunction, scope: Scope): Ite
   }
   if (range.ordinality) columns.push({ name: 'ordinality', value: CLEAN });
   const only = range.functions?.length === 1 ? as(range.functions[0], 'List')?.items?.[0] : undefined;
-  return entry(columns, range.alias, open, only ? outputName(only) : '');
+  // Where one's columns are not known, it is not known where the others' stand.
+  return entry(open ? [] : columns, range.alias, open, only ? outputName(only) : '');
 }
 
 /** In FROM, unnest of several arrays is one function for each (transformRangeFunction). */

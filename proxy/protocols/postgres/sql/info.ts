@@ -21,8 +21,11 @@ export type OutputColumn =
       readonly mask?: MaskKind;
       readonly label?: string;
     }
-  /** Made from sensitive columns; the server does not say which. */
-  | { readonly kind: 'mask'; readonly mask: MaskKind; readonly label: string };
+  /**
+   * Made from sensitive columns; the server does not say which. Computed from them: that it is NULL or empty can be the answer
+   * to a question about them (`substring(ssn from '^1')`).
+   */
+  | { readonly kind: 'mask'; readonly mask: MaskKind; readonly label: string; readonly computed?: true };
 
 /**
  * Result columns, or `opaque` where their number or meaning is not known: then every column that has no known origin is

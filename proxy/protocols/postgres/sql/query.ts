@@ -154,6 +154,7 @@ function setOperation(context: Context, select: SelectStmt, scope: Scope): Query
   const left = analyseQuery(context, select.larg ?? {}, scope);
   const right = analyseQuery(context, select.rarg ?? {}, scope);
   const compares = !select.all || select.op !== 'SETOP_UNION';
+  const open = left.open || right.open;
   const width = Math.max(left.columns.length, right.columns.length);
   const columns: Column[] = [];
   for (let i = 0; i < width; i++) {
@@ -166,7 +167,8 @@ function setOperation(context: Context, select: SelectStmt, scope: Scope): Query
     columns.push({ name: left.columns[i]?.name ?? right.columns[i]?.name ?? '?column?', value: oneOf(values) });
   }
   outputUses(context, select.sortClause, { items: [], ctes: new Map() }, columns, 'output');
-  return { columns, open: left.open || right.open };
+  // Columns that are not listed may stand before those that are: which of them meet is not known.
+  return { columns: open ? [] : columns, open };
 }
 
 /** A scope in which the WITH list's names are known. Without RECURSIVE a name is known to those after it only. */
@@ -217,7 +219,7 @@ export function settleCte(context: Context, cte: Cte): void {
 
 function setCte(context: Context, cte: Cte, definition: CommonTableExpr, query: Query): void {
   // What comes out of recursion is no plain column any more, except through the server's own eyes: it says 0 then, too.
-  const columns = nameColumns(query.columns, strings(definition.aliascolnames));
+  const columns = nameColumns(query.columns, strings(definition.aliascolnames), query.open);
   const all = computed(columns.map((c) => c.value));
   const extra: Column[] = [];
   const search = definition.search_clause;

@@ -1,0 +1,86 @@
+/**
+ * What `npm run fuzz -- canaries` found, again, and a little of what it looks for: statements that a machine thought of, in
+ * worlds that differ in sensitive values alone. To add a finding, write a line in `test/corpus/found.jsonl`.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, it } from 'node:test';
+import { examine } from './canaries/examine.ts';
+import { type Hunted, hunt } from './canaries/hunt.ts';
+import { openWorlds, type Protocol, type Step, type Worlds } from './canaries/worlds.ts';
+
+interface Line {
+  /** SQL in the simple protocol, or another protocol and the SQL. */
+  readonly steps?: readonly (string | readonly [Protocol, string])[];
+}
+
+const lines = readFileSync(new URL('../corpus/found.jsonl', import.meta.url), 'utf8')
+  .split('\n')
+  .filter((text) => text !== '')
+  .map((text) => JSON.parse(text) as Line)
+  .flatMap(({ steps }) =>
+    steps ? [steps.map((step): Step => (typeof step === 'string' ? { sql: step, protocol: 'simple' } : { protocol: step[0], sql: step[1] }))] : [],
+  );
+/** The same statements every time. */
+const SEED = 1;
+const CHAINS = 60;
+const CALLS = 90;
+/** After which no more are begun, in milliseconds: a loaded machine does fewer. */
+const BUDGET_MS = 4_000;
+
+describe('statements that a machine thought of', { timeout: 240_000 }, () => {
+  let worlds: Worlds;
+  before(async () => {
+    worlds = await openWorlds();
+  });
+  after(() => worlds?.stop());
+
+  it('give no value away that was given away before', async () => {
+    const found: string[] = [];
+    for (const steps of lines) {
+      const finding = await examine(worlds, steps);
+      if (finding) found.push(`${steps.map(({ sql }) => sql).join('; ')}: ${finding.seen}`);
+      if (steps.length > 1) await worlds.tidy();
+    }
+    assert.deepEqual(found, []);
+  });
+
+  it('would be found if they did', async () => {
+    const { canaries, careful, direct } = worlds;
+    const open = {
+      run: async ([step]: readonly Step[]) => [
+        { bytes: Buffer.from(JSON.stringify((await direct[0]?.query(step?.sql ?? ''))?.rows)), messages: [], ended: false },
+      ],
+    };
+    const bare = { ...worlds, canaries, careful, open } as unknown as Worlds;
+    for (const value of [
+      'reverse(word)',
+      "encode(raw, 'hex')",
+      'string_to_array(word, null)',
+      'array_agg(ascii(c)) from people, string_to_table(word, null) c group by id --',
+      'md5(word)',
+      'num',
+      'substr(email, 2, 7)',
+    ])
+      assert.equal((await examine(bare, [{ sql: `select ${value} from people`, protocol: 'simple' }], true))?.kind, 'canary', value);
+    const differing = { ...worlds, careful: [worlds.careful[0], worlds.careful[1], worlds.careful[0]] } as unknown as Worlds;
+    assert.equal(await examine(differing, [{ sql: 'select length(word) from people', protocol: 'simple' }]), undefined);
+  });
+
+  it('give nothing away, of some', async () => {
+    const found: string[] = [];
+    const total: Hunted[] = [];
+    for (const more of [{ chains: 0, stride: Math.floor(75_000 / CALLS) }, { chains: CHAINS }]) {
+      const end = Date.now() + BUDGET_MS;
+      total.push(await hunt(worlds, { seed: SEED, until: () => Date.now() > end, say: (line) => void found.push(line), ...more }));
+    }
+    assert.deepEqual(found, []);
+    const answered = total.reduce((sum, one) => sum + one.answered, 0);
+    assert.ok(answered >= 10, `${answered} statements gave rows`);
+  });
+
+  it('are in no record and have broken nothing', async () => {
+    assert.deepEqual(worlds.canaries.in(await worlds.written()), []);
+    assert.deepEqual(await worlds.log(), []);
+  });
+});
