@@ -31,6 +31,18 @@ const HOUSEKEEPING: ReadonlySet<string> = new Set([
 /** Requests about a call that was decided already. */
 const FOLLOW_UPS: ReadonlySet<string> = new Set(['tasks/get', 'tasks/result', 'tasks/list', 'tasks/cancel', 'tasks/update']);
 
+/** What a client tells of itself and of what it was asked; anything else that it tells is an operation. */
+const TOLD: ReadonlySet<string> = new Set([
+  'notifications/initialized',
+  'notifications/progress',
+  'notifications/roots/list_changed',
+  'notifications/tasks/status',
+]);
+
+export function isTold(notification: string): boolean {
+  return TOLD.has(notification);
+}
+
 export type Treatment = 'housekeeping' | 'follow-up' | 'operation';
 
 /** Anything that is not known is an operation. */

@@ -1,7 +1,5 @@
 /** What the server asks of the client (sampling, elicitation, roots), passed on masked and answered under the server's own id. */
-import type { SessionMasking } from '../../masking/masking.ts';
-import { type Caller, MAX_PENDING } from './exchanges.ts';
-import { maskJson } from './maskJson.ts';
+import { type Caller, MAX_PENDING, type MaskSaid } from './exchanges.ts';
 import type { Id, JsonObject, Reply } from './message.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
@@ -10,12 +8,12 @@ export type AskClient = (method: string, params: JsonObject | undefined, signal:
 
 export class ClientAsks {
   readonly #waiting = new Map<Id, AbortController>();
-  readonly #masking: SessionMasking;
+  readonly #mask: MaskSaid;
   readonly #server: () => Upstream | undefined;
   readonly #ask: AskClient;
 
-  constructor(masking: SessionMasking, server: () => Upstream | undefined, ask: AskClient) {
-    this.#masking = masking;
+  constructor(mask: MaskSaid, server: () => Upstream | undefined, ask: AskClient) {
+    this.#mask = mask;
     this.#server = server;
     this.#ask = ask;
   }
@@ -31,7 +29,7 @@ export class ClientAsks {
     }
     const controller = new AbortController();
     this.#waiting.set(id, controller);
-    const masked = params && maskJson(params, this.#masking).value;
+    const masked = params && this.#mask(method, params);
     const reply = await this.#ask(method, masked, controller.signal, caller).catch(
       (): Reply => ({ error: { code: -32_603, message: 'The client did not answer.' } }),
     );

@@ -1,6 +1,4 @@
 /** Requests on their way to a server: each under an id and a progress token of our own, so that none can reach another's answer. */
-import type { SessionMasking } from '../../masking/masking.ts';
-import { maskJson } from './maskJson.ts';
 import { type Id, isObject, type JsonObject, type Reply } from './message.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
@@ -32,16 +30,19 @@ interface Pending {
   readonly resolve: (reply: Reply) => void;
 }
 
+/** Masks what a server says besides its answers; what was in it counts as read. */
+export type MaskSaid = (method: string, params: JsonObject) => JsonObject;
+
 export class Exchanges {
   readonly #pending = new Map<number, Pending>();
   /** Answered by a task (2025-11-25): their tokens hold until it is over. */
   readonly #lasting = new Map<number, Pending & { readonly task: string }>();
-  readonly #masking: SessionMasking;
+  readonly #mask: MaskSaid;
   readonly #server: () => Upstream | undefined;
   #ids = 0;
 
-  constructor(masking: SessionMasking, server: () => Upstream | undefined) {
-    this.#masking = masking;
+  constructor(mask: MaskSaid, server: () => Upstream | undefined) {
+    this.#mask = mask;
     this.#server = server;
   }
 
@@ -98,7 +99,7 @@ export class Exchanges {
     const pending = this.#pending.get(token) ?? this.#lasting.get(token);
     if (!params || !pending || pending.token === undefined || typeof params.progress !== 'number' || params.progress <= pending.progress) return;
     pending.progress = params.progress;
-    pending.caller.notify('notifications/progress', { ...maskJson(params, this.#masking).value, progressToken: pending.token });
+    pending.caller.notify('notifications/progress', { ...this.#mask('notifications/progress', params), progressToken: pending.token });
   }
 
   /** Who asked what a message of the server's is about: as its transport tells, else whoever asked last. */

@@ -12,12 +12,15 @@ import { type Hints, hintsOf, listingFacts, MAX_URI_CHARS } from './classify.ts'
 import type { Exchanges } from './exchanges.ts';
 import { maskListed } from './maskListed.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
+import { paramsWithoutSecrets } from './request.ts';
 
 /** Pages of one list that are read; a server that goes on is flooding. */
 const MAX_PAGES = 200;
 /** How long a server may take to list what it has, in milliseconds; what it has not listed by then is not known. */
 const READ_MS = 30_000;
 
+/** Cursors that are remembered. */
+const MAX_CURSORS = 1_000;
 /** Addresses of resources that are remembered. */
 const MAX_RESOURCES = 10_000;
 
@@ -55,6 +58,8 @@ export class Offer {
   readonly #definitions = new Map<string, Definition>();
   /** Method → the reading of that list; absent: to be read (again). */
   readonly #read = new Map<string, Promise<void>>();
+  /** Where the server's lists go on. */
+  readonly #cursors = new Set<string>();
   /** Addresses that the server has listed. */
   readonly #resources = new Set<string>();
   /** What the client was shown of a list, so that a change of policy that changes it can be told. */
@@ -96,6 +101,7 @@ export class Offer {
     const key = list?.key ?? (method === 'resources/list' ? 'resources' : undefined);
     if (key === undefined) return maskListed(result, session.masking);
     const { [key]: listed, ...rest } = result;
+    this.#gave(rest.nextCursor);
     // What is no list cannot be held to what was accepted.
     if (!Array.isArray(listed)) return maskListed(rest, session.masking);
     if (list) await this.#ready(method);
@@ -103,6 +109,23 @@ export class Offer {
     if (method === 'resources/list') for (const item of items) this.#note(item);
     // What is left depends on who asks: nobody else may be served it from a cache.
     return { ...maskListed({ ...rest, [key]: items }, session.masking), ...('cacheScope' in result && { cacheScope: 'private' }) };
+  }
+
+  /** What is sent for a list and the like: a cursor that the server gave out, and nothing else that looks like a secret. */
+  asked(params: JsonObject | undefined): JsonObject | undefined {
+    const { connection, session } = this.#options;
+    const clean = paramsWithoutSecrets(params, connection, session.masking);
+    const cursor = params?.cursor;
+    return clean === params || typeof cursor !== 'string' || !this.#cursors.has(cursor) ? clean : { ...clean, cursor };
+  }
+
+  #gave(cursor: Json | undefined): void {
+    if (typeof cursor !== 'string' || cursor.length > MAX_URI_CHARS) return;
+    this.#cursors.add(cursor);
+    for (const oldest of this.#cursors) {
+      if (this.#cursors.size <= MAX_CURSORS) break;
+      this.#cursors.delete(oldest);
+    }
   }
 
   /** Whether the server has listed a resource of exactly this address. */

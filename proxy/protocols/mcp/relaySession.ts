@@ -14,7 +14,7 @@ import { Session } from '../../pipeline/session.ts';
 import type { McpConnection } from '../../policy/policy.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
 import { ArgumentTokens } from './argumentTokens.ts';
-import { connectFacts, shapeOfCall, treatmentOf } from './classify.ts';
+import { connectFacts, isTold, shapeOfCall, treatmentOf } from './classify.ts';
 import { type AskClient, ClientAsks } from './clientAsks.ts';
 import { ClientTasks } from './clientTasks.ts';
 import { type Caller, Exchanges, MAX_PENDING, tokenOf } from './exchanges.ts';
@@ -23,7 +23,7 @@ import type { Id, JsonObject, Message, Reply } from './message.ts';
 import { type KnownTool, Offer } from './offer.ts';
 import { type MaskedReply, maskReply, outcomeOf, refusal } from './outcome.ts';
 import { ANSWER_WITHIN_MS, isPatient } from './patience.ts';
-import { type McpRequest, PERSONAL, readInputs, readRequest, withoutSecrets, withTokenOf } from './request.ts';
+import { type McpRequest, PERSONAL, readInputs, readRequest, withoutSecrets, withTokenOf, wordsWithoutSecrets } from './request.ts';
 import { fitToSchema, UNFIT } from './structured.ts';
 import type { TaskBook } from './taskBook.ts';
 import { begunIn } from './taskShapes.ts';
@@ -33,13 +33,6 @@ import { Calls, type Held } from './waiting.ts';
 
 /** How often a client is told that a person has not answered yet, in milliseconds. */
 const PROGRESS_MS = 5_000;
-/** What a client tells of itself and of what it was asked; anything else that it tells is an operation. */
-const TOLD: ReadonlySet<string> = new Set([
-  'notifications/initialized',
-  'notifications/progress',
-  'notifications/roots/list_changed',
-  'notifications/tasks/status',
-]);
 /** Notifications of other kinds that are decided about at once. */
 const MAX_TELLING = 100;
 /** What waiting adds to the progress each time: it must grow, and stay below anything that the server will report. */
@@ -118,8 +111,9 @@ export class RelaySession {
     this.#session = session;
     this.#upstream = JSON.stringify(options.connection.upstream, asText);
     const server = (): Upstream | undefined => this.#server;
-    this.#exchanges = new Exchanges(session.masking, server);
-    this.#asks = new ClientAsks(session.masking, server, (...request) => this.#askClient(...request));
+    const mask = (method: string, params: JsonObject): JsonObject => this.#said(method, params);
+    this.#exchanges = new Exchanges(mask, server);
+    this.#asks = new ClientAsks(mask, server, (...request) => this.#askClient(...request));
     this.#offer = new Offer({ host: options.host, connection: options.connection, session, exchanges: this.#exchanges });
     this.#tasks = new Tasks({
       engine: options.host.engine,
@@ -198,7 +192,7 @@ export class RelaySession {
     if (this.#exchanges.size >= MAX_PENDING) return { error: { code: -32_000, message: `More than ${MAX_PENDING} requests wait already. Wait for answers.` } };
     switch (treatmentOf(method)) {
       case 'housekeeping': {
-        const reply = await this.#exchanges.forward(method, params, caller);
+        const reply = await this.#exchanges.forward(method, this.#offer.asked(params), caller);
         if ('error' in reply) return maskReply(reply, this.#session.masking).reply;
         const introduces = method === 'initialize' || method === 'server/discover';
         return { result: await (introduces ? this.#offer.introduction(reply.result) : this.#offer.page(method, reply.result)) };
@@ -220,12 +214,11 @@ export class RelaySession {
   notification(method: string, params: JsonObject | undefined): void {
     if (method === 'notifications/cancelled' || this.#closed || !this.#server?.running) return;
     const { connection, host } = this.#options;
-    if (!TOLD.has(method)) {
+    if (!isTold(method)) {
       void this.#unasked(method, params).catch((cause: unknown) => host.engine.log.error('mcp.relay.failed', { connection: connection.name, cause }));
       return;
     }
-    const clean = params && withoutSecrets({ result: params }, connection, this.#session.masking);
-    this.#server.send({ method, ...(clean && 'result' in clean && { params: clean.result }) });
+    this.#server.send({ method, ...(params && { params: wordsWithoutSecrets(params, connection, this.#session.masking) }) });
   }
 
   /** A message without an id that is no notification we know: servers there are that look at the method alone, and do it. */
@@ -376,12 +369,19 @@ export class RelaySession {
   }
 
   /** An answer that was masked held something sensitive: the conversation has read it, whichever server it talks to next. */
-  #tainted(target: string, reply: MaskedReply): void {
+  #tainted(target: string, reply: Pick<MaskedReply, 'places'>): void {
     // Addresses are in nearly every answer there is: a rule that asks after each would be switched off by lunchtime.
     const places = reply.places.filter(({ by }) => !PERSONAL.has(by));
     if (places.length === 0) return;
     const { conversation, connection } = this.#session.request;
     conversation.sensitiveAnswer(connection, target, [...new Set(places.map(({ by }) => by))], places.length, this.#options.host.engine.clock.now());
+  }
+
+  /** Masks what the server says besides its answers, which is as good as read. */
+  #said(method: string, params: JsonObject): JsonObject {
+    const masked = maskJson(params, this.#session.masking);
+    this.#tainted(method, masked);
+    return masked.value;
   }
 
   #operation(method: string, request: McpRequest, definition: string | undefined, refused: string | undefined): Operation {
@@ -427,7 +427,7 @@ export class RelaySession {
     // A request without an id is none, and no notification either.
     if (!method.startsWith('notifications/')) return undefined;
     this.#offer.stale(method);
-    const masked = params && maskJson(params, this.#session.masking).value;
+    const masked = params && this.#said(method, params);
     // A log message goes with the request that it is about: over stdio nothing says which, so with the last.
     const caller = method === 'notifications/message' ? this.#exchanges.callerOf(about) : undefined;
     if (caller) caller.notify(method, masked ?? {});
@@ -439,7 +439,7 @@ export class RelaySession {
   async #input(requests: JsonObject, about: Id, signal: AbortSignal): Promise<JsonObject> {
     const { connection, client } = this.#options;
     const { masking } = this.#session;
-    const masked = maskJson(requests, masking).value;
+    const masked = this.#said('input_required', requests);
     const caller = this.#exchanges.callerOf(about);
     const reply = await this.#outwards('input_required', readInputs(masked, { connection, hints: undefined, masking, ofClient: true }), signal, async () => ({
       result: await client.inputs(masked, signal, caller),

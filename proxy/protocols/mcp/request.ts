@@ -100,10 +100,22 @@ export function readInputs(requests: JsonObject, ground: Ground): McpRequest {
 
 /** A client's answer to the server, without what looks like a secret: nobody is asked about it a second time. */
 export function withoutSecrets(reply: Reply, connection: McpConnection, masking: SessionMasking): Reply {
-  if ('error' in reply) return reply;
-  const { value, places } = maskJson(reply.result, masking);
+  if ('result' in reply) return { result: wordsWithoutSecrets(reply.result, connection, masking) };
+  const { code, ...words } = reply.error;
+  return { error: { code, ...(wordsWithoutSecrets(words, connection, masking) as Omit<typeof reply.error, 'code'>) } };
+}
+
+/** What goes to the server and is not decided about: parameters of what carries nothing, answers, what its client tells it. */
+export function wordsWithoutSecrets<T extends JsonObject>(words: T, connection: McpConnection, masking: SessionMasking): T {
+  const { value, places } = maskJson(words, masking);
   const mask = connection.arguments === 'mask' ? places.length > 0 : places.some(({ by }) => !PERSONAL.has(by));
-  return mask ? { result: value } : reply;
+  return mask ? value : words;
+}
+
+/** The same of a request, whose progress token is the client's own name for it, and replaced on the way. */
+export function paramsWithoutSecrets(params: JsonObject | undefined, connection: McpConnection, masking: SessionMasking): JsonObject | undefined {
+  const clean = params && wordsWithoutSecrets(params, connection, masking);
+  return params && clean && clean !== params ? withMetaOf(clean, params) : params;
 }
 
 /** What is sent for a call that was made again: the same, with the progress token of the latest try. */

@@ -13,7 +13,7 @@ import type { Caller } from './exchanges.ts';
 import { maskJson } from './maskJson.ts';
 import { isObject, type Json, type JsonObject, type Reply } from './message.ts';
 import { type MaskedReply, maskReply, refusal } from './outcome.ts';
-import { type McpRequest, readInputs, readRequest, withoutSecrets } from './request.ts';
+import { type McpRequest, paramsWithoutSecrets, readInputs, readRequest, withoutSecrets } from './request.ts';
 import { UNFIT } from './structured.ts';
 import { ownerOf, type Task, type TaskBook, type TaskInput } from './taskBook.ts';
 import { begunIn, isOver, taskIdIn, withTaskId } from './taskShapes.ts';
@@ -57,7 +57,7 @@ export interface TasksOptions {
   readonly outwards: (method: string, request: McpRequest, signal: AbortSignal, ask: () => Promise<Reply>, asked: () => void) => Promise<Reply>;
   /** Why a tool may not be used, by what has become of its definition. */
   readonly quarantined: (tool: string) => Promise<string | undefined>;
-  readonly tainted: (target: string, reply: MaskedReply) => void;
+  readonly tainted: (target: string, reply: Pick<MaskedReply, 'places'>) => void;
   /** A task has come to its end, by the server's id. */
   readonly over: (task: string) => void;
 }
@@ -127,11 +127,14 @@ export class Tasks {
   }
 
   /** A request about a task, or the list of them. */
-  async request(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
-    if (method === 'tasks/list') return this.#list(params, caller);
-    const task = await this.#find(params);
+  async request(method: string, given: JsonObject | undefined, caller: Caller): Promise<Reply> {
+    const { connection, session } = this.#options;
+    const clean = paramsWithoutSecrets(given, connection, session.masking);
+    if (method === 'tasks/list') return this.#list(clean, caller);
+    const task = await this.#find(given);
     // Nobody here began it: an operation of its own, which nothing is known of.
-    if (!task) return this.#options.decided(method, params, caller);
+    if (!task) return this.#options.decided(method, given, caller);
+    const params = clean && { ...clean, taskId: task.shown };
     const request = this.#read(method, params, task);
     if (task.owner !== this.#owner) {
       const refused = 'Refused: this task was begun by somebody else.';

@@ -1,14 +1,22 @@
 /** Calls in the clothes of something else: what reaches a server must have been decided as what the server could take it for. */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import type { Client } from '@modelcontextprotocol/client';
+import { type Client, ProtocolError } from '@modelcontextprotocol/client';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
 import { OfferingServer, tool } from './offeringServer.ts';
 import { Stage } from './stage.ts';
 
 const CARD = '4111 1111 1111 1111';
-const server = new OfferingServer({ tools: [tool('delete_all'), tool('look')] });
+const KEY = 'ghp_0123456789abcdefghijABCDEFGHIJ012345';
+const sampling = (text: string) => ({
+  method: 'sampling/createMessage',
+  params: { messages: [{ role: 'user', content: { type: 'text', text } }], maxTokens: 5, _meta: { progressToken: 7 } },
+});
+const server = new OfferingServer({
+  tools: [tool('delete_all'), tool('look'), tool('think'), tool('think_of_card')],
+  asks: { think: sampling('what now?'), think_of_card: sampling(`what is ${CARD}?`) },
+});
 let stage: Stage;
 let served: Served;
 let client: Client;
@@ -84,4 +92,55 @@ describe('a call that the server could read otherwise than policy', () => {
       assert.equal(sent.match(/tools\/call/g)?.length, 1, 'the call of now alone');
     });
   }
+});
+
+describe('what a client says besides its calls', () => {
+  it('carries no secret to the server where its model or its person could not be asked', async () => {
+    stage.decide = () => 'allow';
+    const other = await stage.client('mcp/a', { options: { capabilities: { sampling: {} } }, window: 'other' });
+    other.setRequestHandler('sampling/createMessage', () => {
+      throw new ProtocolError(-32_603, `no model for ${KEY}`, { key: KEY });
+    });
+    const sent = await sentWhile(() => other.callTool({ name: 'think', arguments: {} }));
+    assert.match(sent, /"error":.*no model for/);
+    assert.ok(!sent.includes(KEY), sent);
+  });
+
+  it('carries none in what needs no decision', async () => {
+    const sent = await sentWhile(async () => {
+      await client.request({ method: 'tools/list', params: { cursor: KEY, _meta: { about: KEY } } } as never);
+      await client.request({ method: 'ping', params: { [KEY]: KEY } } as never).catch(() => {});
+    });
+    assert.match(sent, /"method":"ping"/);
+    assert.ok(!sent.includes(KEY), sent);
+  });
+});
+
+describe('something sensitive that a server says besides its answers', () => {
+  const read = (): boolean => stage.decided.at(-1)?.context.conversationRead.some(({ sensitive }) => sensitive) ?? false;
+  beforeEach(() => {
+    stage.decide = () => 'allow';
+  });
+
+  it('was read, too: in a message', async () => {
+    const reader = await stage.client('mcp/a', { window: 'reads messages' });
+    await reader.callTool({ name: 'look', arguments: {} });
+    assert.equal(read(), false);
+    server.offer({ tells: { 'prompts/list': [{ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: { card: CARD } } }] } });
+    await reader.listPrompts();
+    server.offer({ tells: {} });
+    await reader.callTool({ name: 'look', arguments: {} });
+    assert.equal(read(), true);
+  });
+
+  it('was read, too: in a question to its model', async () => {
+    const asked = await stage.client('mcp/a', { options: { capabilities: { sampling: {} } }, window: 'is asked' });
+    asked.setRequestHandler('sampling/createMessage', () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'a card' } }));
+    await asked.callTool({ name: 'think', arguments: {} });
+    await asked.callTool({ name: 'look', arguments: {} });
+    assert.equal(read(), false);
+    await asked.callTool({ name: 'think_of_card', arguments: {} });
+    await asked.callTool({ name: 'look', arguments: {} });
+    assert.equal(read(), true);
+  });
 });
