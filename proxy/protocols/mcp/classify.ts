@@ -116,14 +116,19 @@ export function classify(method: string, params: JsonObject | undefined, masked:
   if (method === 'tools/call')
     for (const inner of toolsNamedIn(args, name)) parts.push(factsOf(method, inner.name, inner.args, [], { ...ground, hints: {} }, name));
   const merged = mergeFacts(parts);
+  const scrub = (text: string, most: number): string => ground.masking.scrub(text).text.slice(0, most);
+  // Half a secret looks like none: what would be cut is masked before it is.
+  const cut = name.length > MAX_TOOL_CHARS ? factsOf(method, scrub(name, MAX_URI_CHARS), {}, [], ground) : merged;
   const recorded: Facts = {
     ...merged,
-    targets: merged.targets.map((target) => ({ ...target, name: ground.masking.scrub(target.name).text.slice(0, 512) })),
-    headline: ground.masking.scrub(merged.headline).text.slice(0, 300),
+    verb: scrub(method, 60),
+    targets: cut.targets.map((target) => ({ ...target, name: scrub(target.name, MAX_TARGET_CHARS) })),
+    headline: scrub(cut.headline, 300),
     ...(merged.mcp && {
       mcp: {
         ...merged.mcp,
-        tool: ground.masking.scrub(merged.mcp.tool).text.slice(0, 200),
+        method: scrub(method, 200),
+        tool: scrub(cut.mcp?.tool ?? '', MAX_TOOL_CHARS),
         args: fits ? (argumentsOf(method, masked.value) as Record<string, unknown>) : {},
       },
     }),

@@ -1,6 +1,8 @@
 /** Open sessions of clients of the older era, by their ids: at most so many, and none that nothing was sent on for long. */
 import type { Log } from '../../pipeline/engine.ts';
 import type { ClientIdentity } from '../protocol.ts';
+import { givesWay } from './givesWay.ts';
+import { ownerOf } from './taskBook.ts';
 
 /** A session that nothing was sent on for so long ends, in milliseconds. */
 const IDLE_MS = 12 * 60 * 60 * 1000;
@@ -24,7 +26,7 @@ export class ClientSessions<Session extends ClientSession> {
   readonly #log: Log;
   readonly #open = new Map<string, Open<Session>>();
 
-  /** @param max beyond it the one unused longest ends */
+  /** @param max beyond it one of whoever has most ends */
   constructor(max: number, log: Log) {
     this.#max = max;
     this.#log = log;
@@ -42,9 +44,10 @@ export class ClientSessions<Session extends ClientSession> {
     const idle = setTimeout(() => void this.end(id), IDLE_MS);
     idle.unref();
     this.#open.set(id, { session, idle, touched: Date.now() });
-    for (const oldest of this.#open.keys()) {
-      if (this.#open.size <= this.#max) break;
-      void this.end(oldest);
+    while (this.#open.size > this.#max) {
+      const gives = givesWay(Array.from(this.#open, ([key, open]) => [key, ownerOf(open.session.identity.actor.person)] as const));
+      if (gives === undefined) break;
+      void this.end(gives);
     }
   }
 

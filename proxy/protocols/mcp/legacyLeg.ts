@@ -2,7 +2,7 @@
 import { Problem } from '../../../contract/problem.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
-import type { Caller } from './exchanges.ts';
+import { type Caller, MAX_PENDING } from './exchanges.ts';
 import type { LegTransport, SessionEvents } from './http/sessionTransport.ts';
 import { type Id, isObject, type JsonObject, type Message, type Reply } from './message.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
@@ -24,6 +24,9 @@ export class LegacyLeg<Transport extends LegTransport = LegTransport> {
   readonly #callers = new WeakMap<Caller, Id>();
   #asks = 0;
   #relay: RelaySession | undefined;
+  /** Once, however often the client asks for it meanwhile. */
+  #opening: Promise<void> | undefined;
+  #closed = false;
   /** The server was not started: this session leads nowhere. */
   #unusable = false;
 
@@ -44,6 +47,7 @@ export class LegacyLeg<Transport extends LegTransport = LegTransport> {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     this.#transport.ending?.();
     for (const controller of this.#inFlight.values()) controller.abort();
     for (const answer of this.#asked.values()) answer({ error: { code: -32_000, message: 'The client has left.' } });
@@ -66,20 +70,28 @@ export class LegacyLeg<Transport extends LegTransport = LegTransport> {
   }
 
   async #request(id: Id, method: string, params: JsonObject | undefined): Promise<void> {
+    if (this.#inFlight.size >= MAX_PENDING)
+      return this.#transport.answer(id, { id, error: { code: -32_000, message: `More than ${MAX_PENDING} requests wait already. Wait for answers.` } });
     const controller = new AbortController();
     this.#inFlight.set(id, controller);
     const reply = await this.#reply(id, method, params, controller.signal);
     this.#inFlight.delete(id);
     this.#transport.answer(id, { id, ...reply });
     if (this.#unusable) this.#end();
+    return undefined;
+  }
+
+  async #open(clientInfo: unknown): Promise<void> {
+    const actor = actorOf(this.#identity, clientInfoOf(clientInfo));
+    const relay = await this.#options.open({ ...this.#identity, actor }, this.#client());
+    this.#relay = relay;
+    // Whoever has left meanwhile found nothing to close.
+    if (this.#closed) await relay.close('the client has left');
   }
 
   async #reply(id: Id, method: string, params: JsonObject | undefined, signal: AbortSignal): Promise<Reply> {
     try {
-      if (method === 'initialize' && !this.#relay) {
-        const actor = actorOf(this.#identity, clientInfoOf(params?.clientInfo));
-        this.#relay = await this.#options.open({ ...this.#identity, actor }, this.#client());
-      }
+      if (method === 'initialize') await (this.#opening ??= this.#open(params?.clientInfo));
     } catch (cause) {
       if (!(cause instanceof Problem)) this.#options.host.engine.log.error('mcp.relay.failed', { cause });
       this.#unusable = true;

@@ -8,6 +8,7 @@ import type { Answering } from '../../http/answering.ts';
 import type { ClientIdentity } from '../protocol.ts';
 import { actorOf, clientInfoOf } from './agent.ts';
 import type { Caller } from './exchanges.ts';
+import { givesWay } from './givesWay.ts';
 import { EventReply } from './http/eventReply.ts';
 import { type ExchangeHeaders, paramMismatch, STATELESS_VERSION } from './http/exchangeHeaders.ts';
 import type { LegOptions } from './legacyLeg.ts';
@@ -16,6 +17,7 @@ import { type Id, isObject, type Json, type JsonObject, type Message, type Reply
 import { ModernCalls } from './modernCalls.ts';
 import type { ClientSide, RelaySession } from './relaySession.ts';
 import { RequestStates } from './requestState.ts';
+import { ownerOf } from './taskBook.ts';
 import { MISSING_CAPABILITY, speaksOfTasks, TASK_METHODS, TASKS, withoutTasks } from './taskShapes.ts';
 import { ParamHeaders } from './upstream/paramHeaders.ts';
 
@@ -23,7 +25,7 @@ import { ParamHeaders } from './upstream/paramHeaders.ts';
 const LEGACY_VERSION = '2025-11-25';
 /** How long a server without anything to do stays, in milliseconds. */
 const IDLE_MS = 15 * 60 * 1000;
-/** Processes for clients of this era at once; beyond it the one unused longest ends. */
+/** Processes for clients of this era at once; beyond it one of whoever has most ends. */
 const MAX_SHARED = 32;
 /** Tasks that a client may listen for on one stream. */
 const MAX_WATCHED = 1_000;
@@ -63,6 +65,8 @@ interface Upstream {
 }
 
 interface Shared {
+  /** Whose it is. */
+  readonly owner: string;
   readonly calls: ModernCalls;
   readonly listeners: Listeners;
   readonly headers: ParamHeaders;
@@ -99,7 +103,7 @@ export class ModernLeg {
     const reply = new EventReply(response);
     const exchange: Exchange = { id, method, params, headers, reply };
     if (REMOVED.has(method)) return end(exchange, { error: { code: -32_601, message: 'Method not found' } });
-    const shared = this.#of(keyOf(identity, params));
+    const shared = this.#of(keyOf(identity, params), ownerOf(identity.actor.person));
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     void this.#serve(shared, identity, exchange, gone.signal).catch((cause: unknown) => {
@@ -115,8 +119,9 @@ export class ModernLeg {
     await Promise.all([...this.#shared.keys()].map((key) => this.#forget(key)));
   }
 
-  #of(key: string): Shared {
+  #of(key: string, owner: string): Shared {
     const shared = this.#shared.get(key) ?? {
+      owner,
       calls: new ModernCalls(key, this.#options.host.engine.clock, this.#states),
       listeners: new Listeners(),
       headers: new ParamHeaders(),
@@ -126,9 +131,10 @@ export class ModernLeg {
       idle: undefined,
     };
     this.#touch(key, shared);
-    for (const oldest of this.#shared.keys()) {
-      if (this.#shared.size <= MAX_SHARED) break;
-      void this.#forget(oldest);
+    while (this.#shared.size > MAX_SHARED) {
+      const gives = givesWay(Array.from(this.#shared, ([held, one]) => [held, one.owner] as const));
+      if (gives === undefined) break;
+      void this.#forget(gives);
     }
     return shared;
   }

@@ -40,7 +40,7 @@ export function readRequest(
   const secrets = [...new Set(masked.places.map(({ by }) => by))].sort();
   const facts = ground.task === undefined ? classify(method, shownParams, masked, ground) : taskFacts(method, ground.task, secrets);
   const shown = { method, ...(params && { params: about }) };
-  const recorded = { method, ...(params && { params: withoutExchange(whole.value) }) };
+  const recorded = { method: masking.scrub(method).text, ...(params && { params: withoutExchange(whole.value) }) };
   const notes = [
     ...(masks ? [`${counted(whole.places.length, 'secret')} in it ${whole.places.length === 1 ? 'is' : 'are'} masked before the server gets it`] : []),
     ...(values.replaced > 0

@@ -108,6 +108,28 @@ describe('what a server says of itself', () => {
   });
 });
 
+describe('what a client calls what it wants', () => {
+  it('is masked in the record, though it is no method', async () => {
+    const client = await stage.client('mcp/a');
+    await raw(client, `future/${KEY}`, { a: 1 }).catch(() => {});
+    assert.ok(stage.entries.some((entry) => entry.type === 'operation.intent' && entry.facts.verb.startsWith('future/')));
+    nowhere([]);
+  });
+
+  it('is masked before it is cut: half a secret looks like none', async () => {
+    const client = await stage.client('mcp/a');
+    for (const room of [60, 200, 300, 512]) {
+      for (const before of [room - 20, room - 30]) {
+        const name = `${'x/'.repeat(before / 2)}${KEY}`;
+        await raw(client, name, {}).catch(() => {});
+        await raw(client, 'tools/call', { name, arguments: {} }).catch(() => {});
+        await raw(client, 'resources/read', { uri: `memo://${name}` }).catch(() => {});
+      }
+    }
+    assert.ok(!JSON.stringify(stage.entries).includes('sk-ant-CAN'));
+  });
+});
+
 describe('an answer', () => {
   it('without text is recorded as its client gets it', async () => {
     const client = await stage.client('mcp/a');

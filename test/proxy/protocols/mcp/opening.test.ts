@@ -1,0 +1,76 @@
+/** A client that opens its session more than once, or leaves while it is being opened: nothing is started that nobody ends. */
+import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { NARROWEST } from '../../../../contract/approval.ts';
+import { openLines } from '../../../../proxy/http/linePipe.ts';
+import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { OfferingServer, tool } from './offeringServer.ts';
+import { Stage } from './stage.ts';
+
+const server = new OfferingServer({ tools: [tool('look')] });
+let stage: Stage;
+let served: Served;
+
+before(async () => {
+  stage = await Stage.start();
+  const connection = server.connection('a');
+  stage.connections.push(connection);
+  served = await mcp.serve(connection, stage.host);
+  stage.served.set('a', served);
+});
+after(async () => {
+  await served.stop('the test is over');
+  await stage.stop();
+  server.remove();
+});
+
+const INITIALIZE = { method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'hasty', version: '1' } } };
+const line = (id: number, message: object): string => `${JSON.stringify({ jsonrpc: '2.0', id, ...message })}\n`;
+
+async function lines(): Promise<Socket> {
+  const socket = await openLines({ endpoint: stage.url('mcp/a').href, token: stage.headers().Authorization?.slice(7) ?? '' });
+  assert.ok(socket && socket !== 'login');
+  return socket;
+}
+
+/** Resolves when as many answers have come. */
+function answers(socket: Socket, count: number): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      if (text.trimEnd().split('\n').length >= count) resolve(text);
+    });
+  });
+}
+
+const closings = (): number => stage.entries.filter(({ type }) => type === 'session.close').length;
+
+describe('a session', () => {
+  it('is opened once, however often it is asked for at a time', async () => {
+    const socket = await lines();
+    const before = stage.sessions.length;
+    const told = answers(socket, 5);
+    socket.write([1, 2, 3, 4, 5].map((id) => line(id, INITIALIZE)).join(''));
+    assert.doesNotMatch(await told, /"error"/);
+    assert.equal(stage.sessions.length - before, 1);
+    socket.end();
+    while (closings() < stage.sessions.length) await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+
+  it('is ended as soon as it is open where its client has left', async () => {
+    stage.decide = (facts) => (facts.verb === 'CONNECT' ? 'ask' : 'allow');
+    const socket = await lines();
+    const before = stage.sessions.length;
+    socket.write(line(1, INITIALIZE));
+    const question = await stage.question();
+    const gone = new Promise((resolve) => socket.once('close', resolve));
+    socket.destroy();
+    await gone;
+    assert.equal(stage.sessions.length - before, 1);
+    stage.approvals.answer({ answer: 'approve', id: question.id, digest: question.digest, scope: NARROWEST }, question.actor.person);
+    while (closings() < stage.sessions.length) await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+});
