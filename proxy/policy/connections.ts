@@ -242,14 +242,23 @@ function mcp(yaml: YamlText, path: Path, name: string, value: object, problems: 
 }
 
 function oauthClient(shape: NonNullable<z.infer<typeof HttpUpstream>['oauth']>, error: Say): OAuthClient {
-  const { 'client-id': id, 'client-secret': text, 'client-metadata': metadata, scopes = [] } = shape;
+  const { 'client-id': id, 'client-secret': text, 'client-metadata': metadata, issuer, scopes = [] } = shape;
   const secret = text === undefined ? undefined : secretRef(text, (message) => error(['upstream', 'oauth', 'client-secret'], message));
   if (text !== undefined && !/^(secret|env|file):/.test(text))
     error(['upstream', 'oauth', 'client-secret'], 'Do not write the secret into this file. Say where it is kept: `secret:NAME`.');
   if (text !== undefined && id === undefined) error(['upstream', 'oauth', 'client-secret'], 'A secret belongs to a `client-id`. Write that, too.');
   if (metadata !== undefined && !/^https:\/\/[^\s/]+\/\S+$/.test(metadata))
     error(['upstream', 'oauth', 'client-metadata'], 'The document’s address begins with `https://` and has a path.');
-  return { scopes, ...(id !== undefined && { id }), ...(secret && { secret }), ...(metadata !== undefined && { metadata }) };
+  const at = issuer === undefined ? undefined : URL.parse(issuer);
+  if (at === null || (at && at.protocol !== 'https:' && !(at.protocol === 'http:' && LOOPBACK.has(at.hostname))))
+    error(['upstream', 'oauth', 'issuer'], 'The authorization server’s address begins with `https://`.');
+  return {
+    scopes,
+    ...(id !== undefined && { id }),
+    ...(secret && { secret }),
+    ...(issuer !== undefined && { issuer }),
+    ...(metadata !== undefined && { metadata }),
+  };
 }
 
 function httpAddress(text: string, error: Say): boolean {

@@ -114,6 +114,8 @@ export interface TokenExchange {
 export interface OAuthClient {
   readonly id?: string;
   readonly secret?: SecretRef;
+  /** The authorization server that knows it. */
+  readonly issuer?: string;
   /** Address of a client metadata document. */
   readonly metadata?: string;
   readonly scopes: readonly string[];

@@ -171,6 +171,12 @@ const OAuth = z
   .strictObject({
     'client-id': z.string().min(1).max(2000).optional().describe('The id that Countersign was registered with there.'),
     'client-secret': z.string().min(1).max(200).optional().describe('Its secret: `secret:NAME`, `env:NAME` or `file:PATH`.'),
+    issuer: z
+      .string()
+      .min(1)
+      .max(2000)
+      .optional()
+      .describe('The authorization server that knows the client: with no other it is used. Without it, whichever the server names.'),
     'client-metadata': z.string().min(1).max(2000).optional().describe('https address of a client metadata document, for servers that take one as the id.'),
     scopes: z.array(z.string().min(1).max(200)).max(100).optional().describe('Scopes to ask for besides those that the server names.'),
   })

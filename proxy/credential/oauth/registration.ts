@@ -8,6 +8,8 @@ export interface ClientOptions {
   /** Registered beforehand. */
   readonly id?: string;
   readonly secret?: Secret;
+  /** The authorization server where it was: what it is known by there is not shown to another, which the MCP server may name. */
+  readonly issuer?: string;
   /** https address of a client's metadata document (CIMD), which is then its id. */
   readonly metadata?: string;
 }
@@ -23,6 +25,12 @@ export interface KnownClient {
 
 /** @throws Problem `oauth-client` where the server knows no way to know us */
 export async function clientFor(server: oauth.AuthorizationServer, redirect: URL, options: ClientOptions, fetch: SafeFetch): Promise<KnownClient> {
+  if (options.issuer !== undefined && new URL(options.issuer).href !== new URL(server.issuer).href) {
+    throw new Problem(
+      'oauth-issuer',
+      `The sign-in was led to ${new URL(server.issuer).host}, and countersign.yaml says that Countersign is known to ${new URL(options.issuer).host}. Nothing was sent there.`,
+    );
+  }
   if (options.id !== undefined) return { id: options.id, ...(options.secret && { secret: options.secret.reveal(), method: methodWithSecret(server) }) };
   if (options.metadata !== undefined && server.client_id_metadata_document_supported === true) return { id: options.metadata };
   const { host } = new URL(server.issuer);

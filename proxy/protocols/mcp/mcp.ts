@@ -255,11 +255,16 @@ class Relay implements Served {
 function signInOf({ name, upstream }: McpConnection, host: ProtocolHost): OAuthConnection | undefined {
   if (upstream.transport === 'stdio' || upstream.exchange || [...upstream.headers.keys()].some((header) => header.toLowerCase() === 'authorization'))
     return undefined;
-  const { id, secret, metadata, scopes = [] } = upstream.oauth ?? {};
+  const { id, issuer, secret, metadata, scopes = [] } = upstream.oauth ?? {};
   const client = (): ClientOptions => {
     const known = secret && host.secret(secret);
     if (secret && !known) throw new Problem('needs-secret', `${name} needs the secret "${secret.name}" to sign in. Provide it in the Connections view.`);
-    return { ...(id !== undefined && { id }), ...(known && { secret: known }), ...(metadata !== undefined && { metadata }) };
+    return {
+      ...(id !== undefined && { id }),
+      ...(issuer !== undefined && { issuer }),
+      ...(known && { secret: known }),
+      ...(metadata !== undefined && { metadata }),
+    };
   };
   return host.oauth?.({ name, url: new URL(upstream.url), client, scopes });
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { Secret } from '../../../../contract/secret.ts';
 import { challengeOf, discover, isWithin, scopesOf } from '../../../../proxy/credential/oauth/discovery.ts';
 import { clientFor } from '../../../../proxy/credential/oauth/registration.ts';
 import { checkedAddress, SafeFetch } from '../../../../proxy/credential/oauth/safeFetch.ts';
@@ -171,5 +172,14 @@ describe('how we are known to an authorization server', () => {
     await assert.rejects(clientFor(all, redirect, {}, fetch()), { code: 'oauth-client' });
     assert.deepEqual(asked, ['/register']);
     await assert.rejects(clientFor(good(), redirect, { metadata }, fetch()), /lets no client register/);
+  });
+
+  it('is nothing to another one than policy names: its secret is not shown there', async () => {
+    const client = { id: 'mine', secret: new Secret('of-the-right-one') };
+    await assert.rejects(clientFor(good(), redirect, { ...client, issuer: 'https://login.example.org' }, fetch()), {
+      code: 'oauth-issuer',
+      message: /is known to login\.example\.org\. Nothing was sent there/,
+    });
+    assert.equal((await clientFor(good(), redirect, { ...client, issuer: origin }, fetch())).id, 'mine');
   });
 });
