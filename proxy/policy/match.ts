@@ -181,12 +181,20 @@ function targetTest(allows: boolean): (pattern: string) => TextTest {
 
 function argumentMatches(facts: Facts, name: string, regex: RegExp, allows: boolean): boolean {
   const args = facts.mcp?.args;
-  if (!args || (name !== '*' && !Object.hasOwn(args, name))) return false;
+  if (!args) return false;
+  // Some servers read `Path` as `path`, and of two the last: a rule that stops is met by any spelling, one that allows by the one alone.
+  const spelt = name === '*' ? [] : Object.keys(args).filter((key) => folded(key) === folded(name));
+  if (name !== '*' && (spelt.length === 0 || (allows && (spelt.length > 1 || spelt[0] !== name)))) return false;
   const leaves: string[] = [];
-  const complete = collect(name === '*' ? args : args[name], leaves, 0);
+  const complete = name === '*' ? collect(args, leaves, 0) : spelt.every((key) => collect(args[key], leaves, 0));
   const test = (text: string): boolean => (text.length > MAX_MATCHED_CHARS ? !allows : regex.test(text));
   if (allows) return complete && leaves.length > 0 && leaves.every(test);
   return !complete || leaves.some(test);
+}
+
+/** Also of letters that only become the same by way of the other case: the Kelvin sign, a long s. */
+function folded(key: string): string {
+  return key.toLowerCase().toUpperCase();
 }
 
 /** Every text in a value. False where there is more than is looked at: then a rule that stops does, and none allows. */

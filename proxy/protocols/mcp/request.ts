@@ -61,7 +61,7 @@ export function readRequest(
 
 /** A name in a list and arguments in a text are read by some servers as if they were not: policy would have seen another call, or none. */
 function illFormed(method: string, params: JsonObject | undefined): string | undefined {
-  const named = NAMED_BY[method];
+  const named = NAMED_BY.get(method);
   if (named === undefined) return undefined;
   const { arguments: args } = params ?? {};
   const name = params?.[named];
@@ -72,12 +72,12 @@ function illFormed(method: string, params: JsonObject | undefined): string | und
   return `Refused: the arguments of ${method} must be an object.`;
 }
 
-const NAMED_BY: Readonly<Record<string, string>> = {
-  'tools/call': 'name',
-  'prompts/get': 'name',
-  'resources/read': 'uri',
-  'resources/subscribe': 'uri',
-};
+const NAMED_BY: ReadonlyMap<string, string> = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+  ['resources/subscribe', 'uri'],
+]);
 
 function counted(n: number, what: string): string {
   return n === 1 ? `a ${what}` : `${n} ${what}s`;

@@ -147,7 +147,7 @@ function textCandidates(before: string, mask: Json, leaves: readonly JsonObject[
   const text = typeof mask === 'string' ? mask : '';
   const sized = Number.isFinite(most) ? Array.from(text).slice(0, most).join('') : text;
   return [
-    ...leaves.flatMap(({ format }) => (typeof format === 'string' ? (SHOWN_AS[format] ?? []) : [])),
+    ...leaves.flatMap(({ format }) => (typeof format === 'string' && Object.hasOwn(SHOWN_AS, format) ? (SHOWN_AS[format] ?? []) : [])),
     ...(most < 100_000 || least > 0 ? ['•'.repeat(Math.max(least, Math.min(most, 3)))] : []),
     sized.padEnd(Math.min(least, 10_000), '•'),
     outline,
@@ -208,7 +208,7 @@ function fitsLeaf(value: Json, leaf: JsonObject): boolean {
   const length = Array.from(value).length;
   if (typeof leaf.maxLength === 'number' && length > leaf.maxLength) return false;
   if (typeof leaf.minLength === 'number' && length < leaf.minLength) return false;
-  if (typeof leaf.format === 'string' && FORMATS[leaf.format]?.test(value) === false) return false;
+  if (typeof leaf.format === 'string' && Object.hasOwn(FORMATS, leaf.format) && FORMATS[leaf.format]?.test(value) === false) return false;
   if (typeof leaf.pattern !== 'string') return true;
   const regex = linearRegex(leaf.pattern);
   // A pattern that cannot be run safely may not be met by anything.

@@ -161,6 +161,24 @@ describe('rules', () => {
     assert.equal(policy.cacheable('mcp', 'execute'), false);
   });
 
+  it('match an argument by any spelling of its name to stop, by the one alone to allow: there are servers that do not look at the case', () => {
+    const policy = good(
+      user(
+        rules(`- { id: ok, match: { effect: write, mcp: { args: { disk: '/tmp/[a-z]+' } } }, verdict: allow }
+- { id: no, match: { mcp: { args: { disk: '^/etc' } } }, verdict: deny }`),
+      ),
+    );
+    const call = (args: Record<string, unknown>) =>
+      decide(policy, { effect: 'write', verb: 'tools/call', mcp: mcpFacts({ tool: 'x', args }) }, { protocol: 'mcp' }).decision;
+    assert.equal(call({ disk: '/tmp/abc' }), 'allow');
+    for (const name of ['Disk', 'DISK', 'di\u017fk', 'dis\u212a']) {
+      assert.equal(call({ [name]: '/etc/passwd' }), 'deny', name);
+      assert.equal(call({ [name]: '/tmp/abc' }), 'ask', name);
+      assert.equal(call({ disk: '/tmp/abc', [name]: '/etc/passwd' }), 'deny', name);
+      assert.equal(call({ disk: '/tmp/abc', [name]: '/root' }), 'ask', name);
+    }
+  });
+
   it('combine the terms of all that ask', () => {
     const policy = good(
       user(

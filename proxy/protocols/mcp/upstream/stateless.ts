@@ -7,6 +7,8 @@ import type { Channel, Outgoing, UpstreamEvents } from './upstream.ts';
 
 /** Rounds of questions in one request. */
 const MAX_ROUNDS = 25;
+/** Questions in one round. */
+const MAX_QUESTIONS = 200;
 /** How long to wait where the server asks to come again without a question, in milliseconds. */
 const AGAIN_MS = 500;
 /** How long a subscription that broke waits before it is made again: first, and at most, in milliseconds. */
@@ -138,6 +140,8 @@ export class StatelessServer {
       setTimeout(() => again({}), AGAIN_MS).unref();
       return undefined;
     }
+    if (Object.keys(inputRequests).length > MAX_QUESTIONS)
+      return this.#answer(call.id, { error: { code: -32_603, message: `The server has asked more than ${MAX_QUESTIONS} things at once.` } });
     // In between the call is nowhere on the wire, and can still be cancelled.
     this.#calls.set(call.wire, call);
     try {

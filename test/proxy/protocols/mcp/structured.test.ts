@@ -113,6 +113,14 @@ describe('a mask in a structured answer', () => {
     }
   });
 
+  it('takes no word of a schema for one of ours', () => {
+    for (const format of ['constructor', 'toString', '__proto__']) {
+      const raw = { result: { content: [], structuredContent: { card: CARD } } };
+      const reply = fitToSchema(raw, maskReply(raw, masking), schemaOf({ card: { type: 'string', format } }));
+      assert.doesNotMatch(JSON.stringify(reply ?? null), /4111/, format);
+    }
+  });
+
   it('leaves alone what it did not touch', () => {
     const raw = { result: { content: [], structuredContent: { a: 'plain' } } };
     assert.equal(fitToSchema(raw, maskReply(raw, masking), schemaOf({ a: { type: 'integer' } })) !== undefined, true);
