@@ -21,7 +21,7 @@ async function waitFor(condition: () => boolean | Promise<boolean>, what: string
 }
 
 for (const harness of harnesses) {
-  describe(`protocol ${harness.protocol}`, { timeout: 120_000 }, () => {
+  describe(`protocol ${harness.protocol}`, { timeout: 300_000 }, () => {
     let running: Running;
     let client: ConformanceClient;
     before(async () => {

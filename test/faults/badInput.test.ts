@@ -9,7 +9,7 @@ import { enter } from '../../proxy/control/handshake.ts';
 import { Shop } from './shop.ts';
 import { Stage, settled, socketOf } from './stage.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 /** Arbitrary, and the same every time: a failure must be seen again. */
 function noise(seed: string, bytes: number): Buffer {
   return createHash('shake256', { outputLength: bytes }).update(seed).digest();

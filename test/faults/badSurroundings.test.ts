@@ -9,7 +9,7 @@ import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { policyFor, Stage, settled } from './stage.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 const READ = 'SELECT id FROM orders LIMIT 1';
 const REFUND = "UPDATE orders SET status = 'refunded' WHERE id = 1";
 

@@ -4,7 +4,7 @@ import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { ENDLESS, HAS_PSQL, midResult, Stage, settled, socketOf } from './stage.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 const REFUND = "UPDATE orders SET status = 'refunded' WHERE id = 1";
 const NO_PSQL = HAS_PSQL ? false : 'psql is not on this machine';
 

@@ -4,7 +4,7 @@ import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { midResult, Stage, settled, socketOf } from './stage.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 const GONE = /database closed the connection|terminat|shutting down/i;
 
 function refund(order: number): string {

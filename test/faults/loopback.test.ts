@@ -8,7 +8,7 @@ import { listeners } from '../proxy/daemon/listeners.ts';
 import { Shop } from './shop.ts';
 import { Stage } from './stage.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 const CONNECT_MS = 2_000;
 
 let shop: Shop;

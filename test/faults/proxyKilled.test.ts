@@ -4,7 +4,7 @@ import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { HAS_PSQL, midResult, Stage, settled, socketOf } from './stage.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 /** Every way a client has of losing a connection, and no sentence of ours: the proxy had no time for one. */
 const LOST = /terminated|closed|reset|ECONNRESET|EPIPE|socket|fetch failed|SSE|aborted|does not answer|EOF/i;
 
@@ -53,10 +53,11 @@ describe('a proxy that is killed in the middle of an ask', OPTIONS, () => {
       settled(bridged.callTool({ name: 'execute', arguments: { connection: 'shop', sql: refund(3) } })),
       settled(pipelined.query(`BEGIN; ${refund(4)}; COMMIT`)),
     ];
-    // The MCP client itself tells its application of a lost stream at once, and ends the call only at its own time-out.
-    const call = settled(agent.callTool({ name: 'execute', arguments: { connection: 'shop', sql: refund(6) } }, { timeout: CALL_TIMEOUT_MS }));
     const psql = HAS_PSQL ? await stage.psql('-c', refund(5)) : undefined;
     const asks = outcomes.length + 1 + (psql ? 1 : 0);
+    await stage.asked(asks - 1);
+    // The MCP client itself tells its application of a lost stream at once, and ends the call only at its own time-out.
+    const call = settled(agent.callTool({ name: 'execute', arguments: { connection: 'shop', sql: refund(6) } }, { timeout: CALL_TIMEOUT_MS }));
     await stage.asked(asks);
     await stage.kill();
 

@@ -1,6 +1,6 @@
 /** A real proxy before a real shop, with a window whose person answers, and every kind of client that an agent has. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client as McpClient, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
@@ -65,8 +65,10 @@ export class Stage {
     return join(this.home.path, 'countersign.yaml');
   }
 
+  /** Whole or not at all, as editors do: nobody reads it between two writes. */
   writePolicy(text: string): void {
-    writeFileSync(this.policyFile, text);
+    writeFileSync(`${this.policyFile}.new`, text);
+    renameSync(`${this.policyFile}.new`, this.policyFile);
   }
 
   get proxy(): Running & { readonly at: ProxyFile } {

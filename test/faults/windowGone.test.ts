@@ -4,7 +4,7 @@ import { NOBODY_GRACE_MS } from '../../proxy/approval/queue.ts';
 import { Shop } from './shop.ts';
 import { Stage, settled } from './stage.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 const REFUND = "UPDATE orders SET status = 'refunded' WHERE id = 1";
 
 const shop = await Shop.open();

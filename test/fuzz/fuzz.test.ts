@@ -59,7 +59,7 @@ const INPUTS: Readonly<Record<TargetName, fc.Arbitrary<Buffer>>> = {
   session: fc.oneof({ weight: 9, arbitrary: pipeline }, { weight: 1, arbitrary: bytes }),
 };
 
-describe('whatever bytes come', { timeout: 240_000 }, () => {
+describe('whatever bytes come', { timeout: 300_000 }, () => {
   for (const target of TARGETS) {
     it(`${target}: nothing breaks, hangs, or comes through that may not`, async () => {
       const run = await targetOf(target);

@@ -151,7 +151,7 @@ function call(to: string, host: string, method: string, token: string, body: unk
       authorization: `Bearer ${token}`,
       ...(text !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
     };
-    const sent = request(to, { method, headers, timeout: 20_000 }, (response) => {
+    const sent = request(to, { method, headers, timeout: 60_000 }, (response) => {
       let answer = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => (answer += chunk));

@@ -8,7 +8,7 @@ import { twoWays } from './ways.ts';
 
 const ways = await twoWays(THINGS);
 
-describe('through the proxy', { timeout: 240_000 }, () => {
+describe('through the proxy', { timeout: 300_000 }, () => {
   for (const [name, program, least] of [
     ['node-postgres, with pg-cursor and pg-query-stream', nodePostgres, 60],
     ['postgres.js', postgresJs, 25],

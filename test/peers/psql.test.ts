@@ -9,7 +9,7 @@ import { SCRIPTS, SETUP } from './psqlScripts.ts';
 import { removeFolder } from './removeFolder.ts';
 import { type Printed, runClient, twoWays, type Way, type Ways } from './ways.ts';
 
-const OPTIONS = { timeout: 240_000 };
+const OPTIONS = { timeout: 300_000 };
 const NO_PSQL = missing('psql', PSQL);
 const NO_PGBENCH = missing('pgbench', PGBENCH);
 const ways = NO_PSQL && NO_PGBENCH ? undefined : await twoWays(SETUP);

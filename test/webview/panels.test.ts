@@ -9,6 +9,7 @@ import type { Locator } from 'playwright-core';
 import type { ApprovalsSnapshot, FromApprovals } from '../../contract/webview.ts';
 import { FromApprovals as FromApprovalsMessage, FromOperation as FromOperationMessage, ToApprovals, ToOperation } from '../../contract/webview.ts';
 import { ARMING_MS } from '../../webview/approvals/arming.ts';
+import { soon } from '../support/soon.ts';
 import { ADA, BEN, carryingAsk, customers, decided, detail, facts, grant, pending, snapshot, toolAsk, verdict } from './support/fixtures.ts';
 import { CHROMIUM, type PanelHost, type PanelPage, startPanelHost } from './support/panelPage.ts';
 
@@ -17,7 +18,7 @@ const skip = existsSync(CHROMIUM) ? false : `no Chromium at ${CHROMIUM}; set CHR
 /** The deadline of a fixture is by a fixed clock: the panel is told that clock. */
 const shown = (over: Partial<ApprovalsSnapshot>): ApprovalsSnapshot => ToApprovals.parse(snapshot(over)) as ApprovalsSnapshot;
 
-describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, () => {
+describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, () => {
   let host: PanelHost;
   before(async () => {
     host = await startPanelHost();
@@ -46,6 +47,16 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
     await p.page.locator('cs-armed-button.approve vscode-button:not(.waiting)').first().waitFor();
   };
 
+  /** Presses until it counts, once: a button that has moved meanwhile takes no press before it has stood still again. */
+  const pressed = async (p: PanelPage, press: () => Promise<void>): Promise<void> => {
+    const before = (await answers(p)).length;
+    await armed(p);
+    await soon(async () => {
+      if ((await answers(p)).length === before) await press();
+      assert.equal((await answers(p)).length, before + 1);
+    });
+  };
+
   it('says that nothing needs anyone, with the last five decisions', async () => {
     await withPanel('approvals', async (p) => {
       await p.send(
@@ -63,8 +74,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
   it('approves with the id and digest that were rendered, the narrowest scope, and takes the buttons away', async () => {
     await withPanel('approvals', async (p) => {
       await p.send(shown({ pending: [pending()] }));
-      await armed(p);
-      await approve(p).click();
+      await pressed(p, () => approve(p).click());
       assert.deepEqual(await answers(p), [{ answer: 'approve', id: 'app-1', digest: 'd-1', scope: { what: 'exact', howLong: 'once' } }]);
       assert.equal(await approve(p).count(), 0);
       await p.send({ type: 'answered', id: 'app-1', result: 'accepted' });
@@ -141,8 +151,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
   it('keeps the decided card in place under the pointer and goes on only when told to', async () => {
     await withPanel('approvals', async (p) => {
       await p.send(shown({ pending: [pending(), toolAsk(1)] }));
-      await armed(p);
-      await approve(p).click();
+      await pressed(p, () => approve(p).click());
       await p.send({ type: 'answered', id: 'app-1', result: 'accepted' });
       await p.send(shown({ pending: [toolAsk(1)], decided: [decided({ id: 'app-1' })] }));
       const cards = p.page.locator('cs-ask-card');
@@ -165,8 +174,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
         const id = `app-${result}`;
         await p.send(shown({ pending: [pending({ id, digest: result })] }));
         await p.page.mouse.move(0, 890);
-        await armed(p);
-        await approve(p).click();
+        await pressed(p, () => approve(p).click());
         await p.send({ type: 'answered', id, result });
         await p.page.locator('cs-ask-card .result.bad', { hasText: sentence }).waitFor();
         assert.equal(await approve(p).count(), 0);
@@ -180,8 +188,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
   it('offers the buttons again when an answer did not reach the proxy', async () => {
     await withPanel('approvals', async (p) => {
       await p.send(shown({ pending: [pending()] }));
-      await armed(p);
-      await approve(p).click();
+      await pressed(p, () => approve(p).click());
       await p.send({ type: 'answered', id: 'app-1', result: 'failed', sentence: 'The proxy is restarting. Try again.' });
       await p.page.locator('.result.bad', { hasText: 'The proxy is restarting. Try again.' }).waitFor();
       assert.equal(await approve(p).count(), 1);
@@ -238,9 +245,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
       assert.deepEqual(await answers(p), []);
       assert.equal(seen.at(-1), 'Approve: Claude Code → UPDATE orders');
       assert.ok(seen.some((s) => s.startsWith('What this covers')) && seen.some((s) => s.startsWith('For how long')));
-      await armed(p);
-      await p.page.keyboard.press('Enter');
-      assert.equal((await answers(p)).length, 1);
+      await pressed(p, () => p.page.keyboard.press('Enter'));
       // The focus went to the result, not to the top of the page.
       assert.match(
         (await p.page.evaluate(() => document.querySelector('cs-approvals')?.shadowRoot?.activeElement?.shadowRoot?.activeElement?.className ?? '')) ?? '',
@@ -276,11 +281,9 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
       await p.page.locator('select[name=what]').selectOption('shape');
       await p.page.locator('.covers', { hasText: '“UPDATE orders” with other values on orders without asking, until this session ends' }).waitFor();
       await p.page.locator('select[name=howLong]').selectOption('1h');
-      // The sentence changes, and with it where the button stands: it has to see that before it can be ready again.
+      // The sentence changes, and with it where the button stands: only a press after that counts.
       await p.page.locator('.covers', { hasText: 'without asking, in this conversation until' }).waitFor();
-      await p.page.waitForTimeout(250);
-      await armed(p);
-      await approve(p).click();
+      await pressed(p, () => approve(p).click());
       assert.deepEqual((await answers(p))[0], { answer: 'approve', id: 'app-1', digest: 'd-1', scope: { what: 'shape', howLong: '1h' } });
     });
   });
@@ -401,8 +404,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
     await withPanel('approvals', async (p) => {
       await p.send(shown({ pending: [pending(), toolAsk(1)], mine: ['app-1'] }));
       await p.page.locator('h2.section', { hasText: 'Waiting for someone else' }).waitFor();
-      await armed(p);
-      await approve(p).click();
+      await pressed(p, () => approve(p).click());
       await p.send({ type: 'answered', id: 'app-1', result: 'accepted' });
       const both = [decided({ id: 'app-1' }), decided({ id: toolAsk(1).id, by: BEN })];
       await p.send(shown({ pending: [], mine: [], decided: both }));
@@ -445,8 +447,7 @@ describe('the panels in a browser', { skip, timeout: 120_000, concurrency: 4 }, 
     await withPanel('approvals', async (p) => {
       await p.send(shown({ pending: [pending()] }));
       await p.page.locator('[aria-live=assertive]', { hasText: 'New ask: Claude Code → UPDATE orders' }).waitFor({ state: 'attached' });
-      await armed(p);
-      await approve(p).click();
+      await pressed(p, () => approve(p).click());
       await p.send({ type: 'answered', id: 'app-1', result: 'accepted' });
       await p.page.locator('[aria-live=polite]', { hasText: 'Approved' }).first().waitFor({ state: 'attached' });
     });

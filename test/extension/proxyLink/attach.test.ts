@@ -17,7 +17,7 @@ const SOURCE = pathToFileURL(join(import.meta.dirname, '../../../proxy/main.ts')
 const VERSION = '0.1.0';
 const newSecret = (): string => randomBytes(32).toString('hex');
 
-describe('a window and the one proxy', { timeout: 120_000 }, () => {
+describe('a window and the one proxy', { timeout: 300_000 }, () => {
   let folder: string;
   let script: string;
   let sockets: Socket[];

@@ -12,7 +12,7 @@ import { installLauncher, launcherPath } from '../../../extension/mcpServers/lau
 import { Home, type Running } from '../daemon/daemonProcess.ts';
 import { RUDE_SERVER } from '../protocols/mcp/servers.ts';
 
-const OPTIONS = { timeout: 60_000 };
+const OPTIONS = { timeout: 300_000 };
 let home: Home;
 let proxy: Running;
 let launcher: string;

@@ -67,7 +67,7 @@ async function signIn(): Promise<{ readonly page: URL; readonly ended: Awaited<R
   return { page: new URL(url), ended: await browse(url) };
 }
 
-describe('an MCP server that wants a sign-in', { timeout: 120_000 }, () => {
+describe('an MCP server that wants a sign-in', { timeout: 300_000 }, () => {
   it('is said to want one when an agent is refused, and the agent is told what to do', async () => {
     const refused = await agent().then(
       (client) => call(client, 'read'),

@@ -128,7 +128,7 @@ const ESCAPES: readonly (readonly [string, RegExp])[] = [
   ["SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'countersign roles'", /permission denied/],
 ];
 
-describe('a minted role, with nothing of ours in between', { timeout: 120_000 }, () => {
+describe('a minted role, with nothing of ours in between', { timeout: 300_000 }, () => {
   let db: TestDatabase;
   let stage: Stage;
   let client: Client;
@@ -168,7 +168,7 @@ describe('a minted role, with nothing of ours in between', { timeout: 120_000 },
   };
 
   for (const sql of ATTACKS) {
-    it(`gives no canary away: ${sql.slice(0, 90)}`, { timeout: 20_000 }, async () => {
+    it(`gives no canary away: ${sql.slice(0, 90)}`, { timeout: 120_000 }, async () => {
       // What COPY sends, SELECT of the same sends; this client cannot read a copy.
       const answer = sql.startsWith('COPY') && sql.includes('STDOUT') ? await copied(sql) : await told(sql);
       assert.doesNotMatch(answer, CANARY);

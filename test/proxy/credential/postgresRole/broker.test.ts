@@ -16,7 +16,7 @@ async function until(what: () => Promise<boolean>): Promise<void> {
   assert.fail('it did not come to pass');
 }
 
-describe('minting roles', { timeout: 120_000 }, () => {
+describe('minting roles', { timeout: 300_000 }, () => {
   let db: TestDatabase;
   let direct: Client;
   const sql = async (text: string): Promise<Record<string, unknown>[]> => (await direct.query<Record<string, unknown>>(text)).rows;

@@ -9,7 +9,7 @@ import { testDatabase } from '../../../support/postgres.ts';
 
 const GROUND = { utf8: true, keys: undefined };
 
-describe('masks that the server computes', { timeout: 60_000 }, () => {
+describe('masks that the server computes', { timeout: 300_000 }, () => {
   let client: Client;
   const forms = new MaskForms(Buffer.alloc(32), new TokenVault(), '');
   const column = { value: '$1::text', type: 'text', sqlType: 'text', name: 'v' } as const;

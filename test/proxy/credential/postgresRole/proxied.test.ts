@@ -16,7 +16,7 @@ rules:
   - { id: no-touching-customers, match: { effect: delete, target: customers }, verdict: deny }
 `;
 
-describe('a connection that mints roles, through the proxy', { timeout: 60_000 }, () => {
+describe('a connection that mints roles, through the proxy', { timeout: 300_000 }, () => {
   let db: TestDatabase;
   let t: TestEngine;
   let served: Served;

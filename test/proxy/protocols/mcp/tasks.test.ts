@@ -263,7 +263,7 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
     it('is heard of by whoever listens, masked and decided like what is fetched', async () => {
       const ask = asking(path);
       const id = await begin(ask, 'secret_result');
-      const slow = await begin(ask, 'slow_compute', { ms: 300, label: 'heard' });
+      const slow = await begin(ask, 'slow_compute', { ms: 1_000, label: 'heard' });
       const { acknowledged, told, stop } = listen(path, [id, slow, 'no-such-task']);
       const from = stage.entries.length;
       assert.ok((await acknowledged).includes(slow));

@@ -12,7 +12,7 @@ function fieldsOf(cause: Error): Record<string, unknown> {
   );
 }
 
-suite('a PostgreSQL connection whose policy allows everything', { timeout: 90_000 }, () => {
+suite('a PostgreSQL connection whose policy allows everything', { timeout: 300_000 }, () => {
   let p: Proxied;
   let client: Client;
   const notices: string[] = [];

@@ -21,7 +21,7 @@ interface Failure {
   readonly detail?: string;
 }
 
-suite('what errors say of values', { timeout: 60_000 }, () => {
+suite('what errors say of values', { timeout: 300_000 }, () => {
   let p: Proxied;
   let client: Client;
   before(async () => {

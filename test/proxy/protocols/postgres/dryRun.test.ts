@@ -22,7 +22,7 @@ import { LOGIN, type TestEngine, testEngine } from '../../../support/engine.ts';
 import { CANARY, PASSWORD, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../../support/postgres.ts';
 import { type Proxied, proxied } from './proxied.ts';
 
-const TIMEOUT = { timeout: 60_000 };
+const TIMEOUT = { timeout: 300_000 };
 /** Everything that is not a read is asked about, and tried first. */
 const RULES = `defaults: { write: ask, delete: ask, schema: allow, admin: allow, execute: allow, unknown: allow }
 rules:

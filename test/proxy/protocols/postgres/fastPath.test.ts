@@ -36,7 +36,7 @@ async function ask(raw: RawClient, sql: string): Promise<string> {
   return describe(await raw.until('Z'));
 }
 
-suite('a function call by its OID', { timeout: 60_000 }, () => {
+suite('a function call by its OID', { timeout: 300_000 }, () => {
   let open: Proxied;
   let masked: Proxied;
   before(async () => {
@@ -122,7 +122,7 @@ suite('a function call by its OID', { timeout: 60_000 }, () => {
   });
 });
 
-suite('what drivers lean on beside statements', { timeout: 60_000 }, () => {
+suite('what drivers lean on beside statements', { timeout: 300_000 }, () => {
   let p: Proxied;
   before(async () => {
     p = await proxied(ALLOW_ALL);

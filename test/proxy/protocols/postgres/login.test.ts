@@ -19,7 +19,7 @@ async function refusal(work: Promise<unknown>): Promise<{ code: string; message:
   );
 }
 
-suite('logging in to a PostgreSQL connection', { timeout: 60_000 }, () => {
+suite('logging in to a PostgreSQL connection', { timeout: 300_000 }, () => {
   let p: Proxied;
   before(async () => {
     p = await proxied();

@@ -17,7 +17,7 @@ async function refused(work: Promise<unknown>): Promise<string> {
   );
 }
 
-suite('an agent that writes back what it was shown', { timeout: 60_000 }, () => {
+suite('an agent that writes back what it was shown', { timeout: 300_000 }, () => {
   let p: Proxied;
   let client: Client;
   let direct: Client;
@@ -90,7 +90,7 @@ suite('an agent that writes back what it was shown', { timeout: 60_000 }, () => 
   });
 });
 
-suite('a statement with a token that waits for a person', { timeout: 60_000 }, () => {
+suite('a statement with a token that waits for a person', { timeout: 300_000 }, () => {
   let p: Proxied;
   let client: Client;
   let direct: Client;

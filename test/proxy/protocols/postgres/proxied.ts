@@ -98,7 +98,7 @@ ${text}`;
         const child = execFile(
           'psql',
           ['-X', '-h', '127.0.0.1', '-p', String(port), '-U', LOGIN.user, '-d', db.database, ...args],
-          { env: { ...process.env, PGPASSWORD: LOGIN.password, PGCONNECT_TIMEOUT: '10', ...env }, timeout: 30_000 },
+          { env: { ...process.env, PGPASSWORD: LOGIN.password, PGCONNECT_TIMEOUT: '60', ...env }, timeout: 120_000 },
           (error, stdout, stderr) => resolve({ out: stdout + stderr, code: typeof error?.code === 'number' ? error.code : 0 }),
         );
         child.stdin?.end(input);

@@ -46,7 +46,7 @@ const CHANGES: readonly (readonly [string, string, string])[] = [
   ],
 ];
 
-suite('approving one thing and executing another', { timeout: 120_000 }, () => {
+suite('approving one thing and executing another', { timeout: 300_000 }, () => {
   let p: Proxied;
   let direct: Client;
   before(async () => {

@@ -6,7 +6,7 @@ import { LOGIN } from '../../../support/engine.ts';
 import { CANARY } from '../../../support/postgres.ts';
 import { describe, errorOf, front, NO_PSQL, type Proxied, proxied, RawClient, row } from './proxied.ts';
 
-const TIMEOUT = { timeout: 60_000 };
+const TIMEOUT = { timeout: 300_000 };
 
 async function code(work: Promise<unknown>): Promise<string> {
   return work.then(

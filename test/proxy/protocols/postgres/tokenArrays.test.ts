@@ -27,7 +27,7 @@ const SENSITIVE = {
 };
 const TEXT_ARRAY = 1009;
 
-suite('arrays of tokens', { timeout: 60_000 }, () => {
+suite('arrays of tokens', { timeout: 300_000 }, () => {
   let p: Proxied;
   let client: Client;
   let direct: Client;

@@ -6,7 +6,7 @@ import { FRONT, FrameWriter } from '../../../../proxy/protocols/postgres/frames.
 import { CANARY } from '../../../support/postgres.ts';
 import { ALLOW_ALL, errorOf, front, type Proxied, proxied } from './proxied.ts';
 
-const TIMEOUT = { timeout: 60_000 };
+const TIMEOUT = { timeout: 300_000 };
 
 const SETUP = `
 create table customers (id int primary key, name text, email text unique, ssn text, card text, salary numeric, born date, key uuid);
