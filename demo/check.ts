@@ -113,7 +113,7 @@ async function story(demo: Demo, browser: Browser, step: Step): Promise<void> {
     assert.ok(await person.focusIsInChat(), 'the ask took the focus from the chat');
     await browser.page.locator('.statusbar-item', { hasText: '1 ask' }).waitFor();
     const ours = browser.page.locator('.activitybar .action-item', { has: browser.page.locator('[aria-label^="Countersign"]') });
-    assert.equal(await ours.locator('.badge-content', { hasText: '1' }).count(), 1, 'the activity bar shows no badge');
+    await ours.locator('.badge-content', { hasText: '1' }).waitFor();
     assert.equal(await browser.page.locator('.notification-toast', { hasText: 'Waiting for you' }).count(), 0, 'a notification repeats what is on the screen');
     const card = await eventually(
       async () => {
@@ -149,16 +149,16 @@ async function story(demo: Demo, browser: Browser, step: Step): Promise<void> {
 
   await step('a bulk delete is denied outright, by a rule that names itself', async () => {
     await person.ask(PROMPTS.wipe);
-    await person.allowToolIfAsked();
+    await person.allowToolUntil(() => demo.model.toolResults.at(-1)?.includes('no-mass-delete') === true);
     await shownToAgent(demo, 'no-mass-delete');
     assert.equal(await count(demo, 'select count(*) from orders'), 9000);
     return undefined;
   });
 
   await step('Sessions shows who did what, and opens what the agent saw', async () => {
-    const rows = await person.openSessions();
-    for (const part of ['SELECT customers', '8 rows', 'UPDATE orders', 'approved by', 'DELETE orders', 'no-mass-delete'])
-      assert.ok(rows.includes(part), `Sessions does not show ${part}:\n${rows}`);
+    const parts = ['SELECT customers', '8 rows', 'UPDATE orders', 'approved by', 'DELETE orders', 'no-mass-delete'];
+    const rows = await person.openSessions(...parts);
+    for (const part of parts) assert.ok(rows.includes(part), `Sessions does not show ${part}:\n${rows}`);
     const page = await person.openOperation('SELECT customers');
     assert.ok(page.includes('What the agent saw'), page);
     assert.ok(page.includes('‹redacted›'), page);

@@ -1,5 +1,5 @@
 /** Waits until something is there, and says what was missing when it does not come. */
-export async function eventually<T>(look: () => T | undefined | Promise<T | undefined>, what: () => string, withinMs = 30_000): Promise<T> {
+export async function eventually<T>(look: () => T | undefined | Promise<T | undefined>, what: () => string, withinMs = 60_000): Promise<T> {
   const deadline = Date.now() + withinMs;
   for (;;) {
     const found = await look();

@@ -83,16 +83,13 @@ export class ScriptedPerson {
     return (await this.chat.allInnerTexts()).join('\n');
   }
 
-  /** Where the editor itself asks about a tool before we do, says yes to that; it remembers the answer for a while. */
-  async allowToolIfAsked(): Promise<void> {
+  /** Where the editor itself asks about a tool before we do, says yes to that, until what the agent does has come to something. */
+  async allowToolUntil(done: () => boolean): Promise<void> {
     const allow = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
-    if (
-      await allow.waitFor({ timeout: 3000 }).then(
-        () => true,
-        () => false,
-      )
-    )
-      await allow.click();
+    for (const deadline = Date.now() + STEP_MS; !done() && Date.now() < deadline; ) {
+      if (await allow.isVisible()) await allow.click({ timeout: 2000 }).catch(() => undefined);
+      await this.page.waitForTimeout(100);
+    }
   }
 
   /** How many requests wait for this person, in the status bar. */
@@ -250,8 +247,8 @@ export class ScriptedPerson {
     if (((await header.getAttribute('aria-expanded')) === 'true') !== open) await header.click();
   }
 
-  /** Gives the Sessions tree the whole side bar. @returns its text. */
-  async openSessions(): Promise<string> {
+  /** Gives the Sessions tree the whole side bar. @param parts waited for: the index follows the record by a moment @returns its text. */
+  async openSessions(...parts: readonly string[]): Promise<string> {
     await this.openApprovals();
     await this.only('Sessions');
     const tree = this.page
@@ -260,7 +257,11 @@ export class ScriptedPerson {
       .first();
     await tree.waitFor({ timeout: STEP_MS });
     await this.page.waitForTimeout(500);
-    return tree.innerText();
+    for (const deadline = Date.now() + STEP_MS; ; ) {
+      const text = await tree.innerText();
+      if (parts.every((part) => text.includes(part)) || Date.now() > deadline) return text;
+      await this.page.waitForTimeout(100);
+    }
   }
 
   async openOperation(headline: string): Promise<string> {

@@ -68,7 +68,7 @@ async function localPictures(person: ScriptedPerson): Promise<void> {
   await person.approve();
   await person.waitForChat(/The database answered/);
   await person.ask(PROMPTS.wipe);
-  await person.allowToolIfAsked();
+  await person.allowToolUntil(() => demo.model.toolResults.at(-1)?.includes('no-mass-delete') === true);
   await person.waitForChat(/That did not work/);
 
   await person.openSessions();

@@ -67,7 +67,7 @@ describe('countersign login', () => {
     const out = countersign('logout');
     assert.equal(await out.code, 0, out.error.join('\n'));
     assert.equal(existsSync(file), false);
-    assert.equal((await terminal.call('GET', '/v1/me')).status, 401);
+    await soon(async () => assert.equal((await terminal.call('GET', '/v1/me')).status, 401));
   });
 
   it('keeps nothing when a person denies, and says so; and what to do where no gateway answers', async () => {

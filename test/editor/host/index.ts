@@ -9,7 +9,7 @@ interface Result {
 }
 
 export async function run(): Promise<void> {
-  const mocha = new Mocha({ ui: 'bdd', timeout: 60_000, color: false });
+  const mocha = new Mocha({ ui: 'bdd', timeout: 150_000, color: false });
   // `describe` and `it` are there only after this, so the suites are loaded below and not at the top.
   mocha.suite.emit('pre-require', globalThis, 'host', mocha);
   await import('./activation.ts');

@@ -7,7 +7,7 @@ import { PROXY_FILE, ProxyFile } from '../../../contract/daemon.ts';
 import type { Api } from '../../../extension/main.ts';
 
 export const ID = 'countersign.countersign';
-const STEP_MS = 30_000;
+const STEP_MS = 60_000;
 const POLL_MS = 50;
 
 export async function api(): Promise<Api> {

@@ -127,12 +127,14 @@ for (const modern of [false, true]) {
       await assert.rejects(first);
       await stage.quiet();
       await pay(client);
-      const again = new AbortController();
-      const retry = pay(client, { to: 'ann', sum: 5 }, { signal: again.signal });
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      again.abort();
-      await assert.rejects(retry);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      // It goes once it is waited for; on a busy machine a try may be over before that is said.
+      const goes = async (): Promise<string> => {
+        const again = new AbortController();
+        return await pay(client, { to: 'ann', sum: 5 }, { signal: again.signal, onprogress: () => again.abort() }).then(text, () => 'gone');
+      };
+      while ((await goes()) !== 'gone');
+      // Behind this, the proxy knows.
+      await client.callTool({ name: 'look', arguments: {} });
       const [question] = stage.approvals.pending();
       assert.ok(question, 'the question is still there');
       approve(question);
