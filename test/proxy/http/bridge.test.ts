@@ -9,6 +9,7 @@ import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { build } from 'esbuild';
 import { METHODS, type OperationPage } from '../../../contract/control.ts';
 import { installLauncher, launcherPath } from '../../../extension/mcpServers/launcher.ts';
+import { soon } from '../../support/soon.ts';
 import { Home, type Running } from '../daemon/daemonProcess.ts';
 import { RUDE_SERVER } from '../protocols/mcp/servers.ts';
 
@@ -71,9 +72,12 @@ describe('a rewritten entry', OPTIONS, () => {
     const at = await proxy.file;
     assert.ok(at);
     const person = await home.attach(at);
-    const { operations } = (await person.request(METHODS.operations, { filter: '', limit: 50 })) as OperationPage;
-    const last = operations.find(({ connection }) => connection === 'two');
-    assert.equal(last?.actor.agent.name, 'some-agent');
+    // The index follows the files by a moment.
+    await soon(async () => {
+      const { operations } = (await person.request(METHODS.operations, { filter: '', limit: 50 })) as OperationPage;
+      const last = operations.find(({ connection }) => connection === 'two');
+      assert.equal(last?.actor.agent.name, 'some-agent');
+    });
     person.close();
   });
 

@@ -192,9 +192,13 @@ export function startupPacket(parameters: Readonly<Record<string, string>>, vers
   return writer.take();
 }
 
-/** Messages in short: `C:SELECT 1 E:42501 Z:I`. */
+/** What a client is told on a machine, or a disk, that takes its time. */
+const HELD = 'Countersign holds this statement';
+
+/** Messages in short: `C:SELECT 1 E:42501 Z:I`; without the notice that a statement is held. */
 export function describe(messages: readonly Message[]): string {
   return messages
+    .filter(({ body, type }) => type !== 'N' || !body.includes(HELD))
     .map(({ body, type }) => {
       if (type === 'C') return `C:${body.toString('utf8', 0, body.length - 1)}`;
       if (type === 'Z') return `Z:${body.toString()}`;

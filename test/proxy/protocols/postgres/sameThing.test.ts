@@ -76,8 +76,7 @@ suite('approving one thing and executing another', { timeout: 300_000 }, () => {
       const { digest, id } = await asked;
       await direct.query(change);
       p.t.approvals.answer({ answer: 'approve', id, digest, scope: { what: 'exact', howLong: 'once' } }, ADA);
-      // A notice says that it is held, on a machine that takes its time.
-      assert.match(describe(await raw.until('Z')), /^(N )*E:40001 Z:I$/);
+      assert.equal(describe(await raw.until('Z')), 'E:40001 Z:I');
       await direct.query(back);
       assert.deepEqual(await states(), { public: 'new', near: 'new' });
       raw.stream.destroy();
@@ -92,7 +91,7 @@ suite('approving one thing and executing another', { timeout: 300_000 }, () => {
     const { digest, id } = await asked;
     await direct.query('create table late.beside (id int)');
     p.t.approvals.answer({ answer: 'approve', id, digest, scope: { what: 'exact', howLong: 'once' } }, ADA);
-    assert.match(describe(await raw.until('Z')), /^(N )*C:UPDATE 1 Z:I$/);
+    assert.equal(describe(await raw.until('Z')), 'C:UPDATE 1 Z:I');
     raw.stream.destroy();
   });
 

@@ -314,7 +314,7 @@ suite('a PostgreSQL connection with its default policy', TIMEOUT, () => {
     await cancel(Buffer.concat([key.subarray(0, 4), Buffer.alloc(4)]));
     assert.equal(p.t.approvals.pending().length, 1, 'a wrong key cancels nothing');
     await cancel(key);
-    assert.equal(describe((await raw.until('Z')).filter((m) => m.type !== 'N')), 'E:57014 Z:I');
+    assert.equal(describe(await raw.until('Z')), 'E:57014 Z:I');
     assert.equal(p.t.approvals.pending().length, 0);
     p.t.holdAsks(false);
     raw.send(front.query('SELECT count(*) FROM generate_series(1, 100000000000)'));
