@@ -1,6 +1,6 @@
 const STEP_MS = 20;
 /** Far beyond what anything here takes: it ends the wait of a test that has failed, and with it the process. */
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 90_000;
 
 /** Resolves when the condition holds. */
 export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {

@@ -82,7 +82,7 @@ rules:
     const dana = await on.signIn('dana');
     let waiting: { id: string; digest: string } | undefined;
     for (let i = 0; !waiting; i++) {
-      assert.ok(i < 200, 'nothing was asked');
+      assert.ok(i < 2000, 'nothing was asked');
       await sleep(25);
       const { body } = await dana.call('GET', '/v1/approvals');
       waiting = (body.pending as { id: string; digest: string }[] | undefined)?.[0];

@@ -9,7 +9,7 @@ import { context, facts } from './examples.ts';
 
 const GOOD = 'version: 1\ndefaults: { write: allow }\n';
 const STRICT = 'version: 1\ndefaults: { write: deny }\n';
-const WAIT_MS = 10_000;
+const WAIT_MS = 60_000;
 
 describe('the policy store', () => {
   let folder: string;

@@ -201,7 +201,7 @@ describe('a connection for lines', () => {
     await stage.question();
     one.socket.destroy();
     await stage.quiet();
-    for (let tries = 0; alive(pid) && tries < 200; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
+    for (let tries = 0; alive(pid) && tries < 2000; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
     assert.equal(alive(pid), false);
   });
 

@@ -98,7 +98,7 @@ describe('a dry run', TIMEOUT, () => {
   }
 
   async function decided(): Promise<PendingApproval['dryRun']> {
-    for (let i = 0; i < 2000; i++) {
+    for (let i = 0; i < 10_000; i++) {
       const [pending] = p.t.approvals.pending();
       if (pending && pending.dryRun.state !== 'running') return pending.dryRun;
       await new Promise((resolve) => setTimeout(resolve, 5));
