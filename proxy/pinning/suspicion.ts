@@ -11,8 +11,9 @@ import { hiddenIn, spelledByTags, stripHidden } from './hidden.ts';
 const PIECE_CHARS = 16_384;
 const OVERLAP_CHARS = 512;
 const MAX_REASONS = 12;
-/** A run of blanks that pushes what follows out of sight. */
-const OUT_OF_SIGHT = /[ \t\u00a0]{80,}\S|(?:\r?\n[ \t]*){20,}\S/;
+/** So many blanks, or lines of nothing else, push what follows out of sight. */
+const MANY_BLANKS = 80;
+const MANY_LINES = 20;
 
 interface Order {
   readonly says: string;
@@ -35,7 +36,7 @@ const ORDERS: readonly Order[] = [
   {
     says: 'is dressed up as a message of the system',
     pattern:
-      /<\/?\s*(?:important|system|secret|instructions?|hidden|critical|assistant|sys|admin)\s*>|<\|[a-z_]{2,20}\|>|\[\/?inst\]|^\s*#{2,}\s*(?:system|instructions?)\b|\bsystem prompt\b/m,
+      /<\/?\s*(?:important|system|secret|instructions?|hidden|critical|assistant|sys|admin)\s*>|<\|[a-z_]{2,20}\|>|\[\/?inst\]|^ ?#{2,8} ?(?:system|instructions?)\b|\bsystem prompt\b/m,
   },
   { says: 'holds a comment that a reader does not see', pattern: /<!--/ },
   {
@@ -67,7 +68,7 @@ export function suspicionsOf(definition: Definition): string[] {
     if (hidden.length > 0) add(`${at} holds characters that cannot be seen (${hidden.join(', ')})`);
     const tags = spelledByTags(text);
     if (tags !== '') add(`${at} spells invisibly: “${tags.slice(0, 120)}”`);
-    if (OUT_OF_SIGHT.test(text)) add(`${at} pushes text out of sight with blanks`);
+    if (isOutOfSight(text)) add(`${at} pushes text out of sight with blanks`);
     for (const piece of pieces(text)) {
       const plain = fold(piece);
       // Also as it looks: letters of other scripts would hide the words from a plain search.
@@ -76,6 +77,30 @@ export function suspicionsOf(definition: Definition): string[] {
     }
   }
   return reasons;
+}
+
+/** Goes over a text once: a pattern would look at the rest of a long run of blanks from each of them. */
+function isOutOfSight(text: string): boolean {
+  let blanks = 0;
+  let lines = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 10 || code === 0x2028 || code === 0x2029) {
+      lines++;
+      blanks = 0;
+    } else if (isBlank(code)) blanks++;
+    else if (blanks >= MANY_BLANKS || lines >= MANY_LINES) return true;
+    else {
+      blanks = 0;
+      lines = 0;
+    }
+  }
+  return false;
+}
+
+function isBlank(code: number): boolean {
+  if (code < 128) return code === 32 || (code >= 9 && code <= 13);
+  return code === 0xa0 || code === 0x1680 || (code >= 0x2000 && code <= 0x200a) || code === 0x202f || code === 0x205f || code === 0x3000 || code === 0xfeff;
 }
 
 function fold(text: string): string {

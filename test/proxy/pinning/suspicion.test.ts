@@ -125,4 +125,11 @@ describe('names', () => {
     assert.equal(mixesScripts('поиск'), false);
     assert.equal(mixesScripts('read'), false);
   });
+
+  it('is looked for once through, however much of nothing there is', () => {
+    const started = performance.now();
+    for (const nothing of [' ', '\n', '\r\n', '\n ', '\u00a0', '\u2003', '< ', '#', '\n## ', 'ignore all '])
+      suspicionsOf({ kind: 'tool', name: 'x', hash: '', text: '', words: [{ at: 'description', text: nothing.repeat(200_000 / nothing.length) }] });
+    assert.ok(performance.now() - started < 20_000, 'each of these took minutes');
+  });
 });
