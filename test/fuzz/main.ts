@@ -4,7 +4,7 @@
  * fuzzer for Node want a newer C library than some systems we support have).
  *   node test/fuzz/main.ts <target|all> [--minutes N]
  * `canaries` is of another kind: statements through real proxies to a real PostgreSQL (canaries/hunt.ts).
- *   node test/fuzz/main.ts canaries [--minutes N] [--seed S] [--chains N] [--calls every-Nth]
+ *   node test/fuzz/main.ts canaries [--minutes N] [--seed S] [--chains N] [--calls every-Nth] [--reads | --moves]
  */
 import { createHash, randomInt } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -168,6 +168,8 @@ if (wanted === 'canaries' && minutes > 0) {
     seed: option('--seed') ?? randomInt(1_000_000_000),
     stride: option('--calls') ?? 1,
     ...(chains !== undefined && { chains }),
+    ...(rest.includes('--reads') && { only: 'reads' as const }),
+    ...(rest.includes('--moves') && { only: 'moves' as const }),
   });
   process.exit(good ? 0 : 1);
 }

@@ -65,6 +65,19 @@ const VALUES: Readonly<Record<string, string>> = {
   int4range: "'[1,5)'",
   money: "'1'",
 };
+/** Where secrets are, for what reads by itself what it is told of. */
+const POINTING: Readonly<Record<string, string>> = {
+  text: "'select word, num, raw from people'",
+  name: "'people'",
+  regclass: "'people'",
+  oid: "'people'::regclass",
+  refcursor: "'cu'",
+  regtype: "'people'",
+  regnamespace: "'public'",
+  cstring: "'select word from people'",
+  int8: '0',
+  int4: '1',
+};
 /** Types that take whatever is given to them. */
 const ANYTHING = /^any/;
 const NUMBERS = /^(int2|oid|xid|xid8|cid|money|float4|time|timetz|bit|char|pg_lsn|numrange|int8range)$/;
@@ -194,8 +207,24 @@ export async function sweep(client: Client, pick: <T>(from: readonly T[]) => T):
     const all = fixed.length > 1 ? [fixed.map(secret)] : [];
     for (const args of [...each, ...all]) found.push(...calls(routine, args, pick(nests)));
   }
-  found.push(...(await operators(client, pick(nests))), ...(await casts(client)));
+  found.push(...(await pointing(client)), ...(await operators(client, pick(nests))), ...(await casts(client)));
   return found;
+}
+
+/** Calls that hold no value and may bring one. */
+async function pointing(client: Client): Promise<Call[]> {
+  const { rows } = await client.query<{ name: string; args: string[] }>(`
+    select p.proname as name, array(select t.typname::text from unnest(p.proargtypes) with ordinality a(oid, n) join pg_type t on t.oid = a.oid order by n) as args
+    from pg_proc p where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'f' and not 'internal'::regtype = any (p.proargtypes::oid[]) order by p.proname, p.oid`);
+  return rows.flatMap(({ args, name }) => {
+    if (LEAVE.test(name)) return [];
+    const of = `${name}(${args.join(', ')}), pointing`;
+    const call = `pg_catalog."${name}"(${args.map((type) => POINTING[type] ?? other(type === 'any' ? '"any"' : type)).join(', ')})`;
+    return [
+      { of, asks: true, sql: `select ${call}` },
+      { of, asks: true, sql: `select x, x::text from ${call} x` },
+    ];
+  });
 }
 
 async function operators(client: Client, nest: string): Promise<Call[]> {
