@@ -1,4 +1,5 @@
 import type { Detector } from './detector.ts';
+import { Runs } from './run.ts';
 
 /** Longest token body, in characters. */
 const MAX_BODY = 1024;
@@ -75,6 +76,7 @@ interface Rule {
 const RULES: readonly Rule[] = FORMATS.flatMap(([prefixes, body, least]) => prefixes.split(' ').map((prefix) => ({ prefix, body, least }))).sort(
   (a, b) => b.prefix.length - a.prefix.length,
 );
+const runs = new Runs();
 const BY_START = Map.groupBy(RULES, (rule) => rule.prefix.slice(0, 2));
 
 export const apiKey: Detector = {
@@ -87,8 +89,7 @@ export const apiKey: Detector = {
     for (const rule of BY_START.get(text.slice(anchor, anchor + 2)) ?? []) {
       if (!text.startsWith(rule.prefix, anchor)) continue;
       const from = anchor + rule.prefix.length;
-      let end = from;
-      while (end - from < MAX_BODY && rule.body.test(text.charAt(end))) end++;
+      const end = runs.end(text, from, rule.body, MAX_BODY);
       decided &&= end < text.length;
       if (end - from < rule.least) continue;
       const key = text.slice(from, end);

@@ -1,4 +1,5 @@
 import { type Detector, type Found, isAlnum } from './detector.ts';
+import { Runs } from './run.ts';
 
 const MAX_KEY = 48;
 const MAX_VALUE = 1024;
@@ -16,6 +17,9 @@ const HARMLESS =
 /** What stands where a value is to be filled in. */
 const PLACEHOLDER =
   /^(?:null|nil|none|true|false|undefined|string|required|optional|changeme|redacted|\*+|x+|\.+|<[^>]*>|\$\{?[\w.:-]*\}?|\{\{.*|%\w+%?|process\.env.*|os\.environ.*|env\(.*|secret:\S*|vault:\S*|\[secret\]|\$\d+|:\w+|\?)$/i;
+/** What a value without quotes is made of. */
+const BARE = /[^\s"'`,;&<>()[\]{}\\|]/;
+const runs = new Runs();
 /** What a mask leaves: never masked again, so that masking twice is masking once. */
 const MASKED = /‹[\w.-]+(?:·\w+){0,2}›|•{3}/u;
 
@@ -101,8 +105,7 @@ function assignment(text: string, anchor: number, found: Found): boolean {
   if (quote === '"' || quote === "'" || quote === '`') return quoted(text, from + 1, quote, found, kind);
   const scheme = /^(?:bearer|basic|token) +/i.exec(text.slice(from, from + 16));
   if (scheme) from += scheme[0].length;
-  let end = from;
-  while (end - from < MAX_VALUE && /[^\s"'`,;&<>()[\]{}\\|]/.test(text.charAt(end))) end++;
+  const end = runs.end(text, from, BARE, MAX_VALUE);
   report(text, from, end, found, kind);
   return end < text.length;
 }
