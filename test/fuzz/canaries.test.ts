@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { row } from '../proxy/protocols/postgres/proxied.ts';
 import { examine } from './canaries/examine.ts';
 import { type Hunted, hunt } from './canaries/hunt.ts';
 import { openWorlds, type Protocol, type Step, type Worlds } from './canaries/worlds.ts';
@@ -43,6 +44,11 @@ describe('statements that a machine thought of', { timeout: 240_000 }, () => {
       if (steps.length > 1) await worlds.tidy();
     }
     assert.deepEqual(found, []);
+  });
+
+  it("are answered as they are where nothing sensitive is in them, by aggregates of one's own, too", async () => {
+    const [answer] = await worlds.careful[0].run([{ sql: 'select gathered(p.name) from people p where p.id = 1', protocol: 'simple' }]);
+    assert.deepEqual(answer?.messages.filter(({ type }) => type === 'D').map(row), [['Name 1']]);
   });
 
   it('would be found if they did', async () => {

@@ -66,6 +66,8 @@ export interface Routine {
   readonly body?: string;
   /** Whole CREATE FUNCTION of PL/pgSQL functions. */
   readonly definition?: string;
+  /** OIDs of the functions that an aggregate of one's own is made of. */
+  readonly parts?: readonly number[];
 }
 
 /** Rows read from the server, before they are indexed. */
@@ -110,6 +112,7 @@ export interface Catalog {
   isType(name: string): boolean;
   hasSchema(name: string): boolean;
   readonly inheritance: readonly (readonly [number, number])[];
+  routine(oid: number): Routine | undefined;
   relations(): Iterable<Relation>;
   routines(): Iterable<Routine>;
   /** Sensitivity reaches views, partitions, inheritance children and generated columns. Undefined: not sensitive. */
@@ -196,6 +199,10 @@ class CatalogSnapshot implements Catalog {
 
   relation(oid: number): Relation | undefined {
     return this.#byOid.get(oid);
+  }
+
+  routine(oid: number): Routine | undefined {
+    return this.#routinesByOid.get(oid);
   }
 
   relations(): Iterable<Relation> {

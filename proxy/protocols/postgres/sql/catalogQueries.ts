@@ -31,7 +31,9 @@ select p.oid, n.nspname, p.proname, p.prokind,
     else ${version >= 140000 ? 'coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)' : 'p.prosrc'} end,
   case when l.lanname = 'plpgsql' and p.prokind in ('f', 'p') then pg_get_functiondef(p.oid) end,
   (select substr(c, 13) from unnest(p.proconfig) c where c like 'search_path=%'),
-  t.typtype = 'p' and t.typname in ('record', 'anyelement', 'anyarray', 'anycompatible', 'anycompatiblearray')
+  t.typtype = 'p' and t.typname in ('record', 'anyelement', 'anyarray', 'anycompatible', 'anycompatiblearray'),
+  case when p.prokind = 'a' and n.nspname <> 'pg_catalog' then (select array_to_json(array[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
+    a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]::int8[]) from pg_aggregate a where a.aggfnoid = p.oid) end
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
 join pg_type t on t.oid = p.prorettype left join pg_type e on e.oid = t.typelem and t.typlen = -1`;
 
@@ -169,6 +171,7 @@ function toRoutine(row: (string | null)[]): Routine {
     definition,
     path,
     shapeless,
+    parts,
   ] = row;
   const argModes = JSON.parse(modes ?? 'null') as string[] | null;
   const argNames = (JSON.parse(names ?? 'null') as string[] | null) ?? [];
@@ -194,5 +197,6 @@ function toRoutine(row: (string | null)[]): Routine {
     outputs: outputs && outputs.length > 0 ? outputs : undefined,
     ...(body !== null && body !== undefined && { body }),
     ...(definition !== null && definition !== undefined && { definition }),
+    ...(parts !== null && parts !== undefined && { parts: (JSON.parse(parts) as number[]).filter((part) => part !== 0) }),
   };
 }

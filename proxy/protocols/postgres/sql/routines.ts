@@ -1,5 +1,6 @@
 /** Functions that people wrote: what their bodies do, and what their results may hold. */
 import type { Node } from 'libpg-query';
+import { effectsOf } from './calls.ts';
 import type { Routine } from './catalog.ts';
 import { type Findings, routineName } from './findings.ts';
 import { as, qualified, strings, walk } from './nodes.ts';
@@ -17,12 +18,21 @@ export interface RoutineResult {
 
 export function routineResult(routine: Routine, context: Context): RoutineResult {
   if (routine.language === 'sql' && routine.body !== undefined) return followSql(routine, routine.body, context);
+  if (routine.parts) return made(routine.parts, context);
   if (routine.volatility === 'volatile') context.found.raise('execute');
   const closed = routine.language === 'plpgsql' ? plpgsqlIsClosed(routine, context) : routine.language === 'c' && routine.volatility === 'immutable';
   const taints = closed ? [] : opaque(context).taints;
   context.found.touch(taints);
   if (routine.volatility === 'volatile') context.found.changesSession = true;
   return { columns: undefined, taints, findings: context.found };
+}
+
+/** An aggregate gives and does what the functions that it is made of do. */
+function made(parts: readonly number[], context: Context): RoutineResult {
+  const routines = parts.map((oid) => context.catalog.routine(oid));
+  const known = routines.filter((routine) => routine !== undefined);
+  const { taints } = effectsOf(context, known, []);
+  return { columns: undefined, taints: known.length < routines.length ? opaque(context).taints : taints, findings: context.found };
 }
 
 /** An SQL function is its statements: the last one's columns are its result. */
