@@ -79,7 +79,7 @@ async function story(demo: Demo, browser: Browser, step: Step): Promise<void> {
 
   await step('Countersign is on', async () => {
     await person.waitUntilOn();
-    await person.openChat();
+    await person.waitForModel();
     return undefined;
   });
 

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PROXY_FILE, ProxyFile } from '../contract/daemon.ts';
-import type { ScriptedModel } from './scriptedModel.ts';
+import { type ScriptedModel, WAKE_CHAT } from './scriptedModel.ts';
 import { Workbench } from './workbench.ts';
 
 /** How long the proxy may take to end its sessions when the demo stops, in milliseconds. */
@@ -69,24 +69,26 @@ export class EditorWindow {
     const { folder, workspace, port, vsix, settings, machine, model, extensions, development } = this.options;
     const root = join(folder, 'editor');
     const stamp = join(root, 'vsix.sha256');
-    const hash = createHash('sha256').update(readFileSync(vsix)).digest('hex');
-    const installed = existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
+    const wanted = model ? [vsix, WAKE_CHAT] : [vsix];
+    const hash = createHash('sha256');
+    for (const file of wanted) hash.update(readFileSync(file));
+    const print = hash.digest('hex');
+    const installed = existsSync(stamp) && readFileSync(stamp, 'utf8') === print;
     this.#workbench = new Workbench({
       root,
       folder: workspace,
       port,
       env,
-      vsix: installed || development || extensions !== undefined ? [] : [vsix],
+      vsix: installed || development || extensions !== undefined ? [] : wanted,
+      ...(model && { model }),
       ...(extensions !== undefined && { extensions }),
       ...(settings && { settings }),
       ...(machine && { machine }),
       // Without it a built workbench ignores `extensionDevelopmentPath` in the address.
       ...(development && { args: ['--vscode-option', 'enable-smoke-test-driver'] }),
     });
-    mkdirSync(join(this.#workbench.data, 'User'), { recursive: true });
-    model?.install(this.#workbench.data);
     await this.#workbench.start();
-    writeFileSync(stamp, hash);
+    writeFileSync(stamp, print);
   }
 
   #startOnDesktop(editor: string, env: Readonly<Record<string, string>>): void {
@@ -98,9 +100,11 @@ export class EditorWindow {
     const settings = join(data, 'User', 'settings.json');
     if (machine && !existsSync(settings)) writeFileSync(settings, JSON.stringify(machine, null, 2));
     const own = ['--user-data-dir', data, '--extensions-dir', join(profile, 'extensions')];
-    const options = { env: { ...process.env, ...env }, shell: process.platform === 'win32' };
-    const installed = spawnSync(editor, [...own, '--install-extension', vsix, '--force'], { ...options, encoding: 'utf8' });
-    if (installed.status !== 0) throw new Error(`${editor} could not install the extension: ${installed.error?.message ?? installed.stderr}`);
+    const options = { env: { ...process.env, ...env, ...model?.env }, shell: process.platform === 'win32' };
+    for (const file of model ? [vsix, WAKE_CHAT] : [vsix]) {
+      const installed = spawnSync(editor, [...own, '--install-extension', file, '--force'], { ...options, encoding: 'utf8' });
+      if (installed.status !== 0) throw new Error(`${editor} could not install the extension: ${installed.error?.message ?? installed.stderr}`);
+    }
     spawn(editor, [...own, '--new-window', workspace], { ...options, stdio: 'ignore', detached: true }).unref();
   }
 }

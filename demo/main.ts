@@ -77,8 +77,7 @@ function alone({ workbench }: Demo, desktop: string | undefined): string {
   return `
   ${desktop === undefined ? `Open ${workbench.url()}` : `${desktop} is opening the shop.`}
 
-  Wake the chat: press F1, run “Chat: Manage Language Models”, and close that tab again. (Without it the editor wants a
-  Copilot sign-in, which nothing here needs: the model is scripted.) Then ask the chat, in agent mode:
+  Ask the chat, in agent mode, once it says “Scripted Model” below what you type:
 ${prompts}
   Where the editor asks whether the chat may use a tool, choose Allow; then look at Countersign in the activity bar. A terminal's psql goes through it too.
 

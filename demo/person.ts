@@ -46,11 +46,10 @@ export class ScriptedPerson {
     await this.status.getByText(/^\s*Countersign\s*$/).waitFor({ timeout: STEP_MS });
   }
 
-  /** Makes the built-in chat ready: listing the models is what switches it on where nobody is signed in. */
-  async openChat(): Promise<void> {
-    await runCommand(this.page, 'Chat: Manage Language Models');
-    await this.page.getByText('Scripted Model').first().waitFor({ timeout: STEP_MS });
-    await this.page.keyboard.press('Escape');
+  /** Waits until the editor's chat is awake and has its model; the list that woke it has been closed again. */
+  async waitForModel(): Promise<void> {
+    await this.chat.getByText('Scripted Model').first().waitFor({ timeout: STEP_MS });
+    await this.page.locator('.tab', { hasText: 'Language Models' }).waitFor({ state: 'detached', timeout: STEP_MS });
     await runCommand(this.page, 'View: Close All Editors');
   }
 

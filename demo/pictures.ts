@@ -141,7 +141,7 @@ try {
   await openWorkbench(page, demo.workbench.url());
   const person = new ScriptedPerson(page);
   await person.waitUntilOn();
-  await person.openChat();
+  await person.waitForModel();
 
   if (only !== 'team') await localPictures(person);
   await teamPictures(person);

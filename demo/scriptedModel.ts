@@ -2,10 +2,10 @@
  * A model whose answers are a script: an OpenAI-compatible endpoint on loopback for VS Code's built-in "Custom Endpoint"
  * provider. The editor's own agent mode runs for real; only what the model says is written down beforehand.
  */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 /** One turn: what the model says (`{last}` stands for the last tool result), and the tool it calls, if any. */
 export interface Step {
@@ -35,6 +35,9 @@ interface ChatRequest {
 /** Longest request body that is read, in bytes. */
 const MAX_BODY_BYTES = 32 << 20;
 
+/** An extension for an editor with such a model: it switches the chat on, which otherwise wants a sign-in first. */
+export const WAKE_CHAT = resolve(import.meta.dirname, '../out/wake-chat.vsix');
+
 const textOf = (content: ChatMessage['content'] | undefined): string =>
   typeof content === 'string' ? content : (content ?? []).map((part) => part.text ?? '').join('');
 
@@ -54,6 +57,8 @@ export class ScriptedModel {
   scripts: readonly Script[];
   /** Every tool result that the model was shown, newest last. */
   readonly toolResults: string[] = [];
+  /** For the editor's process: `WAKE_CHAT` goes by it. */
+  readonly env = { COUNTERSIGN_DEMO_MODEL: 'scripted' };
   #calls = 0;
   #close: () => void = () => {};
   url = '';
@@ -103,6 +108,7 @@ export class ScriptedModel {
       { id: 'scripted', name: 'Scripted Model', url: this.url, toolCalling: true, vision: false, maxInputTokens: 200_000, maxOutputTokens: 8000 },
     ];
     const group = [{ name: 'Scripted', vendor: 'customendpoint', apiKey: 'none', apiType: 'chat-completions', models }];
+    mkdirSync(join(userDataDir, 'User'), { recursive: true });
     writeFileSync(join(userDataDir, 'User', 'chatLanguageModels.json'), JSON.stringify(group));
   }
 

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { freePort } from './freePort.ts';
+import type { ScriptedModel } from './scriptedModel.ts';
 
 const ENTRY = join(dirname(fileURLToPath(import.meta.url)), 'code-server', 'node_modules', 'code-server', 'out', 'node', 'entry.js');
 
@@ -42,6 +43,8 @@ export interface WorkbenchOptions {
   /** Folder of installed extensions, if it is another window's. */
   readonly extensions?: string;
   readonly vsix?: readonly string[];
+  /** What its chat talks to. */
+  readonly model?: ScriptedModel;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly port?: number;
@@ -70,12 +73,13 @@ export class Workbench {
   }
 
   async start(): Promise<void> {
-    const { root, settings, machine, vsix, args } = this.options;
+    const { root, settings, machine, model, vsix, args } = this.options;
     for (const folder of [this.home, this.extensions, join(root, 'tmp')]) mkdirSync(folder, { recursive: true });
     writeFileSync(join(root, 'config.yaml'), 'auth: none\n');
     // What the person changed stays.
     addSettings(join(this.data, 'User'), { ...QUIET_SETTINGS, ...settings });
     if (machine) addSettings(join(this.data, 'Machine'), machine);
+    model?.install(this.data);
     for (const file of vsix ?? []) await this.#install(file);
 
     const port = this.options.port ?? (await freePort());
@@ -138,13 +142,14 @@ export class Workbench {
   }
 
   #spawn(args: readonly string[]): ChildProcess {
-    const { root, env } = this.options;
+    const { root, env, model } = this.options;
     const childEnv: NodeJS.ProcessEnv = {
       ...process.env,
       HOME: this.home,
       TMPDIR: join(root, 'tmp'),
       // No marketplace: without this the workbench asks one on the internet.
       EXTENSIONS_GALLERY: '{"serviceUrl":""}',
+      ...model?.env,
       ...env,
     };
     for (const key of ['XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'NODE_OPTIONS', 'NODE_TEST_CONTEXT']) delete childEnv[key];

@@ -7,6 +7,8 @@ import { pathToFileURL } from 'node:url';
 import { main, ROOT, SetupProblem, setup } from './setup.mjs';
 
 export const VSIX = join(ROOT, 'out', 'countersign.vsix');
+/** Wakes the chat of the demo's editor. */
+const WAKE_CHAT = { folder: join(ROOT, 'demo', 'wakeChat'), vsix: join(ROOT, 'out', 'wake-chat.vsix') };
 /** The package must stay below this, in bytes. */
 const MAX_VSIX_BYTES = 6 << 20;
 
@@ -19,6 +21,7 @@ const SOURCES = [
   'cli',
   'media',
   'l10n',
+  'demo/wakeChat',
   'esbuild.mjs',
   'package.json',
   'package.nls.json',
@@ -48,14 +51,16 @@ export function buildExtension({ node, env, say = console.log }) {
   const print = fingerprint();
   if (!existsSync(VSIX) || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== print) {
     say('Building the extension…');
-    const step = (what, args) => {
-      const result = spawnSync(node, args, { cwd: ROOT, env, encoding: 'utf8' });
+    const step = (what, args, cwd = ROOT) => {
+      const result = spawnSync(node, args, { cwd, env, encoding: 'utf8' });
       if (result.status !== 0) throw new SetupProblem(`${what} failed.\n${result.stdout}${result.stderr}`);
       return result.stdout.trim();
     };
     say(step('Bundling', ['esbuild.mjs']));
     mkdirSync(join(ROOT, 'out'), { recursive: true });
-    step('Packing the extension', [join('node_modules', '@vscode', 'vsce', 'vsce'), 'package', '--no-dependencies', '--skip-license', '-o', VSIX]);
+    const pack = [join(ROOT, 'node_modules', '@vscode', 'vsce', 'vsce'), 'package', '--no-dependencies', '--skip-license'];
+    step('Packing the extension', [...pack, '-o', VSIX]);
+    step('Packing what wakes the chat', [...pack, '--allow-missing-repository', '-o', WAKE_CHAT.vsix], WAKE_CHAT.folder);
     writeFileSync(stamp, print);
   }
   const bytes = statSync(VSIX).size;

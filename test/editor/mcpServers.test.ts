@@ -10,7 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { PROXY_FILE, ProxyFile } from '../../contract/daemon.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
-import { ScriptedModel } from '../../demo/scriptedModel.ts';
+import { ScriptedModel, WAKE_CHAT } from '../../demo/scriptedModel.ts';
 import { type Browser, openBrowser, openWorkbench, runCommand, Workbench } from '../../demo/workbench.ts';
 import { askForAccess } from '../../proxy/http/bridgeAccess.ts';
 import { type Protected, protectedServer } from '../proxy/credential/oauth/provider.ts';
@@ -82,12 +82,11 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     workbench = new Workbench({
       root: join(folder, 'editor'),
       folder: workspace,
-      vsix: [VSIX],
+      vsix: [VSIX, WAKE_CHAT],
+      model,
       env: { COUNTERSIGN_HOME: home },
       settings: { 'chat.mcp.autostart': 'never', 'countersign.mcp.register': true },
     });
-    mkdirSync(join(workbench.data, 'User'), { recursive: true });
-    model.install(workbench.data);
     await workbench.start();
     browser = await openBrowser();
     person = new ScriptedPerson(browser.page);
@@ -144,7 +143,7 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
 
   it('is started by the editor’s agent through its rewritten entry, asked about, masked, and recorded', async () => {
     const { page } = browser;
-    await person.openChat();
+    await person.waitForModel();
     await startServers(page, home);
     await shot('started');
     await person.ask('Show me the environment');

@@ -10,11 +10,11 @@ const MAX_WORD = 300;
 export function ruleText({ facts, summary, verdict }: OperationDetail): string {
   const { connection } = summary;
   const targets = facts.targets.map(({ name }) => name).filter((name) => name !== '' && name.length <= MAX_WORD);
-  const match = [
-    `connection: ${word(connection)}`,
-    ...(facts.mcp ? [`mcp: { tool: ${word(facts.mcp.tool)} }`] : [`effect: ${facts.effect}`, ...targetsOf(targets), ...(facts.bulk ? ['bulk: true'] : [])]),
-  ];
-  const narrow = facts.mcp !== undefined || targets.length > 0;
+  // What is read, prompted or asked over MCP has no tool: it is told by its target, like everything else.
+  const tool = facts.mcp?.tool ?? '';
+  const what = tool === '' ? [`effect: ${facts.effect}`, ...targetsOf(targets), ...(facts.bulk ? ['bulk: true'] : [])] : [`mcp: { tool: ${word(tool)} }`];
+  const match = [`connection: ${word(connection)}`, ...what];
+  const narrow = tool !== '' || targets.length > 0;
   const decision = verdict.decision === 'allow' && !narrow ? 'ask' : verdict.decision;
   return [`  - id: ${idOf(connection, facts.headline)}`, `    match: { ${match.join(', ')} }`, `    verdict: ${decision} # allow, ask or deny`, ''].join('\n');
 }

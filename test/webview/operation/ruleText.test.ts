@@ -20,6 +20,8 @@ describe('a rule made from an operation', () => {
     );
     const tool = facts({ effect: 'send', headline: 'create_issue', targets: [{ kind: 'tool', name: 'create_issue' }], mcp: mcpFacts() });
     assert.equal(decided({ facts: tool, verdict: verdict({ decision: 'deny' }) }), 'deny by orders-create-issue');
+    const resource = facts({ effect: 'read', headline: 'Read memo://a', targets: [{ kind: 'resource', name: 'memo://a' }], mcp: mcpFacts({ tool: '' }) });
+    assert.equal(decided({ facts: resource, verdict: verdict({ decision: 'deny' }) }), 'deny by orders-read-memo-a');
   });
 
   it('holds whatever names there are, as names: none of them is markup of the policy, or a pattern', () => {
