@@ -84,7 +84,10 @@ export class StoreWriter implements ChainHost {
     else this.#timer ??= setTimeout(() => this.#kick(), GATHER_MS);
   }
 
-  /** Resolves when all that was appended so far, of whatever session, is in the store for good. */
+  /**
+   * Resolves when all that was appended so far, of whatever session, is in the store for good, or was refused because its session
+   * is not ours any more: then the session has been cut by now, and whoever waited looks whether theirs was.
+   */
   sync(): Promise<void> {
     if (this.#halted !== undefined) return Promise.reject(this.haltedProblem());
     if (this.#written >= this.#appended) return Promise.resolve();

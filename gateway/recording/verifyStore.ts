@@ -57,6 +57,8 @@ export async function verifyStore(db: Queryable): Promise<AuditReport> {
       if (line) say(`Session ${session.id} has lines, and the audit says that they were removed.`);
       continue;
     }
+    // Its objects in the archive would be removed for it.
+    if (session.expired_at !== null) say(`Session ${session.id} is marked as removed, and the audit does not say so.`);
     const read = await follow(
       `Session ${session.id}`,
       (after) => db.query('SELECT seq, hash, line FROM entries WHERE session = $1 AND seq >= $2 ORDER BY seq LIMIT $3', [session.id, after, PAGE]),

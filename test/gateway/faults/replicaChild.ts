@@ -60,7 +60,8 @@ async function agent(): Promise<void> {
         const last = connected.forwarded.at(-1);
         if (result?.forwarded && connected.forwarded.length > before && last) {
           await connected.session.recording.sync();
-          say(`recorded ${last.operation}`);
+          // What is not this replica's any more is cut, and its last lines are refused.
+          if (!connected.session.signal.aborted) say(`recorded ${last.operation}`);
         }
       }
       await connected.session.close('enough');
