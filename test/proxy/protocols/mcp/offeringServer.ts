@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
+import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import { Stage } from './stage.ts';
 
 const SERVER = `
 const { readFileSync, appendFileSync } = require('node:fs');
@@ -97,4 +99,21 @@ export class OfferingServer {
   remove(): void {
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** A stage on which a server is served as the connection `a`. `stop` ends all of it. */
+export async function stageFor(server: OfferingServer): Promise<{ readonly stage: Stage; readonly stop: () => Promise<void> }> {
+  const stage = await Stage.start();
+  const connection = server.connection('a');
+  stage.connections.push(connection);
+  const served = await mcp.serve(connection, stage.host);
+  stage.served.set('a', served);
+  return {
+    stage,
+    stop: async () => {
+      await served.stop('the test is over');
+      await stage.stop();
+      server.remove();
+    },
+  };
 }

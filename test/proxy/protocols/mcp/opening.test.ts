@@ -4,27 +4,17 @@ import type { Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { NARROWEST } from '../../../../contract/approval.ts';
 import { openLines } from '../../../../proxy/http/linePipe.ts';
-import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
-import type { Served } from '../../../../proxy/protocols/protocol.ts';
-import { OfferingServer, tool } from './offeringServer.ts';
-import { Stage } from './stage.ts';
+import { OfferingServer, stageFor, tool } from './offeringServer.ts';
+import type { Stage } from './stage.ts';
 
 const server = new OfferingServer({ tools: [tool('look')] });
 let stage: Stage;
-let served: Served;
+let stop: () => Promise<void>;
 
 before(async () => {
-  stage = await Stage.start();
-  const connection = server.connection('a');
-  stage.connections.push(connection);
-  served = await mcp.serve(connection, stage.host);
-  stage.served.set('a', served);
+  ({ stage, stop } = await stageFor(server));
 });
-after(async () => {
-  await served.stop('the test is over');
-  await stage.stop();
-  server.remove();
-});
+after(() => stop());
 
 const INITIALIZE = { method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'hasty', version: '1' } } };
 const line = (id: number, message: object): string => `${JSON.stringify({ jsonrpc: '2.0', id, ...message })}\n`;

@@ -3,10 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Client } from '@modelcontextprotocol/client';
 import { loadPolicy } from '../../../../proxy/policy/load.ts';
-import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
-import type { Served } from '../../../../proxy/protocols/protocol.ts';
-import { OfferingServer, tool } from './offeringServer.ts';
-import { Stage } from './stage.ts';
+import { OfferingServer, stageFor, tool } from './offeringServer.ts';
+import type { Stage } from './stage.ts';
 
 const server = new OfferingServer({
   tools: [tool('look')],
@@ -14,22 +12,14 @@ const server = new OfferingServer({
   results: { look: { content: [{ type: 'text', text: 'card 4111 1111 1111 1111' }] } },
 });
 let stage: Stage;
-let served: Served;
+let stop: () => Promise<void>;
 let client: Client;
 
 before(async () => {
-  stage = await Stage.start();
-  const connection = server.connection('a');
-  stage.connections.push(connection);
-  served = await mcp.serve(connection, stage.host);
-  stage.served.set('a', served);
+  ({ stage, stop } = await stageFor(server));
   client = await stage.client('mcp/a');
 });
-after(async () => {
-  await served.stop('the test is over');
-  await stage.stop();
-  server.remove();
-});
+after(() => stop());
 
 function decideBy(read: 'allow' | 'deny', rules: string): void {
   const text = `version: 1\ndefaults: { read: ${read}, unknown: deny }\nconnections: { a: { protocol: mcp, upstream: { command: [x] } } }\nrules:\n${rules}`;
@@ -47,13 +37,13 @@ const SPELLINGS = [
   'file:///./etc/passwd',
   'file:///%65tc/passwd',
   'file:///%2565tc/passwd',
-  'file:///work/../etc/passwd',
-  'file:///work/%2e%2e/etc/passwd',
-  'file:///work/%2E./etc/passwd',
-  'file:///work/..%2fetc%2fpasswd',
-  'file:///work\\..\\etc\\passwd',
-  'file:///work/a\t/../../etc/passwd',
-  `file:///work/${'x/../'.repeat(150)}../etc/passwd`,
+  'file:///shop/../etc/passwd',
+  'file:///shop/%2e%2e/etc/passwd',
+  'file:///shop/%2E./etc/passwd',
+  'file:///shop/..%2fetc%2fpasswd',
+  'file:///shop\\..\\etc\\passwd',
+  'file:///shop/a\t/../../etc/passwd',
+  `file:///shop/${'x/../'.repeat(150)}../etc/passwd`,
   `file:///etc/${'./'.repeat(300)}passwd`,
   `file:///etc/${'x/'.repeat(8_000)}passwd`,
 ];
@@ -71,16 +61,16 @@ describe('a resource that policy denies', () => {
 describe('what policy allows of a folder', () => {
   for (const uri of SPELLINGS) {
     it(`is not left as ${uri.slice(0, 60)}`, async () => {
-      decideBy('deny', '  - { id: work, match: { target: "file:///work/*" }, verdict: allow }\n');
+      decideBy('deny', '  - { id: shop, match: { target: "file:///shop/*" }, verdict: allow }\n');
       await assert.rejects(client.readResource({ uri }), /Denied|Refused/);
       assert.ok(!server.seen().includes('resources/read'));
     });
   }
 
   it('is what it was', async () => {
-    decideBy('deny', '  - { id: work, match: { target: "file:///work/*" }, verdict: allow }\n');
-    await client.readResource({ uri: 'file:///work/notes' });
-    assert.match(server.seen(), /"resources\/read","params":\{"uri":"file:\/\/\/work\/notes"\}/);
+    decideBy('deny', '  - { id: shop, match: { target: "file:///shop/*" }, verdict: allow }\n');
+    await client.readResource({ uri: 'file:///shop/notes' });
+    assert.match(server.seen(), /"resources\/read","params":\{"uri":"file:\/\/\/shop\/notes"\}/);
   });
 });
 

@@ -2,10 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { type Client, ProtocolError } from '@modelcontextprotocol/client';
-import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
-import type { Served } from '../../../../proxy/protocols/protocol.ts';
-import { OfferingServer, tool } from './offeringServer.ts';
-import { Stage } from './stage.ts';
+import { OfferingServer, stageFor, tool } from './offeringServer.ts';
+import type { Stage } from './stage.ts';
 
 const CARD = '4111 1111 1111 1111';
 const KEY = 'ghp_0123456789abcdefghijABCDEFGHIJ012345';
@@ -18,22 +16,14 @@ const server = new OfferingServer({
   asks: { think: sampling('what now?'), think_of_card: sampling(`what is ${CARD}?`) },
 });
 let stage: Stage;
-let served: Served;
+let stop: () => Promise<void>;
 let client: Client;
 
 before(async () => {
-  stage = await Stage.start();
-  const connection = server.connection('a');
-  stage.connections.push(connection);
-  served = await mcp.serve(connection, stage.host);
-  stage.served.set('a', served);
+  ({ stage, stop } = await stageFor(server));
   client = await stage.client('mcp/a');
 });
-after(async () => {
-  await served.stop('the test is over');
-  await stage.stop();
-  server.remove();
-});
+after(() => stop());
 beforeEach(() => {
   stage.decide = (facts) => (facts.mcp?.tool === 'delete_all' ? 'deny' : 'allow');
 });
