@@ -206,6 +206,8 @@ export class ScriptedPerson {
       try {
         await button.click({ timeout: STEP_MS });
         await item.click({ timeout: 2000 });
+        // A menu of the editor hears nothing in its first tenth of a second: it stays open, and nothing was chosen.
+        await item.waitFor({ state: 'hidden', timeout: 2000 });
         return;
       } catch (cause) {
         if (Date.now() > deadline) throw cause;

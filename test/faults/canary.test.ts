@@ -138,6 +138,9 @@ let stage: Stage;
 const received: { readonly by: string; readonly bytes: Buffer }[] = [];
 /** Everything that a window was shown. */
 const shown: { readonly what: string; readonly text: string }[] = [];
+/** An id of ours is random, and holds six letters of a value once in a while. */
+const ID = /\b(?:op|ses|con|app)_[\w-]{22}/g;
+let ids = '';
 let yes = 0;
 let no = 0;
 
@@ -260,14 +263,16 @@ describe('values that nobody behind the proxy may see', OPTIONS, () => {
       }
       const files = stage.files();
       assert.ok(files.some((file) => file.includes('index.sqlite')) && files.some((file) => file.endsWith('proxy.log')));
-      const found = files.flatMap((file) => canaries.in(readFileSync(file)).map((leak) => `${when}: ${file}: ${leak}`));
+      const texts = files.map((file) => ({ file, bytes: readFileSync(file) }));
+      ids = texts.flatMap(({ bytes }) => bytes.toString('latin1').match(ID) ?? []).join(' ');
+      const found = texts.flatMap(({ file, bytes }) => canaries.in(bytes, ids).map((leak) => `${when}: ${file}: ${leak}`));
       assert.deepEqual(found, []);
     }
   });
 
   it('are in nothing that a window is shown of what has been done', () => {
     assert.ok(shown.length > STATEMENTS.length);
-    for (const { what, text } of shown) assert.deepEqual(canaries.in(text), [], what);
+    for (const { what, text } of shown) assert.deepEqual(canaries.in(text, ids), [], what);
   });
 });
 
