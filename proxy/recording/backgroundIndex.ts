@@ -9,8 +9,11 @@ import type { Found, FromIndex, IndexThreadData, ToIndex } from './indexMessages
 
 /** How long notes gather before they are passed on, in milliseconds. */
 const GATHER_MS = 100;
-/** Above this share of its time, the thread that carries the bytes counts as busy, and the index keeps out of its way. */
-const BUSY = 0.5;
+/**
+ * Above this share of its time, the thread that carries the bytes counts as busy, and the index keeps out of its way: a person's
+ * agent stays far below it, and one that asks without a pause would wait for the index in every fiftieth statement.
+ */
+const BUSY = 0.1;
 /** How long a stopping index may take, in milliseconds. */
 const STOP_MS = 3_000;
 /** How often a thread that died is started again, until the proxy is. */

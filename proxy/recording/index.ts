@@ -17,9 +17,12 @@ import { sessionFiles } from './recovery.ts';
 
 /** How long new entries gather before they are indexed, in milliseconds. */
 const GATHER_MS = 150;
-/** How long one slice may hold the thread, in milliseconds, and how long the thread is left alone after it. */
-const SLICE_MS = 10;
-const REST_MS = 40;
+/**
+ * How long one slice may hold the thread, in milliseconds, and how long the thread is left alone after it. While a slice runs
+ * on a machine of two processors, everything else on it waits for its turn more often: a short one touches fewer statements.
+ */
+const SLICE_MS = 5;
+const REST_MS = 20;
 /** The same while the proxy has other work most of the time: the record is complete, and what is found can wait. */
 const BUSY_REST_MS = 1_000;
 /** How long a question may wait for the index to come up to date, in milliseconds. */
