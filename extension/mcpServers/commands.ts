@@ -7,6 +7,9 @@ import { summary } from './definition.ts';
 import type { FoundServer } from './scan.ts';
 import type { McpServers } from './servers.ts';
 
+/** Names in a question; more are left out. */
+const NAMES_SHOWN = 8;
+
 /** A file as a person calls it: from the workspace or the home folder on. */
 export function shortPath(file: string): string {
   const folder = vscode.workspace.workspaceFolders?.find(({ uri }) => uri.scheme === 'file' && file.startsWith(uri.fsPath + path.sep));
@@ -79,6 +82,7 @@ export async function undoProtection(servers: McpServers, argument: unknown): Pr
     if (picked === undefined) return;
     these = [picked.one];
   }
+  if (!(await sureToUndo(these.map(({ entry }) => entry.path.at(-1) ?? entry.connection)))) return;
   const problems: string[] = [];
   for (const [file, entries] of Map.groupBy(these, ({ file }) => file)) {
     problems.push(
@@ -93,6 +97,8 @@ export async function undoProtection(servers: McpServers, argument: unknown): Pr
 
 export async function undoAllProtection(servers: McpServers): Promise<void> {
   const { records } = servers;
+  const names = records.flatMap(({ entries }) => entries.map(({ connection, path: place }) => place.at(-1) ?? connection));
+  if (names.length > 0 && !(await sureToUndo(names))) return;
   const problems: string[] = [];
   let count = 0;
   for (const { file, entries } of records) {
@@ -104,6 +110,21 @@ export async function undoAllProtection(servers: McpServers): Promise<void> {
     }
   }
   await tellUndone(count, problems);
+}
+
+/** A command can be run by an agent; that servers go unwatched again is a person's choice, in the editor's own dialog. */
+async function sureToUndo(names: readonly string[]): Promise<boolean> {
+  const undoIt = vscode.l10n.t('Undo Protection');
+  const shown = names.slice(0, NAMES_SHOWN).join(', ') + (names.length > NAMES_SHOWN ? ', …' : '');
+  const picked = await vscode.window.showWarningMessage(
+    vscode.l10n.t('Undo the protection of {0}?', shown),
+    {
+      modal: true,
+      detail: vscode.l10n.t('Agents reach it directly again, with its secret in their configuration: nothing of it is asked about, masked or recorded.'),
+    },
+    undoIt,
+  );
+  return picked === undoIt;
 }
 
 async function tellUndone(count: number, problems: readonly string[]): Promise<void> {

@@ -240,6 +240,11 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
 
   it('is put back to the byte by one command, and the policy, too', async () => {
     await runCommand(browser.page, 'Countersign: Undo Protection of All MCP Servers');
+    // An agent can run a command: the editor's own dialog asks a person.
+    const dialog = browser.page.locator('.monaco-dialog-box', { hasText: 'Undo the protection of' });
+    await dialog.getByText('nothing of it is asked about, masked or recorded').waitFor({ timeout: STEP_MS });
+    assert.notEqual(readFileSync(config, 'utf8'), CONFIG);
+    await dialog.getByRole('button', { name: 'Undo Protection' }).click();
     await until('the file is back', () => readFileSync(config, 'utf8') === CONFIG);
     // The policy follows: until then its server is one that nobody starts.
     await until('the policy is back', () => readFileSync(policy, 'utf8') === original).catch(() => undefined);

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { type BrowserContext, type Browser as Chromium, chromium, type Page } from 'playwright-core';
+import { type BrowserContext, type Browser as Chromium, chromium, type Locator, type Page } from 'playwright-core';
 import { type Definition, definitionOf } from '../../proxy/pinning/definition.ts';
 import { soon } from '../support/soon.ts';
 import { CHROMIUM } from '../webview/support/panelPage.ts';
@@ -74,6 +74,14 @@ describe('the console', () => {
       return at?.textContent?.trim() ?? '';
     });
 
+  /** Says yes to a question of the console: a press counts only once the button has stood still. */
+  const sure = async (dialog: Locator): Promise<void> => {
+    await soon(async () => {
+      if (await dialog.isVisible()) await dialog.locator('cs-armed-button vscode-button:not(.waiting)').click({ timeout: 2_000 });
+      await dialog.waitFor({ state: 'hidden', timeout: 1_500 });
+    });
+  };
+
   it('asks whoever is not signed in to sign in, and shows nothing else', async () => {
     const page = await visit(undefined, 'sessions');
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
@@ -120,6 +128,11 @@ describe('the console', () => {
     const page = await visit('ada', `sessions/${agent.session.id}`);
     await page.getByRole('navigation', { name: 'Operations' }).getByText('approved by Dana').waitFor();
     await page.getByText(/entries, chain checked in this browser/).waitFor();
+    await page.getByRole('button', { name: 'End it' }).click();
+    const end = page.getByRole('alertdialog', { name: 'End this session?' });
+    await end.getByText('is cut off at once').waitFor();
+    await end.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByText('live', { exact: true }).waitFor();
     // Nobody else's: an approver is not an auditor.
     const other = await visit('bob', `sessions/${agent.session.id}`);
     await other.getByText('it is not yours to see').waitFor();
@@ -143,6 +156,12 @@ describe('the console', () => {
     await page.reload();
     await page.getByText('The edge plant has not joined yet').waitFor();
     assert.equal(await page.getByText(/csjoin_/).count(), 0);
+    // It cannot be taken back, so it is asked about.
+    await page.getByRole('row', { name: /plant/ }).getByRole('button', { name: 'Remove' }).click();
+    const remove = page.getByRole('alertdialog', { name: 'Remove the edge plant?' });
+    await remove.getByRole('button', { name: 'Cancel' }).click();
+    await remove.waitFor({ state: 'hidden' });
+    await page.getByText('The edge plant has not joined yet').waitFor();
     // Whoever only looks is shown no way to change anything.
     const olga = await visit('olga', 'health');
     await olga.getByText('The edge plant has not joined yet').waitFor();
@@ -232,6 +251,19 @@ describe('the console', () => {
     const row = page.getByRole('row', { name: /Bob/ });
     await row.getByRole('button', { name: 'Lock out' }).focus();
     await page.keyboard.press('Enter');
+    // One press says what would happen; a second one of an impatient hand is at Cancel, and the keyboard is back where it was.
+    const dialog = page.getByRole('alertdialog', { name: 'Lock out Bob?' });
+    await dialog.getByText('every session that Bob has open is cut off at once').waitFor();
+    await page.keyboard.press('Enter');
+    await dialog.waitFor({ state: 'hidden' });
+    await soon(async () => assert.equal(await focused(page), 'Lock out'));
+    await page.keyboard.press('Enter');
+    await dialog.waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'hidden' });
+    assert.equal(await page.getByText('Bob is locked out').count(), 0);
+    await row.getByRole('button', { name: 'Lock out' }).click();
+    await sure(dialog);
     await page.getByRole('status').getByText('Bob is locked out').waitFor();
     await row.getByRole('button', { name: 'Let in again' }).waitFor();
     // Its button has gone: not to the next person's, but to the heading above.

@@ -434,11 +434,28 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
     });
   });
 
-  it('ends a grant', async () => {
+  it('ends a grant at the second press only, and not at Escape or at Keep', async () => {
     await withPanel('approvals', async (p) => {
       await p.send(shown({ grants: [grant()] }));
-      await p.page.getByRole('button', { name: 'End the grant for UPDATE orders (same shape)' }).click();
-      assert.deepEqual((await p.posted()).at(-1), { type: 'endGrant', id: 'gra-1' });
+      const end = p.page.getByRole('button', { name: 'End the grant for UPDATE orders (same shape)' });
+      const ended = async (): Promise<unknown[]> => (await p.posted()).filter(({ type }) => type === 'endGrant');
+      await end.focus();
+      await p.page.keyboard.press('Enter');
+      await p.page.getByText('connections that run on it are cut off at once').waitFor();
+      await p.page.keyboard.press('Escape');
+      await end.waitFor();
+      // An impatient second Enter is at Keep.
+      await p.page.keyboard.press('Enter');
+      await p.page.getByRole('button', { name: 'Keep' }).waitFor();
+      await p.page.keyboard.press('Enter');
+      await end.waitFor();
+      assert.deepEqual(await ended(), []);
+      await end.click();
+      const sure = p.page.locator('cs-grants cs-armed-button vscode-button:not(.waiting)');
+      await soon(async () => {
+        if ((await ended()).length === 0) await sure.click({ timeout: 2_000 });
+        assert.deepEqual(await ended(), [{ type: 'endGrant', id: 'gra-1' }]);
+      });
       await p.page.getByText('Ending…').waitFor();
     });
   });

@@ -1,3 +1,5 @@
+import '@vscode-elements/elements/dist/vscode-button/index.js';
+import './armedButton.ts';
 import { css, html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { DecidedApproval, GrantView } from '../../contract/approval.ts';
 import { icon } from '../parts/icon.ts';
@@ -53,6 +55,18 @@ const lists = css`
     min-width: 0;
     overflow-wrap: anywhere;
   }
+  .sure {
+    display: grid;
+    gap: 6px;
+    margin: 2px 2px 8px 24px;
+    padding-inline-start: 8px;
+    border-inline-start: 2px solid var(--soon);
+  }
+  .sure .buttons {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 8px;
+  }
   .when {
     flex: none;
     font-variant-numeric: tabular-nums;
@@ -102,9 +116,11 @@ customElements.define('cs-decided', DecidedList);
 
 /** @fires end as a CustomEvent with a grant's id */
 export class GrantList extends LitElement {
-  static override properties = { grants: { attribute: false }, ending: { attribute: false } };
+  static override properties = { grants: { attribute: false }, ending: { attribute: false }, sure: { state: true } };
   declare grants: readonly GrantView[];
   declare ending: ReadonlySet<string>;
+  /** The grant that a person is asked about once more. */
+  declare sure: string | undefined;
   static override styles = [shared, lists];
 
   constructor() {
@@ -131,14 +147,52 @@ export class GrantList extends LitElement {
               ${
                 this.ending.has(g.id)
                   ? html`<span class="when quiet">${say('grants.ending')}</span>`
-                  : html`<button class="link when" aria-label=${say('grants.endFor', { covers: plainLine(g.covers) })} @click=${() => this.#end(g.id)}>${say('grants.end')}</button>`
+                  : this.sure === g.id
+                    ? nothing
+                    : html`<button class="link when" id=${g.id} aria-label=${say('grants.endFor', { covers: plainLine(g.covers) })} @click=${() => void this.#ask(g.id)}>${say('grants.end')}</button>`
               }
-            </li>`,
+            </li>
+            ${this.sure === g.id && !this.ending.has(g.id) ? this.#question(g) : nothing}`,
         )}
       </ul>`;
   }
 
+  /** The second press: it cannot be taken back, and what runs on the grant is cut off with it. */
+  #question({ id, covers }: GrantView): TemplateResult {
+    return html`<li
+      class="sure"
+      role="group"
+      aria-label=${say('grants.endFor', { covers: plainLine(covers) })}
+      @keydown=${(e: KeyboardEvent) => {
+        if (e.key !== 'Escape') return;
+        e.stopPropagation();
+        void this.#keep(id);
+      }}
+    >
+      <span>${say('grants.sure')}</span>
+      <span class="buttons">
+        <cs-armed-button .label=${say('grants.endNowFor', { covers: plainLine(covers) })} @press=${() => this.#end(id)}>${say('grants.endNow')}</cs-armed-button>
+        <vscode-button secondary class="keep" @click=${() => void this.#keep(id)}>${say('grants.keep')}</vscode-button>
+      </span>
+    </li>`;
+  }
+
+  async #ask(id: string): Promise<void> {
+    this.sure = id;
+    await this.updateComplete;
+    this.shadowRoot?.querySelector<HTMLElement>('.keep')?.focus();
+  }
+
+  async #keep(id: string): Promise<void> {
+    this.sure = undefined;
+    await this.updateComplete;
+    // In the next frame: the rest of the key press that chose to keep it would press the button that gets the keyboard.
+    await new Promise(requestAnimationFrame);
+    this.shadowRoot?.querySelector<HTMLElement>(`#${CSS.escape(id)}`)?.focus();
+  }
+
   #end(id: string): void {
+    this.sure = undefined;
     this.dispatchEvent(new CustomEvent('end', { detail: id }));
   }
 }

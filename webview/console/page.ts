@@ -1,9 +1,11 @@
 /** One page of the console: loads, reloads when something changes, says what went wrong, and never throws away what was shown. */
+import './confirm.ts';
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { Me } from '../../contract/gateway/identity.ts';
 import { icon } from '../parts/icon.ts';
 import { safeText } from '../parts/safeText.ts';
 import { type Api, sentenceOf } from './api.ts';
+import type { Confirm, Question } from './confirm.ts';
 import { pageStyles } from './styles.ts';
 
 export interface PageContext {
@@ -103,6 +105,12 @@ export abstract class ConsolePage extends LitElement {
     backTo();
   }
 
+  /** The same for what cannot be taken back: asked about first, in a dialog. */
+  protected async actIfSure(question: Question, what: () => Promise<string | undefined>): Promise<void> {
+    if (this.busy) return;
+    if (await this.shadowRoot?.querySelector<Confirm>('cs-confirm')?.ask(question)) await this.act(what);
+  }
+
   /** @returns what puts the keyboard back where it is now, or on the heading above where that has gone, if it got lost meanwhile */
   #focusNow(): () => void {
     const focused = this.shadowRoot?.activeElement;
@@ -128,6 +136,7 @@ export abstract class ConsolePage extends LitElement {
         <div role="alert">${problem === undefined ? nothing : html`<p class="banner error">${icon('error')}<span>${safeText(problem)} ${this.stale ? again : nothing}</span></p>`}</div>
         <div role="status">${done === undefined ? nothing : html`<p class="banner good">${icon('check')}<span>${safeText(done)}</span></p>`}</div>
       </div>
+      <cs-confirm></cs-confirm>
       ${this.loaded ? this.content() : html`<h1>${this.heading}</h1>${problem === undefined ? html`<p class="quiet">Loading…</p>` : nothing}`}`;
   }
 }

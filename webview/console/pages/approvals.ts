@@ -1,5 +1,5 @@
 /** Questions: the same panel as in the editor, fed by the gateway's API; and requests for access over a time. */
-import '../../parts/icon.ts';
+import '../../approvals/armedButton.ts';
 import { css, html, nothing, type TemplateResult } from 'lit';
 import type { DecidedApproval, GrantView } from '../../../contract/approval.ts';
 import type { GatewayApproval, GatewayApprovals, GatewayGrant } from '../../../contract/gateway/approvals.ts';
@@ -168,7 +168,7 @@ export class ApprovalsPage extends ConsolePage {
       ${
         mine.mayApprove
           ? html`<div class="buttons">
-              <vscode-button ?disabled=${this.busy} @click=${() => answer({ answer: 'approve', id, digest, scope: { what: 'exact', howLong: 'once' } })}>Grant ${access.minutes} minutes</vscode-button>
+              <cs-armed-button @press=${() => answer({ answer: 'approve', id, digest, scope: { what: 'exact', howLong: 'once' } })}>Grant ${access.minutes} minutes</cs-armed-button>
               <vscode-button secondary ?disabled=${this.busy} @click=${() => answer({ answer: 'deny', id, digest })}>Deny</vscode-button>
             </div>`
           : html`<p class="quiet">${mine.requested ? 'You asked for this.' : mine.answered ? 'You have answered.' : 'Waits for someone else.'} ${mine.mayAnswer ? html`<button class="link" ?disabled=${this.busy} @click=${() => answer({ answer: 'deny', id, digest })}>Take it back</button>` : nothing}</p>`

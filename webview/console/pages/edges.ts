@@ -9,7 +9,7 @@ import { when } from '../page.ts';
 export interface EdgeActions {
   readonly busy: boolean;
   /** Absent: this person may look only. */
-  readonly change?: { readonly add: (name: string) => void; readonly remove: (what: string) => void };
+  readonly change?: { readonly add: (name: string) => void; readonly remove: (edge: string) => void; readonly revoke: (key: string, host: string) => void };
   /** The token that was made last: shown once. */
   readonly added: AddedEdge | undefined;
 }
@@ -55,7 +55,7 @@ function row({ name, state, sentence, connections, processes, keys, replicas }: 
     <td data-name="Processes">${processes.map((one) => html`<div>${safeText(one.host)} <span class="quiet">${safeText(one.version)}, at ${one.replicas} of ${replicas} replicas${one.draining ? ', shutting down' : ''}</span></div>`)}</td>
     <td data-name="Keys">${standing.map(
       ({ id, host, joinedAt }) =>
-        html`<div title=${id}>${safeText(host)} <span class="quiet">${when(joinedAt)}</span>${change ? html` <button class="link danger" ?disabled=${busy} aria-label=${`Revoke the key of ${host}`} @click=${() => change.remove(id)}>Revoke</button>` : nothing}</div>`,
+        html`<div title=${id}>${safeText(host)} <span class="quiet">${when(joinedAt)}</span>${change ? html` <button class="link danger" ?disabled=${busy} aria-label=${`Revoke the key of ${host}`} @click=${() => change.revoke(id, host)}>Revoke</button>` : nothing}</div>`,
     )}</td>
     <td class="do">${change && state !== 'removed' ? html`<button class="link danger" ?disabled=${busy} @click=${() => change.remove(name)}>Remove</button>` : nothing}</td>
   </tr>`;

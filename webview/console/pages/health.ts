@@ -6,6 +6,7 @@ import type { AddedEdge, EdgeView } from '../../../contract/gateway/edges.ts';
 import type { AuditReport, StorageHealth } from '../../../contract/gateway/sessions.ts';
 import { icon } from '../../parts/icon.ts';
 import { safeText } from '../../parts/safeText.ts';
+import type { Question } from '../confirm.ts';
 import { ConsolePage } from '../page.ts';
 import { archivePart } from './archive.ts';
 import { edgesPart } from './edges.ts';
@@ -52,7 +53,13 @@ export class HealthPage extends ConsolePage {
           : edgesPart(this.edges, {
               busy: this.busy,
               added: this.added,
-              ...(this.roles.includes('admin') && { change: { add: (name) => void this.#addEdge(name), remove: (what) => void this.#removeEdge(what) } }),
+              ...(this.roles.includes('admin') && {
+                change: {
+                  add: (name) => void this.#addEdge(name),
+                  remove: (edge) => void this.#removeEdge(edge),
+                  revoke: (key, host) => void this.#revokeKey(key, host),
+                },
+              }),
             })
       }
       ${
@@ -78,9 +85,25 @@ export class HealthPage extends ConsolePage {
     });
   }
 
-  #removeEdge(what: string): Promise<void> {
-    return this.act(async () => {
-      await this.api.call('revokeEdge', { id: what, body: {} });
+  #removeEdge(edge: string): Promise<void> {
+    return this.#revoke(edge, {
+      title: `Remove the edge ${edge}?`,
+      what: 'What goes through it is cut off at once, all its keys stop counting, and its machines can join again only with a new token.',
+      button: 'Remove',
+    });
+  }
+
+  #revokeKey(key: string, host: string): Promise<void> {
+    return this.#revoke(key, {
+      title: `Revoke the key of ${host}?`,
+      what: `What goes through ${host} is cut off at once, and it can join again only with a new token.`,
+      button: 'Revoke',
+    });
+  }
+
+  #revoke(id: string, question: Question): Promise<void> {
+    return this.actIfSure(question, async () => {
+      await this.api.call('revokeEdge', { id, body: {} });
       return 'It is not let in any more, and what went through it has ended.';
     });
   }

@@ -4,6 +4,7 @@ import { repeat } from 'lit/directives/repeat.js';
 import type { PersonView, ServiceAccountView } from '../../../contract/gateway/identity.ts';
 import { personName } from '../../parts/names.ts';
 import { safeText } from '../../parts/safeText.ts';
+import type { Question } from '../confirm.ts';
 import { ConsolePage, when } from '../page.ts';
 
 export class PeoplePage extends ConsolePage {
@@ -74,8 +75,8 @@ export class PeoplePage extends ConsolePage {
       <td class="num" data-name="Logins">${logins}</td>
       <td class="do">${
         this.#mayChange && !me
-          ? html`${logins > 0 ? html`<button class="link" ?disabled=${this.busy} @click=${() => void this.#do('signOutPerson', id, `${personName(person)} was signed out everywhere.`)}>Sign out</button> ` : nothing}
-              ${disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#do('disablePerson', id, `${personName(person)} is locked out, and what was open has ended.`)}>Lock out</button>` : html`<button class="link" ?disabled=${this.busy} @click=${() => void this.#do('enablePerson', id, `${personName(person)} may sign in again.`)}>Let in again</button>`}`
+          ? html`${logins > 0 ? html`<button class="link" ?disabled=${this.busy} @click=${() => this.#signOut(id, personName(person))}>Sign out</button> ` : nothing}
+              ${disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => this.#lockOut(id, personName(person))}>Lock out</button>` : html`<button class="link" ?disabled=${this.busy} @click=${() => void this.act(() => this.#call('enablePerson', id, `${personName(person)} may sign in again.`))}>Let in again</button>`}`
           : nothing
       }</td>
     </tr>`;
@@ -87,7 +88,7 @@ export class PeoplePage extends ConsolePage {
       <td data-name="Connections">${connections.map((connection) => html`<span class="chip">${safeText(connection)}</span>`)}</td>
       <td data-name="Proof">${proof === 'secret' ? 'a secret' : html`a token of ${safeText(workload?.issuer ?? '')}`}</td>
       <td class="num" data-name="Made">${when(createdAt)}</td>
-      <td class="do">${this.#mayChange && disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#do('disableServiceAccount', id, `${name} is switched off.`)}>Switch off</button>` : nothing}</td>
+      <td class="do">${this.#mayChange && disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => this.#switchOff(id, name)}>Switch off</button>` : nothing}</td>
     </tr>`;
   }
 
@@ -117,11 +118,37 @@ export class PeoplePage extends ConsolePage {
     });
   }
 
-  #do(endpoint: 'disablePerson' | 'enablePerson' | 'signOutPerson' | 'disableServiceAccount', id: string, sentence: string): Promise<void> {
-    return this.act(async () => {
-      await this.api.call(endpoint, { id, body: {} });
-      return sentence;
+  #lockOut(id: string, name: string): void {
+    this.#sure('disablePerson', id, `${name} is locked out, and what was open has ended.`, {
+      title: `Lock out ${name}?`,
+      what: `${name} is signed out everywhere, every session that ${name} has open is cut off at once, and ${name} cannot sign in until an admin lets them in again.`,
+      button: 'Lock out',
     });
+  }
+
+  #signOut(id: string, name: string): void {
+    this.#sure('signOutPerson', id, `${name} was signed out everywhere.`, {
+      title: `Sign ${name} out everywhere?`,
+      what: `Every editor, terminal and browser of ${name} has to sign in again, and what is open there is cut off at once.`,
+      button: 'Sign out',
+    });
+  }
+
+  #switchOff(id: string, name: string): void {
+    this.#sure('disableServiceAccount', id, `${name} is switched off.`, {
+      title: `Switch off ${name}?`,
+      what: `What ${name} has open is cut off at once, and it can never be switched on again: whatever needs it then needs a new account.`,
+      button: 'Switch off',
+    });
+  }
+
+  #sure(endpoint: 'disablePerson' | 'signOutPerson' | 'disableServiceAccount', id: string, sentence: string, question: Question): void {
+    void this.actIfSure(question, () => this.#call(endpoint, id, sentence));
+  }
+
+  async #call(endpoint: 'disablePerson' | 'enablePerson' | 'signOutPerson' | 'disableServiceAccount', id: string, sentence: string): Promise<string> {
+    await this.api.call(endpoint, { id, body: {} });
+    return sentence;
   }
 }
 customElements.define('cs-people-page', PeoplePage);

@@ -110,7 +110,7 @@ export class PolicyPage extends ConsolePage {
           ? html`<div class="tools">
               <input aria-label="What changes, and why" placeholder="What changes, and why" size="40" maxlength="2000" .value=${this.comment} @input=${(e: Event) => (this.comment = (e.target as HTMLInputElement).value)} />
               <vscode-button ?disabled=${this.busy || check?.ok !== true || this.comment.trim() === ''} @click=${() => void this.#put()}>Put in force</vscode-button>
-              <vscode-button secondary @click=${() => this.#write(undefined)}>Discard</vscode-button>
+              <vscode-button secondary @click=${() => void this.#discard()}>Discard</vscode-button>
             </div>`
           : nothing
       }`;
@@ -148,6 +148,16 @@ export class PolicyPage extends ConsolePage {
     if (text === undefined) return;
     const check = await this.api.call('checkPolicy', { body: { text } });
     if (this.draft === text) this.check = check;
+  }
+
+  #discard(): Promise<void> {
+    return this.actIfSure(
+      { title: 'Discard your draft?', what: 'What you wrote is lost; the policy in force stays as it is.', button: 'Discard' },
+      async () => {
+        this.#write(undefined);
+        return undefined;
+      },
+    );
   }
 
   #put(): Promise<void> {
