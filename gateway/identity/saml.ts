@@ -1,6 +1,7 @@
 /** Signing in at a SAML 2.0 provider: begun by us, answered by a signed assertion for us, which counts once. */
 import { readFileSync } from 'node:fs';
 import { type CacheProvider, type Profile, SAML, ValidateInResponseTo } from '@node-saml/node-saml';
+import { z } from 'zod';
 import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { SamlProvider as Settings } from '../config/schema.ts';
@@ -12,6 +13,8 @@ import type { SignedIn } from './oidc.ts';
 const ATTEMPT_MS = 10 * 60_000;
 /** An assertion that was used is remembered for this long at least, in milliseconds. */
 const REMEMBER_MS = 24 * 60 * 60_000;
+const MAX_SUBJECT_CHARS = 256;
+const TRANSIENT = 'urn:oasis:names:tc:SAML:2.0:nameid-format:transient';
 
 export interface SamlOptions {
   readonly settings: Settings;
@@ -52,20 +55,23 @@ export class SamlLogin {
       const { profile } = await this.#saml(fresh).validatePostResponseAsync({ SAMLResponse: response });
       if (!profile) throw new Error('a response without a person');
       if (profile.issuer !== settings.issuer) throw new Error('another issuer');
-      if (!profile.nameID) throw new Error('no subject');
-      const authTime = instantOf(profile) ?? Date.now();
-      if (fresh && authTime < startedAt - clockSkew * 1000) throw new Error('the login is older than it must be');
+      if (!profile.nameID || profile.nameID.length > MAX_SUBJECT_CHARS) throw new Error('no subject, or too long a one');
+      // Another name at each sign-in would make somebody else of the same person each time: they could approve what they asked.
+      if (profile.nameIDFormat === TRANSIENT) throw new Error('a subject that is called so this once: have the provider send a persistent name');
+      const authTime = instantOf(profile);
+      // Whoever asks for a new login may be shown an old one: what does not say when it was made is none.
+      if (fresh && (authTime === undefined || authTime < startedAt - clockSkew * 1000)) throw new Error('the login is older than it must be');
       const name = textOf(profile[settings.attributes.name]);
       const email = textOf(profile[settings.attributes.email]);
       return {
         claimed: {
           issuer: settings.issuer,
-          subject: profile.nameID.slice(0, 256),
+          subject: profile.nameID,
           ...(name !== undefined && { name }),
           ...(email !== undefined && { email }),
           groups: listOf(profile[settings.attributes.groups]),
         },
-        authTime,
+        authTime: authTime ?? Date.now(),
         ...(profile.sessionIndex !== undefined && { providerSession: profile.sessionIndex }),
         proof: { id: `${settings.id} ${hashOf(profile.getAssertionXml?.() ?? response)}`, expiresAt: Date.now() + REMEMBER_MS },
       };
@@ -129,11 +135,14 @@ function certificates(file: string): string[] {
   return pem;
 }
 
-/** `AuthnInstant`: when the provider saw the person. */
+const Statements = z.object({
+  Assertion: z.object({ AuthnStatement: z.array(z.object({ $: z.object({ AuthnInstant: z.iso.datetime({ offset: true }) }) })).min(1) }),
+});
+
+/** `AuthnInstant`: when the provider saw the person; the earliest, where it says several. */
 function instantOf(profile: Profile): number | undefined {
-  const xml = profile.getAssertionXml?.() ?? '';
-  const at = Date.parse(/<(?:\w+:)?AuthnStatement\b[^>]*\bAuthnInstant="([^"]{1,40})"/.exec(xml)?.[1] ?? '');
-  return Number.isNaN(at) ? undefined : at;
+  const said = Statements.safeParse(profile.getAssertion?.());
+  return said.success ? Math.min(...said.data.Assertion.AuthnStatement.map(({ $ }) => Date.parse($.AuthnInstant))) : undefined;
 }
 
 function textOf(value: unknown): string | undefined {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
@@ -24,6 +24,8 @@ interface Assertion {
   readonly authnInstant?: Date;
   /** Signs with another key. */
   readonly forged?: boolean;
+  /** Changes the response before it is signed. */
+  readonly shape?: (xml: string) => string;
   /** Changes the response after it was signed. */
   readonly change?: (xml: string) => string;
 }
@@ -124,7 +126,8 @@ class SamlIdp {
       Subject: subject,
       Groups: groups.map((group) => `<saml:AttributeValue>${group}</saml:AttributeValue>`).join(''),
     };
-    return { id, context: template.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '') };
+    const filled = template.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '');
+    return { id, context: this.next.shape?.(filled) ?? filled };
   }
 }
 
@@ -149,6 +152,8 @@ describe('signing in by SAML', () => {
 
   async function signIn(next: Assertion): Promise<{ browser: Browser; page: Visit }> {
     idp.next = next;
+    // Bad proofs are counted; the walk over them must not be what is refused.
+    await on.gateways[0]!.db.query('DELETE FROM rate_limits');
     const browser = new Browser();
     const posted = await browser.open(`${on.url}/login?return=/v1/me`);
     return { browser, page: await browser.submit(posted, {}) };
@@ -187,6 +192,9 @@ describe('signing in by SAML', () => {
     },
     'with a comment inside the name': { change: (xml) => xml.replace('ada@saml.example', 'ada@saml.example<!-- x -->.evil') },
   };
+  // Somebody else at each sign-in: whoever asks could come back as another and approve it.
+  bad['about someone by a name for this once'] = { shape: (xml) => xml.replace('SAML:1.1:nameid-format:emailAddress', 'SAML:2.0:nameid-format:transient') };
+  bad['about someone by a longer name than is kept'] = { subject: 'a'.repeat(300) };
   for (const [what, assertion] of Object.entries(bad)) {
     it(`refuses a response ${what}`, async () => {
       const { browser, page } = await signIn(assertion);
@@ -210,5 +218,50 @@ describe('signing in by SAML', () => {
     const page = await victim.submit(posted, {});
     assert.match(page.text, /not begun in this browser/);
     assert.equal((await victim.open(`${on.url}/v1/me`)).status, 401);
+  });
+
+  describe('for one approval', () => {
+    /** What the page says after a sign-in that had to be made anew. */
+    async function fresh(next: Assertion): Promise<string> {
+      const [gateway] = on.gateways;
+      const { db, sealer } = gateway!;
+      await signIn({ groups: ['dba'] });
+      const [person] = await db.query<{ id: string }>('SELECT id FROM people WHERE subject = $1', ['ada@saml.example']);
+      const approval = `app_${randomBytes(8).toString('hex')}`;
+      await db.query(
+        `INSERT INTO approvals (id, kind, state, digest, policy_version, connection, requester, question, approvers, quorum, fresh_login, deadline)
+         VALUES ($1, 'operation', 'pending', 'x', 'x', 'orders', 'someone', '{}', '[]', 1, true, ms() + 60000)`,
+        [approval],
+      );
+      const sealed = sealer.seal('fresh link', JSON.stringify({ approval, person: person?.id }));
+      await db.query("INSERT INTO login_attempts (state_hash, provider, sealed, expires_at) VALUES ($1, 'fresh link', $2, ms() + 60000)", [
+        createHash('sha256').update(approval).digest('base64url'),
+        sealed,
+      ]);
+      idp.next = { groups: ['dba'], ...next };
+      const browser = new Browser();
+      const posted = await browser.open(`${on.url}/fresh-login?ticket=${approval}`);
+      return (await browser.submit(posted, {})).text;
+    }
+    const earlier = new Date(Date.now() - 3_600_000);
+
+    it('counts one that its provider has made just now', async () => {
+      assert.match(await fresh({}), /You have signed in again/);
+    });
+    for (const [what, assertion] of Object.entries<Assertion>({
+      earlier: { authnInstant: earlier },
+      'at a time that it does not say': { shape: (xml) => xml.replace(/ AuthnInstant="[^"]*"/, '') },
+      'at another time than it says besides': {
+        shape: (xml) =>
+          xml.replace(
+            /(<saml:AuthnStatement AuthnInstant=")[^"]*("[^]*<\/saml:AuthnStatement>)/,
+            (all, open: string, rest: string) => `${all}${open}${earlier.toISOString()}${rest}`,
+          ),
+      },
+    })) {
+      it(`does not count one that was made ${what}`, async () => {
+        assert.match(await fresh(assertion), /could not be accepted/);
+      });
+    }
   });
 });
