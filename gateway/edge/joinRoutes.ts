@@ -3,13 +3,13 @@ import { type Request, type Response, Router } from 'express';
 import { JOIN_PATH, JoinEdge, type JoinedEdge, ROTATE_PATH, RotateEdge } from '../../contract/gateway/edges.ts';
 import { Problem } from '../../contract/problem.ts';
 import { HttpServer } from '../api/httpServer.ts';
-import type { RateLimits } from '../identity/rateLimit.ts';
+import { addressOf, type RateLimits } from '../identity/rateLimit.ts';
 import type { EdgeStore } from './edgeStore.ts';
 
 export function joinRoutes(store: Pick<EdgeStore, 'join' | 'rotate'>, limits: Pick<RateLimits, 'look' | 'failed'>): Router {
   const router = Router({ caseSensitive: true, strict: true });
   const proved = async (request: Request, response: Response, work: () => Promise<JoinedEdge>): Promise<void> => {
-    const from = request.ip ?? 'unknown';
+    const from = addressOf(request);
     await limits.look('badProof', from);
     try {
       response.json(await work());

@@ -13,7 +13,7 @@ import { type Database, one, type Queryable } from '../store/database.ts';
 import type { OidcAttempt, OidcLogin, SignedIn } from './oidc.ts';
 import { sendPage } from './pages.ts';
 import type { People } from './people.ts';
-import type { RateLimits } from './rateLimit.ts';
+import { addressOf, type RateLimits } from './rateLimit.ts';
 import { localPath } from './redirects.ts';
 import type { SamlLogin } from './saml.ts';
 import { useOnce } from './serviceAccounts.ts';
@@ -127,6 +127,8 @@ export class BrowserLogin {
     if (!only)
       return sendPage(response, 503, { title: 'Nobody can sign in yet', text: ['No identity provider is configured. Ask whoever runs this gateway.'] });
     if (providers.length === 1) return await this.#begin(response, only, purpose, fresh, addressOf(request));
+    // Each choice that is offered is kept in the store for a while, and nobody has shown anything yet.
+    await this.#parts.limits.count('login', addressOf(request));
     const ticket = await this.#keep('choice', { purpose, fresh, startedAt: Date.now() });
     sendPage(response, 200, {
       title: 'Sign in',
@@ -377,9 +379,10 @@ export function cookieOf(request: Request, name: string): string | undefined {
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(`${name}=`));
   // Two of one name would leave it to chance which counts.
-  return found.length === 1 ? decodeURIComponent(found[0]?.slice(name.length + 1) ?? '') : undefined;
-}
-
-export function addressOf(request: Request): string {
-  return request.ip ?? 'unknown';
+  if (found.length !== 1) return undefined;
+  try {
+    return decodeURIComponent(found[0]?.slice(name.length + 1) ?? '');
+  } catch {
+    return undefined;
+  }
 }

@@ -14,10 +14,10 @@ import type { GatewayConfig } from '../config/load.ts';
 import { hashOf, newSecret } from '../sealed.ts';
 import { type Database, one } from '../store/database.ts';
 import { type AuthenticateParts, byToken } from './authenticate.ts';
-import { addressOf, type BrowserLogin, type Provider, page } from './browserLogin.ts';
+import { type BrowserLogin, type Provider, page } from './browserLogin.ts';
 import { discover } from './discover.ts';
 import { sendPage } from './pages.ts';
-import type { RateLimits } from './rateLimit.ts';
+import { addressOf, type RateLimits } from './rateLimit.ts';
 import { allowedRedirect } from './redirects.ts';
 import { type Account, useOnce } from './serviceAccounts.ts';
 
@@ -277,7 +277,7 @@ export class OAuth {
   async #byClientSecret(request: Request, body: { client_id?: string | undefined; client_secret?: string | undefined }): Promise<TokenAnswer> {
     const basic = /^Basic ([A-Za-z0-9+/=]{4,2000})$/i.exec(request.headers.authorization ?? '')?.[1];
     const [id, secret] =
-      basic === undefined ? [body.client_id, body.client_secret] : Buffer.from(basic, 'base64').toString('utf8').split(/:(.*)/s).map(decodeURIComponent);
+      basic === undefined ? [body.client_id, body.client_secret] : Buffer.from(basic, 'base64').toString('utf8').split(/:(.*)/s).map(formDecoded);
     const account = id === undefined || secret === undefined ? undefined : await this.#parts.accounts.bySecret(id, secret);
     if (!account) throw new OAuthError('invalid_client', 'There is no such service account, or its secret is another.', 401);
     return await this.#accountAnswer(account);
@@ -458,6 +458,15 @@ function oauthError(cause: unknown): OAuthError | undefined {
   const code = (cause as { code?: unknown }).code;
   if (typeof code === 'string' && /^ERR_(JW[TSK]|JOSE)/.test(code)) return new OAuthError('invalid_request', 'This token does not hold.');
   return undefined;
+}
+
+/** @throws OAuthError, so that what cannot be read is counted as any other bad proof is */
+function formDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new OAuthError('invalid_client', 'There is no such service account, or its secret is another.', 401);
+  }
 }
 
 function parseJson(text: string): unknown {

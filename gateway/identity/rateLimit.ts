@@ -1,6 +1,11 @@
 /** Leaky buckets in the store, so that asking another replica gains nothing. */
+
+import { isIP } from 'node:net';
 import { Problem } from '../../contract/problem.ts';
 import { type Database, one } from '../store/database.ts';
+
+const IPV6_WORDS = 8;
+const IPV6_NETWORK_WORDS = 4;
 
 export interface Rate {
   /** How many may come at once. */
@@ -52,6 +57,19 @@ export class RateLimits {
     );
     return (row?.level ?? 0) <= burst;
   }
+}
+
+/** Whom an address is counted as. Whoever has one of IPv6 has as many as they like: all of one network are one. */
+export function addressOf({ ip }: { readonly ip?: string | undefined }): string {
+  const address = ip?.replace(/^::ffff:(?=\d+\.)/i, '') ?? 'unknown';
+  if (isIP(address) !== 6) return address;
+  // The URL parser writes each address in one way: words in hex, an address of IPv4 inside it, too.
+  const written = new URL(`http://[${address.replace(/%.*$/, '')}]`).hostname.slice(1, -1);
+  const [before = '', after] = written.split('::');
+  const words = before.split(':').filter((word) => word !== '');
+  const behind = after?.split(':').filter((word) => word !== '') ?? [];
+  while (after !== undefined && words.length + behind.length < IPV6_WORDS) words.push('0');
+  return `${[...words, ...behind].slice(0, IPV6_NETWORK_WORDS).join(':')}::/64`;
 }
 
 function tooMany(): Problem {

@@ -46,8 +46,8 @@ describe('a service account', () => {
     await ci.stop();
   });
 
-  async function token(fields: Record<string, string>): Promise<{ status: number; body: Record<string, string> }> {
-    const response = await fetch(`${on.url}/oauth/token`, { method: 'POST', body: new URLSearchParams(fields) });
+  async function token(fields: Record<string, string>, headers: Record<string, string> = {}): Promise<{ status: number; body: Record<string, string> }> {
+    const response = await fetch(`${on.url}/oauth/token`, { method: 'POST', body: new URLSearchParams(fields), headers });
     return { status: response.status, body: (await response.json()) as Record<string, string> };
   }
   const exchange = (subject: string): ReturnType<typeof token> =>
@@ -103,10 +103,13 @@ describe('a service account', () => {
     }
   });
 
-  it('is refused for a while after too many bad proofs', async () => {
-    const statuses: number[] = [];
-    for (let i = 0; i < 14; i++) statuses.push((await token({ grant_type: 'client_credentials', client_id: 'nobody', client_secret: 'x' })).status);
-    assert.equal(statuses[0], 401);
-    assert.equal(statuses.at(-1), 429);
+  it('is refused for a while after too many bad proofs, also of those that cannot be read', async () => {
+    for (const headers of [{}, { authorization: `Basic ${Buffer.from('%:%').toString('base64')}` }]) {
+      await on.gateways[0]!.db.query('DELETE FROM rate_limits');
+      const statuses: number[] = [];
+      for (let i = 0; i < 14; i++) statuses.push((await token({ grant_type: 'client_credentials', client_id: 'nobody', client_secret: 'x' }, headers)).status);
+      assert.equal(statuses[0], 401);
+      assert.equal(statuses.at(-1), 429);
+    }
   });
 });

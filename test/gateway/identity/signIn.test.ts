@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import * as oauth from 'openid-client';
 import { CLI_CLIENT, EDITOR_CLIENT } from '../../../contract/gateway/api.ts';
+import type { Provider } from '../../../gateway/identity/browserLogin.ts';
 import { soon } from '../../support/soon.ts';
 import { Browser } from '../browser.ts';
 import { signingJwk, startIdp } from '../idp.ts';
@@ -203,6 +204,36 @@ describe('signing in', () => {
     // A second use means that it is in two hands: what the first got is taken back.
     assert.equal((await token({ code })).status, 400);
     await soon(async () => assert.equal((await on.client(good.body.access_token ?? '').call('GET', '/v1/me')).status, 401));
+  });
+
+  it('lets nobody fill the store by beginning again and again where there is a choice of providers', async () => {
+    const [gateway] = on.gateways;
+    const providers = gateway!.identity.providers as Map<string, Provider>;
+    const corp = providers.get('corp');
+    assert.ok(corp);
+    providers.set('other', corp);
+    try {
+      await gateway!.db.query('DELETE FROM rate_limits');
+      const kept = async (): Promise<number> => (await gateway!.db.query<{ n: number }>('SELECT count(*) AS n FROM login_attempts'))[0]?.n ?? 0;
+      const before = await kept();
+      const statuses: number[] = [];
+      for (let i = 0; i < 40; i++) {
+        const response = await fetch(`${on.url}/login`);
+        await response.body?.cancel();
+        statuses.push(response.status);
+      }
+      assert.deepEqual([statuses[0], statuses.at(-1)], [200, 429]);
+      assert.ok((await kept()) - before <= 32);
+    } finally {
+      providers.delete('other');
+      await gateway!.db.query('DELETE FROM rate_limits');
+    }
+  });
+
+  it('takes a cookie that cannot be read for none', async () => {
+    const response = await fetch(`${on.url}/v1/me`, { headers: { cookie: 'countersign=%' } });
+    await response.body?.cancel();
+    assert.equal(response.status, 401);
   });
 
   it('says that the provider is down, and works again when it is back, with other keys', async () => {
