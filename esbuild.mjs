@@ -1,6 +1,6 @@
 // Three bundles from one source tree: the extension and the proxy (CommonJS, for the editor's Node) and the panels (ESM,
 // for the webview). `node esbuild.mjs [--watch]`.
-import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,6 +32,15 @@ const node = {
   conditions: ['require', 'node'],
 };
 
+/** The command is started with whatever Node there is: an older one gets a sentence instead of a missing module. */
+const NEEDS_NODE = [
+  "const [nodeMajor, nodeMinor] = process.versions.node.split('.').map(Number);",
+  'if (nodeMajor < 22 || (nodeMajor === 22 && nodeMinor < 15)) {',
+  "  process.stderr.write('countersign needs Node 22.15 or newer; ' + process.execPath + ' is ' + process.versions.node + '.\\n');",
+  '  process.exit(1);',
+  '}',
+].join('\n');
+
 /** The gateway is loaded only by who runs it: a bundle of its own beside the CLI, and not in the editor's package. */
 const gatewayApart = {
   name: 'gateway-apart',
@@ -52,12 +61,19 @@ const bundles = [
       proxy: 'proxy/main.ts',
       bridge: 'proxy/bridge.ts',
       indexThread: 'proxy/recording/indexThread.ts',
-      ...(existsSync('cli/main.ts') && { countersign: 'cli/main.ts' }),
     },
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     external: ['pg-native'],
+  },
+  {
+    ...node,
+    entryPoints: { countersign: 'cli/main.ts' },
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    external: ['pg-native'],
     plugins: [gatewayApart],
+    banner: { js: `${NEEDS_NODE}\n${node.banner.js}` },
   },
   // The embedded store brings files of its own and stays a package.
   { ...node, entryPoints: { gateway: 'gateway/main.ts' }, outdir: 'dist', outExtension: { '.js': '.cjs' }, external: ['pg-native', '@electric-sql/pglite'] },

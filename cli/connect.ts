@@ -68,6 +68,8 @@ function run([program = '', ...args]: readonly string[], url: URL, io: Io): Prom
     PGUSER: decodeURIComponent(url.username),
     PGPASSWORD: decodeURIComponent(url.password),
     PGREQUIREAUTH: 'scram-sha-256',
+    // How an editor's terminal starts us (`extension/mcpServers/launcher.ts`), and nothing that the program was meant to get.
+    ELECTRON_RUN_AS_NODE: undefined,
   };
   return new Promise((resolve) => {
     const child = spawn(program, args, { env, stdio: 'inherit' });

@@ -1,6 +1,6 @@
-import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { type Command, UsageError } from './command.ts';
+import { version } from './version.ts';
 
 const USAGE = '[--config FILE] [--join URL [--token-file FILE] [--allow HOST:PORT]… [--data FOLDER] [--ca FILE]]';
 const CONFIG_HELP = `--config FILE    the configuration; left out: COUNTERSIGN_GATEWAY_CONFIG, else /etc/countersign/gateway.yaml if it is there
@@ -47,7 +47,7 @@ function askedFor(args: readonly string[]): Asked {
 export const gatewayCheck: Command = {
   name: 'gateway check',
   usage: `${USAGE} [--offline]`,
-  about: 'read the configuration of the shared gateway, or of an edge, try what it names, and say what is wrong',
+  about: 'say what is wrong with the configuration of a gateway or an edge, and try what it names',
   help: `${CONFIG_HELP}
 
 --offline        only read it: write, read and remove nothing in the archive of records, and ask no other service`,
@@ -65,7 +65,7 @@ export const gatewayCheck: Command = {
 export const gateway: Command = {
   name: 'gateway',
   usage: USAGE,
-  about: 'run the shared gateway of a team; with --join, an edge of one',
+  about: 'run the shared gateway of a team or, with --join, an edge of one',
   help: CONFIG_HELP,
   async run(args, io) {
     const { file, edge } = askedFor(args);
@@ -73,8 +73,3 @@ export const gateway: Command = {
     return await (edge ? runEdge(edge, process.env, version(), streamLog(), io) : runGateway(configFile(file, process.env), process.env, version(), io));
   },
 };
-
-/** The package's version: one folder up, from the sources and from the bundle alike. */
-function version(): string {
-  return (createRequire(import.meta.url)('../package.json') as { version: string }).version;
-}

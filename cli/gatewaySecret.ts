@@ -49,7 +49,7 @@ export const gatewaySecretSet = command('set', 'NAME', 'keep a secret of the sha
   return 0;
 });
 
-export const gatewaySecretRemove = command('remove', 'NAME', 'forget one', async ({ remove }, [name = ''], io) => {
+export const gatewaySecretRemove = command('remove', 'NAME', 'forget a secret', async ({ remove }, [name = ''], io) => {
   if (await remove(name)) {
     io.out(`secret:${name} is forgotten.`);
     return 0;
@@ -58,12 +58,12 @@ export const gatewaySecretRemove = command('remove', 'NAME', 'forget one', async
   return 1;
 });
 
-export const gatewaySecretList = command('list', '', 'list their names', async ({ store }, _names, io) => {
+export const gatewaySecretList = command('list', '', 'list the names of what is kept', async ({ store }, _names, io) => {
   for (const { kek, name, updatedAt, version } of await store.list()) io.out(`${name}  version ${version}  ${new Date(updatedAt).toISOString()}  under ${kek}`);
   return 0;
 });
 
-export const gatewaySecretRotate = command('rotate', '', 'put all of them under the newest key', async ({ store }, _names, io) => {
+export const gatewaySecretRotate = command('rotate', '', 'put all secrets under the newest key', async ({ store }, _names, io) => {
   io.out(`${await store.rotate()} put under the newest key.`);
   return 0;
 });

@@ -8,6 +8,11 @@ process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
   process.exitCode ??= 0;
 });
 
+// That Node's SQLite is new is nothing that whoever reads a record can act on.
+process.removeAllListeners('warning').on('warning', ({ name, message }) => {
+  if (name !== 'ExperimentalWarning') process.stderr.write(`${name}: ${message}\n`);
+});
+
 run(process.argv.slice(2), {
   out: (line) => void process.stdout.write(`${line}\n`),
   error: (line) => void process.stderr.write(`${line}\n`),

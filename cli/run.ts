@@ -1,27 +1,34 @@
 import { type Command, type ExitCode, type Io, UsageError } from './command.ts';
 import { COMMANDS } from './commands.ts';
+import { version } from './version.ts';
 
 /** Finds the command that the words name and runs it; what it throws becomes a sentence. */
 export async function run(args: readonly string[], io: Io): Promise<ExitCode> {
   // What comes after `--` is another program's.
   const end = args.includes('--') ? args.indexOf('--') : args.length;
-  const isHelp = (word: string, i: number): boolean => i < end && (word === '--help' || word === '-h');
+  const isHelp = (word: string, i: number): boolean => i < end && (word === '--help' || word === '-h' || (word === 'help' && i === 0));
   const wantsHelp = args.some(isHelp);
   const words = args.filter((word, i) => !isHelp(word, i));
-  const command = COMMANDS.find(({ name }) => name.split(' ').every((word, i) => words[i] === word));
+  if (words[0] === '--version' || words[0] === 'version') {
+    io.out(version());
+    return 0;
+  }
+  const known = leading(words);
+  const command = COMMANDS.find(({ name }) => name === known);
   if (!command) {
-    const group = COMMANDS.some(({ name }) => name.startsWith(`${words[0] ?? ''} `));
-    if (words.length > 0 && !(group && words.length === 1)) io.error(`There is no command \`${words.slice(0, 2).join(' ')}\`.`);
-    const shown = COMMANDS.filter(({ name }) => !group || words.length === 0 || name.startsWith(`${words[0]} `));
-    (wantsHelp ? io.out : io.error)(overview(shown));
-    return wantsHelp ? 0 : 2;
+    const isWrong = words.length > wordsIn(known);
+    if (isWrong) io.error(`There is no command \`${words.slice(0, wordsIn(known) + 1).join(' ')}\`.`);
+    if (isWrong && known === '') io.error('`countersign help` lists all there are.');
+    else (wantsHelp ? io.out : io.error)(overview(below(known)));
+    return wantsHelp && !isWrong ? 0 : 2;
   }
   if (wantsHelp) {
     io.out(`${usage(command)}\n\n${sentence(command.about)}\n\n${command.help}`);
+    if (below(command.name).length > 0) io.out(`\n${overview(below(command.name))}`);
     return 0;
   }
   try {
-    return await command.run(words.slice(command.name.split(' ').length), io);
+    return await command.run(words.slice(wordsIn(command.name)), io);
   } catch (cause) {
     if (!isUsage(cause)) throw cause;
     io.error(cause.message);
@@ -45,8 +52,26 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
+/** As many of the first words as begin the name of a command. */
+function leading(words: readonly string[]): string {
+  for (let count = words.length; count > 0; count -= 1) {
+    const name = words.slice(0, count).join(' ');
+    if (COMMANDS.some((command) => command.name === name) || below(name).length > 0) return name;
+  }
+  return '';
+}
+
+function wordsIn(name: string): number {
+  return name === '' ? 0 : name.split(' ').length;
+}
+
+/** The commands whose names go on from these words. */
+function below(name: string): readonly Command[] {
+  return COMMANDS.filter((command) => name === '' || command.name.startsWith(`${name} `));
+}
+
 function overview(commands: readonly Command[]): string {
-  const width = Math.max(...commands.map(({ name, usage: rest }) => `${name} ${rest}`.length));
-  const lines = commands.map(({ name, usage: rest, about }) => `  countersign ${`${name} ${rest}`.padEnd(width)}  ${about}`);
-  return ['Commands:', '', ...lines, '', 'countersign COMMAND --help says more.'].join('\n');
+  const width = Math.max(...commands.map(({ name }) => name.length));
+  const lines = commands.map(({ name, about }) => `  countersign ${name.padEnd(width)}  ${about}`);
+  return ['Commands:', '', ...lines, '', '`countersign COMMAND --help` says more.'].join('\n');
 }

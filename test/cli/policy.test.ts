@@ -42,7 +42,14 @@ describe('the command line', () => {
     assert.deepEqual(await countersign('').then(({ code, error }) => [code, /policy check/.test(error)]), [2, true]);
     const wrong = await countersign('polcy check');
     assert.equal(wrong.code, 2);
-    assert.match(wrong.error, /no command `polcy check`/);
+    assert.equal(wrong.error, 'There is no command `polcy`.\n`countersign help` lists all there are.');
+    const inGroup = await countersign('gateway secret forget');
+    assert.deepEqual([inGroup.code, /no command `gateway secret forget`[^]*gateway secret remove/.test(inGroup.error)], [2, true]);
+    const group = await countersign('gateway secret --help');
+    assert.deepEqual([group.code, /gateway secret set/.test(group.out), /policy check|--join/.test(group.out)], [0, true, false]);
+    assert.equal((await countersign('help policy test')).out, (await countersign('policy test --help')).out);
+    assert.match((await countersign('--version')).out, /^\d+\.\d+\.\d+/);
+    for (const line of (await countersign('help')).out.split('\n')) assert.ok(line.length <= 140, line);
     assert.match((await countersign('policy test --help')).out, /CASES.yaml names the policy/);
   });
 
