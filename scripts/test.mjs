@@ -20,6 +20,8 @@ main(() => {
   const files = args.filter((arg) => arg.endsWith('.test.ts'));
   const { node, env } = setup({ editor: !fast && files.length === 0, chromium: !fast });
   if (files.length === 0 || files.some((file) => file.includes('peers'))) for (const problem of installPeers(console.log)) console.log(problem);
+  // Each test file and each process that it starts is a Node of its own: what one has compiled, the others need not.
+  env.NODE_COMPILE_CACHE ??= join(ROOT, 'out', 'compile-cache');
   const results = [];
   const startedAt = Date.now();
 

@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Client as McpClient } from '@modelcontextprotocol/client';
 import type { Client } from 'pg';
 import { METHODS, type OperationPage } from '../../contract/control.ts';
+import { corpusLines } from '../corpus/read.ts';
 import { Canaries } from './canaries.ts';
 import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
@@ -37,10 +38,7 @@ const SETUP = `
 const SOME = 'where id <= 3';
 
 /** Lines of the corpus that read what is sensitive here: its schema is another, but for the columns that both have, and this shop is large. */
-const CORPUS = readFileSync(new URL('../corpus/sql.jsonl', import.meta.url), 'utf8')
-  .split('\n')
-  .filter((line) => line !== '')
-  .map((line) => JSON.parse(line) as { readonly sql?: string; readonly expect?: { readonly statements: readonly { readonly effect: string }[] } })
+const CORPUS = corpusLines<{ readonly sql?: string; readonly expect?: { readonly statements: readonly { readonly effect: string }[] } }>('sql.jsonl')
   .filter(({ expect, sql }) => expect?.statements.every(({ effect }) => effect === 'read') || sql?.includes('current_query'))
   .flatMap(({ sql }) =>
     sql !== undefined && /customers|current_query/.test(sql) && /email|ssn|card|\*|current_query/.test(sql) && !/recursive|sleep/.test(sql) ? [sql] : [],

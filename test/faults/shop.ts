@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { freePort } from '../../demo/freePort.ts';
-import { type RunningPostgres, SUPERUSER, startPostgres } from '../../demo/postgres.ts';
+import { type RunningPostgres, SUPERUSER } from '../../demo/postgres.ts';
 import { createShop, DATABASE } from '../../demo/shop.ts';
+import { startCluster } from '../support/cluster.ts';
 import { eventually } from './eventually.ts';
 
 const SETTINGS = ['fsync=off', 'max_connections=300', 'shared_buffers=32MB'];
@@ -37,7 +38,7 @@ export class Shop {
   /** @param more SQL that the superuser adds to the shop. */
   static async open(more = ''): Promise<Shop> {
     const folder = mkdtempSync(join(tmpdir(), 'cs-faults-'));
-    const server = await startPostgres({ folder, port: await freePort(), password: UPSTREAM.password, settings: SETTINGS });
+    const server = await startCluster({ folder, port: await freePort(), password: UPSTREAM.password, settings: SETTINGS });
     await createShop(server.port, UPSTREAM.password, UPSTREAM);
     const shop = new Shop(folder, server);
     await (await shop.direct()).query(COUNTER + more);
@@ -89,7 +90,7 @@ export class Shop {
   }
 
   async revive(): Promise<void> {
-    this.#server = await startPostgres({ folder: this.#folder, port: this.port, password: UPSTREAM.password, settings: SETTINGS });
+    this.#server = await startCluster({ folder: this.#folder, port: this.port, password: UPSTREAM.password, settings: SETTINGS });
   }
 
   async close(): Promise<void> {

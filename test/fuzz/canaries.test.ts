@@ -3,8 +3,8 @@
  * worlds that differ in sensitive values alone. To add a finding, write a line in `test/corpus/found.jsonl`.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { corpusLines } from '../corpus/read.ts';
 import { row } from '../proxy/protocols/postgres/proxied.ts';
 import { examine } from './canaries/examine.ts';
 import { type Hunted, hunt } from './canaries/hunt.ts';
@@ -15,13 +15,9 @@ interface Line {
   readonly steps?: readonly (string | readonly [Protocol, string])[];
 }
 
-const lines = readFileSync(new URL('../corpus/found.jsonl', import.meta.url), 'utf8')
-  .split('\n')
-  .filter((text) => text !== '')
-  .map((text) => JSON.parse(text) as Line)
-  .flatMap(({ steps }) =>
-    steps ? [steps.map((step): Step => (typeof step === 'string' ? { sql: step, protocol: 'simple' } : { protocol: step[0], sql: step[1] }))] : [],
-  );
+const lines = corpusLines<Line>('found.jsonl').flatMap(({ steps }) =>
+  steps ? [steps.map((step): Step => (typeof step === 'string' ? { sql: step, protocol: 'simple' } : { protocol: step[0], sql: step[1] }))] : [],
+);
 /** The same statements every time. */
 const SEED = 1;
 const CHAINS = 60;

@@ -4,16 +4,16 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
+import { statements } from '../corpus/read.ts';
 import { front, startupPacket } from '../proxy/protocols/postgres/proxied.ts';
-import { statements, TARGETS, type TargetName, targetOf } from './targets.ts';
+import { TARGETS, type TargetName, targetOf } from './targets.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
 const CORPUS = join(import.meta.dirname, 'corpus');
 /** Inputs of each target, and the time after which no more are made, in milliseconds. */
 const RUNS = 1500;
 const BUDGET_MS = 8_000;
 
-const texts = statements(ROOT);
+const texts = statements();
 const sql = fc.constantFrom(...texts);
 const name = fc.constantFrom('', 'a', 'b');
 

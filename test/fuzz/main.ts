@@ -10,9 +10,10 @@ import { createHash, randomInt } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { type Profiler, Session } from 'node:inspector/promises';
 import { join } from 'node:path';
+import { statements } from '../corpus/read.ts';
 import { front, startupPacket } from '../proxy/protocols/postgres/proxied.ts';
 import { huntFor } from './canaries/hunt.ts';
-import { statements, TARGETS, type TargetName, targetOf } from './targets.ts';
+import { TARGETS, type TargetName, targetOf } from './targets.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const OURS = '/proxy/';
@@ -69,7 +70,7 @@ async function reached(session: Session): Promise<Set<string>> {
 function seeds(target: TargetName): Buffer[] {
   const kept = join(ROOT, 'test', 'fuzz', 'corpus', target);
   const found = existsSync(kept) ? readdirSync(kept).map((file) => readFileSync(join(kept, file))) : [];
-  const texts = statements(ROOT);
+  const texts = statements();
   if (target === 'startup') return [...found, startupPacket({ user: 'a', database: 'b', options: '-c x=y' }), Buffer.from('0000000804d2162f', 'hex')];
   if (target === 'lexer' || target === 'classifier' || target === 'copy' || target === 'rows') return [...found, ...texts.map((text) => Buffer.from(text))];
   // Each is cut at every byte: few to begin with.

@@ -1,7 +1,5 @@
 /** What a fuzzer feeds: each takes any bytes, and throws where something that must always hold does not. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { Facts } from '../../contract/facts.ts';
 import { Problem } from '../../contract/problem.ts';
@@ -176,12 +174,4 @@ export async function targetOf(name: TargetName): Promise<Target> {
     case 'session':
       return sessionTarget(await SqlClassifier.load(), await emptyCatalog());
   }
-}
-
-/** Statements to begin with: the corpus that says what each is. */
-export function statements(root: string): string[] {
-  return readFileSync(join(root, 'test', 'corpus', 'sql.jsonl'), 'utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-    .flatMap((line) => (JSON.parse(line) as { sql?: string }).sql ?? []);
 }

@@ -11,7 +11,7 @@ import { Gateway } from '../../gateway/gateway.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import { Browser } from './browser.ts';
 import { type Idp, startIdp } from './idp.ts';
-import { postgresUrl, quiet, temporaryFolder } from './stores.ts';
+import { layEmbedded, postgresUrl, quiet, temporaryFolder } from './stores.ts';
 
 export interface StageOptions {
   readonly store?: 'postgres' | 'embedded';
@@ -70,6 +70,7 @@ export async function stage(options: StageOptions = {}): Promise<Stage> {
   const idp = await startIdp({ redirectUris: [`${url}/login/corp/callback`], backchannelLogoutUri: `${url}/login/corp/backchannel-logout` });
   for (const [user, account] of Object.entries(TEAM)) idp.accounts.set(user, account);
   const storeUrl = (options.store ?? 'postgres') === 'postgres' ? await postgresUrl() : undefined;
+  if (storeUrl === undefined) await layEmbedded(join(folder, 'data'));
   const env = { IDP_SECRET: idp.clientSecret, KEY: randomBytes(32).toString('hex'), ...(storeUrl !== undefined && { DATABASE_URL: storeUrl }), ...options.env };
   const gateways: Gateway[] = [];
   for (const port of ports) {

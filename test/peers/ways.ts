@@ -10,8 +10,9 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { Client } from 'pg';
 import { freePort } from '../../demo/freePort.ts';
-import { type RunningPostgres, SUPERUSER, startPostgres } from '../../demo/postgres.ts';
+import { type RunningPostgres, SUPERUSER } from '../../demo/postgres.ts';
 import { ALLOW_ALL, type Proxied, proxied } from '../proxy/protocols/postgres/proxied.ts';
+import { startCluster } from '../support/cluster.ts';
 import { LOGIN } from '../support/engine.ts';
 import { PASSWORD, type TestDatabase } from '../support/postgres.ts';
 import { removeFolder } from './removeFolder.ts';
@@ -42,7 +43,7 @@ export interface Ways {
 async function server(setup: string): Promise<TestDatabase> {
   const folder = await mkdtemp(join(tmpdir(), 'countersign-peer-'));
   const settings = ['fsync=off', 'max_connections=100', 'shared_buffers=32MB', 'autovacuum=off', 'max_prepared_transactions=10'];
-  const running: RunningPostgres = await startPostgres({ folder, port: await freePort(), password: PASSWORD, settings });
+  const running: RunningPostgres = await startCluster({ folder, port: await freePort(), password: PASSWORD, settings });
   after(async () => {
     await running.stop('immediate');
     removeFolder(folder);

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { Client } from 'pg';
 import { freePort } from '../../demo/freePort.ts';
-import { type RunningPostgres, SUPERUSER, startPostgres } from '../../demo/postgres.ts';
+import { type RunningPostgres, SUPERUSER } from '../../demo/postgres.ts';
+import { startCluster } from './cluster.ts';
 
 export { SUPERUSER } from '../../demo/postgres.ts';
 export const PASSWORD = 'upstream-password-of-the-tests';
@@ -30,7 +31,7 @@ after(async () => {
 
 async function start(): Promise<RunningPostgres> {
   const folder = await mkdtemp(join(tmpdir(), 'countersign-pg-'));
-  const server = await startPostgres({
+  const server = await startCluster({
     folder,
     port: await freePort(),
     password: PASSWORD,

@@ -13,11 +13,12 @@ import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { Client } from 'pg';
 import { freePort } from '../../../demo/freePort.ts';
-import { SUPERUSER, startPostgres } from '../../../demo/postgres.ts';
+import { SUPERUSER } from '../../../demo/postgres.ts';
 import { Answers } from '../../../gateway/approval/answers.ts';
 import { loadConfig } from '../../../gateway/config/load.ts';
 import { Gateway } from '../../../gateway/gateway.ts';
 import { verifyStore } from '../../../gateway/recording/verifyStore.ts';
+import { startCluster } from '../../support/cluster.ts';
 import { soon } from '../../support/soon.ts';
 import { quiet } from '../stores.ts';
 
@@ -87,8 +88,8 @@ for (const count of [2, 3]) {
     it('let nothing through without a permit, use no approval twice, lose no record, leave no session half-owned', { timeout: 400_000 }, async (context) => {
       const folder = await mkdtemp(join(tmpdir(), 'countersign-faults-'));
       const port = await freePort();
-      const start = (): ReturnType<typeof startPostgres> =>
-        startPostgres({ folder, port, password: PASSWORD, settings: ['max_connections=300', 'shared_buffers=32MB'] });
+      const start = (): ReturnType<typeof startCluster> =>
+        startCluster({ folder, port, password: PASSWORD, settings: ['max_connections=300', 'shared_buffers=32MB'] });
       let server = await start();
       // Whatever fails: what was started ends, in the order in which it leans on each other.
       const ends: (() => unknown)[] = [() => rm(folder, { recursive: true, force: true }), () => server.stop('immediate')];

@@ -18,7 +18,7 @@ import { openEmbedded } from '../../../gateway/store/embedded.ts';
 import { migrate } from '../../../gateway/store/migrate.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
 import { BUCKET, REGION, type S3Server, s3Server } from '../s3/s3Server.ts';
-import { postgresUrl, quiet, temporaryFolder } from '../stores.ts';
+import { layEmbedded, postgresUrl, quiet, temporaryFolder } from '../stores.ts';
 import { header, key, operate, type Recording, recording } from './recordings.ts';
 
 /** Several objects a session. */
@@ -104,7 +104,7 @@ describe('an archive of records', () => {
     s3 = await s3Server();
     url = await postgresUrl();
     stages.push(await stage(openPostgres({ url, log: quiet }), bucket(s3)));
-    stages.push(await stage(await openEmbedded(temporaryFolder()), folderObjects(root)));
+    stages.push(await stage(await openEmbedded(await layEmbedded(temporaryFolder())), folderObjects(root)));
   });
   after(async () => {
     for (const s of stages) await s.stop();

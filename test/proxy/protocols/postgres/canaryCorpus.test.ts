@@ -6,21 +6,16 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, it, describe as suite } from 'node:test';
+import { corpusFile, corpusLines } from '../../../corpus/read.ts';
 import { Canaries } from '../../../faults/canaries.ts';
 import { ALLOW_ALL, front, type Proxied, proxied, type RawClient } from './proxied.ts';
-
-const read = (name: string): string => readFileSync(new URL(`../../../corpus/${name}`, import.meta.url), 'utf8');
 
 interface Line {
   readonly sql?: string;
   readonly expect?: { readonly statements: readonly { readonly effect: string }[] };
 }
 
-const lines = read('sql.jsonl')
-  .split('\n')
-  .filter((text) => text !== '')
-  .map((text) => JSON.parse(text) as Line)
-  .filter((line) => line.sql !== undefined);
+const lines = corpusLines<Line>('sql.jsonl').filter((line) => line.sql !== undefined);
 
 /** What is not even tried: it would leave the database, take the server away from the lines behind it, or only take time. */
 const ELSEWHERE =
@@ -48,7 +43,7 @@ insert into customers (id, name, email, ssn, card, city) values (${id}, 'Name ${
 insert into hr.people (id, name, salary) values (${id}, 'Name ${id}', ${salary}) on conflict (id) do update set salary = excluded.salary;
 insert into events (id, at, body) values (${id}, '2025-0${id}-01', '${body}');`,
 ).join('');
-const SETUP = `${read('sqlSchema.sql')}
+const SETUP = `${readFileSync(corpusFile('sqlSchema.sql'), 'utf8')}
 delete from orders; delete from customers; delete from hr.people; delete from events; ${SEED}
 insert into orders (id, customer_id, status, total) values (1, 1, 'paid', 10);
 refresh materialized view emails; analyze;`;

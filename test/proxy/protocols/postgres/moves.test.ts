@@ -3,8 +3,8 @@
  * that are found nowhere else are moved, and may not come out where they went. To add one, write a line.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, it, describe as suite } from 'node:test';
+import { corpusLines } from '../../../corpus/read.ts';
 import { Canaries } from '../../../faults/canaries.ts';
 import { type TestDatabase, testDatabase } from '../../../support/postgres.ts';
 import { ALLOW_ALL, front, type Proxied, proxied, type RawClient } from './proxied.ts';
@@ -17,11 +17,7 @@ interface Line {
 }
 
 const MODES = ['one by one', 'in a transaction', 'in one text', 'in one pipeline'] as const;
-const lines = readFileSync(new URL('../../../corpus/moves.jsonl', import.meta.url), 'utf8')
-  .split('\n')
-  .filter((text) => text !== '')
-  .map((text) => JSON.parse(text) as Line)
-  .filter((line) => line.steps !== undefined);
+const lines = corpusLines<Line>('moves.jsonl').filter((line) => line.steps !== undefined);
 
 const PEOPLE = `create table customers (id int primary key, name text, ssn text, city text);
 insert into customers values (1, 'Ann', 'xylograph-vermilion-1', 'Rome'), (2, 'Bob', 'xylograph-vermilion-2', 'Oslo');`;

@@ -3,20 +3,17 @@
  * `UPDATE_CORPUS=1`, and read what comes out before keeping it.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { Facts } from '../../../../../contract/facts.ts';
 import type { Catalog } from '../../../../../proxy/protocols/postgres/sql/catalog.ts';
 import { SqlClassifier } from '../../../../../proxy/protocols/postgres/sql/classifier.ts';
+import { corpusFile, corpusLines } from '../../../../corpus/read.ts';
 import { asRecord, type CorpusExpectation } from './record.ts';
 import { PLAN, SETTINGS, startTestServer, type TestServer } from './server.ts';
 
-const FILE = new URL('../../../../corpus/sql.jsonl', import.meta.url);
 type Line = { readonly section: string } | { readonly sql: string; readonly expect?: CorpusExpectation };
-const lines = readFileSync(FILE, 'utf8')
-  .split('\n')
-  .filter((line) => line !== '')
-  .map((line) => JSON.parse(line) as Line);
+const lines = corpusLines<Line>('sql.jsonl');
 
 describe('the corpus of SQL', () => {
   let server: TestServer;
@@ -58,6 +55,6 @@ describe('the corpus of SQL', () => {
     const text = lines.map((line) =>
       JSON.stringify('section' in line ? line : { sql: line.sql, expect: asRecord(classifier.classify(line.sql, catalog, PLAN, SETTINGS), line.sql) }),
     );
-    writeFileSync(FILE, `${text.join('\n')}\n`);
+    writeFileSync(corpusFile('sql.jsonl'), `${text.join('\n')}\n`);
   });
 });

@@ -1,17 +1,14 @@
 /** The classifier against the real server: where columns come from, what is a write, what leaks. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import type { Client } from 'pg';
 import type { Catalog } from '../../../../../proxy/protocols/postgres/sql/catalog.ts';
 import { SqlClassifier } from '../../../../../proxy/protocols/postgres/sql/classifier.ts';
+import { statements } from '../../../../corpus/read.ts';
 import { askServer, classifyOne, disagreement, holdsCanary, READ_ONLY_VIOLATION } from './against.ts';
 import { startTestServer, type TestServer } from './server.ts';
 
-const texts = readFileSync(new URL('../../../../corpus/sql.jsonl', import.meta.url), 'utf8')
-  .split('\n')
-  .filter((line) => line !== '')
-  .flatMap((line) => (JSON.parse(line) as { sql?: string }).sql ?? []);
+const texts = statements();
 
 /** Would end the test's own transaction or connection, or wait. */
 const UNSAFE =

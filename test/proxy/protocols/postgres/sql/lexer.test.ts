@@ -1,15 +1,12 @@
 /** Our lexer against PostgreSQL's own, which libpg-query brings, and the cache key made from it. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { before, describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { loadModule, parseSync, scanSync } from 'libpg-query';
 import { literalsIn, MAX_SHAPE_LENGTH, normalise } from '../../../../../proxy/protocols/postgres/sql/lexer.ts';
+import { statements } from '../../../../corpus/read.ts';
 
-const texts = readFileSync(new URL('../../../../corpus/sql.jsonl', import.meta.url), 'utf8')
-  .split('\n')
-  .filter((line) => line !== '')
-  .flatMap((line) => (JSON.parse(line) as { sql?: string }).sql ?? []);
+const texts = statements();
 
 /** FCONST, SCONST, USCONST, BCONST, XCONST by the grammar's numbers, some of which this build of the scanner leaves without a name. */
 const LITERALS = new Set([260, 261, 262, 263, 264]);

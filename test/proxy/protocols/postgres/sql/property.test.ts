@@ -1,20 +1,17 @@
 /** Whatever the text, the classifier answers; and what the server would refuse to a reader it never calls a read. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import type { Client } from 'pg';
 import { Facts } from '../../../../../contract/facts.ts';
 import type { Catalog } from '../../../../../proxy/protocols/postgres/sql/catalog.ts';
 import { normalise, SqlClassifier, type StatementInfo } from '../../../../../proxy/protocols/postgres/sql/classifier.ts';
+import { statements } from '../../../../corpus/read.ts';
 import { askServer, disagreement, READ_ONLY_VIOLATION } from './against.ts';
 import { query } from './generate.ts';
 import { PLAN, SETTINGS, startTestServer, type TestServer } from './server.ts';
 
-const texts = readFileSync(new URL('../../../../corpus/sql.jsonl', import.meta.url), 'utf8')
-  .split('\n')
-  .filter((line) => line !== '')
-  .flatMap((line) => (JSON.parse(line) as { sql?: string }).sql ?? []);
+const texts = statements();
 
 /** Statements that must not run in the test: they wait, end sessions, or leave something behind outside transactions. */
 const UNSAFE =

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { freePort } from '../../../../../demo/freePort.ts';
-import { SUPERUSER, startPostgres } from '../../../../../demo/postgres.ts';
+import { SUPERUSER } from '../../../../../demo/postgres.ts';
 import type { MaskPlan } from '../../../../../proxy/policy/policy.ts';
 import { type Catalog, loadCatalog } from '../../../../../proxy/protocols/postgres/sql/catalog.ts';
 import type { SqlSettings } from '../../../../../proxy/protocols/postgres/sql/classifier.ts';
+import { startCluster } from '../../../../support/cluster.ts';
 
 export interface TestServer {
   connect(): Promise<Client>;
@@ -35,7 +36,7 @@ const SCHEMA = new URL('../../../../corpus/sqlSchema.sql', import.meta.url);
 export async function startTestServer(): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-sql-'));
   const port = await freePort();
-  const server = await startPostgres({ folder, port, password: 'test' });
+  const server = await startCluster({ folder, port, password: 'test', settings: ['fsync=off'] });
   const connect = async (): Promise<Client> => {
     const client = new Client({ host: '127.0.0.1', port, user: SUPERUSER, password: 'test', database: 'postgres' });
     client.on('error', () => {});
@@ -55,7 +56,7 @@ export async function startTestServer(): Promise<TestServer> {
       ),
     stop: async () => {
       await admin.end();
-      await server.stop();
+      await server.stop('immediate');
       rmSync(folder, { recursive: true, force: true });
     },
   };
