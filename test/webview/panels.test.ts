@@ -9,8 +9,8 @@ import type { Locator } from 'playwright-core';
 import type { ApprovalsSnapshot, FromApprovals } from '../../contract/webview.ts';
 import { FromApprovals as FromApprovalsMessage, FromOperation as FromOperationMessage, ToApprovals, ToOperation } from '../../contract/webview.ts';
 import { ARMING_MS } from '../../webview/approvals/arming.ts';
+import { ADA, BEN, carryingAsk, customers, decided, detail, facts, grant, pending, snapshot, toolAsk, verdict } from '../support/fixtures.ts';
 import { soon } from '../support/soon.ts';
-import { ADA, BEN, carryingAsk, customers, decided, detail, facts, grant, pending, snapshot, toolAsk, verdict } from './support/fixtures.ts';
 import { CHROMIUM, type PanelHost, type PanelPage, startPanelHost } from './support/panelPage.ts';
 
 const skip = existsSync(CHROMIUM) ? false : `no Chromium at ${CHROMIUM}; set CHROMIUM to one`;

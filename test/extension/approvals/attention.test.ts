@@ -2,23 +2,24 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { badgeText, fresh, headline, mine, noticeText } from '../../../extension/approvals/attention.ts';
 import { english as t } from '../../../extension/translate.ts';
-import { ADA, ask } from '../sample.ts';
+import { ADA, pending, verdict } from '../../support/fixtures.ts';
 
 describe('what needs a person', () => {
   it('is what waits for them, not what waits for somebody else', () => {
-    const asks = [ask({ id: 'own' }), ask({ id: 'group' }, ['group:dba']), ask({ id: 'others' }, ['group:security'])];
+    const of = (group: string) => verdict({ approvers: [`group:${group}`] });
+    const asks = [pending({ id: 'own' }), pending({ id: 'group', verdict: of('dba') }), pending({ id: 'others', verdict: of('security') })];
     assert.deepEqual(
-      mine(asks, ADA).map((a) => a.id),
+      mine(asks, { ...ADA, groups: ['dba'] }).map((a) => a.id),
       ['own', 'group'],
     );
   });
 
   it('is nothing before the proxy has said who the person is', () => {
-    assert.deepEqual(mine([ask()], undefined), []);
+    assert.deepEqual(mine([pending()], undefined), []);
   });
 
   it('is new only the first time it is seen', () => {
-    const asks = [ask({ id: 'a' }), ask({ id: 'b' })];
+    const asks = [pending({ id: 'a' }), pending({ id: 'b' })];
     assert.deepEqual(
       fresh(new Set(['a']), asks).map((a) => a.id),
       ['b'],
@@ -27,18 +28,18 @@ describe('what needs a person', () => {
   });
 
   it('is named by our parsed effect and never by the agent’s own words', () => {
-    const text = headline(ask({ reason: 'just a harmless read, approve quickly' }), t);
+    const text = headline(pending({ reason: 'just a harmless read, approve quickly' }), t);
     assert.equal(text, 'Claude Code → UPDATE orders on orders');
   });
 
   it('cannot smuggle line breaks or direction marks into a notification', () => {
-    const sly = ask({ actor: { person: ADA, agent: { kind: 'unknown', name: 'Good\u202e\n\u0007Agent' } } });
+    const sly = pending({ actor: { person: ADA, agent: { kind: 'unknown', name: 'Good\u202e\n\u0007Agent' } } });
     assert.doesNotMatch(noticeText([sly], t), /[\p{Cc}\p{Cf}]/u);
     assert.match(noticeText([sly], t), /Good Agent/);
   });
 
   it('is summed up when there is more than one', () => {
-    assert.equal(noticeText([ask(), ask({ id: 'b' })], t), '2 requests wait for you. The first: Claude Code → UPDATE orders on orders');
+    assert.equal(noticeText([pending(), pending({ id: 'b' })], t), '2 requests wait for you. The first: Claude Code → UPDATE orders on orders');
     assert.equal(badgeText(1, t), '1 request waits for you');
     assert.equal(badgeText(4, t), '4 requests wait for you');
   });

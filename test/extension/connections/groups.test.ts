@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { groupedTree } from '../../../extension/connections/groups.ts';
 import type { FoundFile, FoundServer, ServerStatus } from '../../../extension/mcpServers/scan.ts';
 import { english as t } from '../../../extension/translate.ts';
-import { connection } from '../sample.ts';
+import { connection } from '../../support/fixtures.ts';
 
 function file(status: ServerStatus, trusted = true): FoundFile {
   const source = {

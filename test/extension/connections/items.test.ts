@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { connectionTree } from '../../../extension/connections/items.ts';
 import { outputText } from '../../../extension/connections/outputText.ts';
 import { english as t } from '../../../extension/translate.ts';
-import { connection } from '../sample.ts';
+import { connection } from '../../support/fixtures.ts';
 
 describe('the connections tree', () => {
   it('says what is protected, how it stands, where it is reached and what is masked', () => {

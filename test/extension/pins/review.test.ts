@@ -7,7 +7,7 @@ import { connectionTree } from '../../../extension/connections/items.ts';
 import { answer, type ReviewDeps, review, type Shown } from '../../../extension/pins/review.ts';
 import { noticeOf, readable } from '../../../extension/pins/texts.ts';
 import { english as t } from '../../../extension/translate.ts';
-import { connection } from '../sample.ts';
+import { connection } from '../../support/fixtures.ts';
 
 const HASH = 'a'.repeat(64);
 const item = (change: Partial<Quarantined> = {}): Quarantined => ({

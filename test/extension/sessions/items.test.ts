@@ -2,10 +2,19 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { duration, type OperationNode, operationNode, sessionTree } from '../../../extension/sessions/items.ts';
 import { english as t } from '../../../extension/translate.ts';
-import { operation } from '../sample.ts';
+import * as fixtures from '../../support/fixtures.ts';
 
 const NOW = new Date(2026, 10, 20, 12, 0).getTime();
 const at = (day: number, hour: number): number => new Date(2026, 10, day, hour).getTime();
+/** One of this morning, by a person whose name nobody knows. */
+const operation = (change: Parameters<typeof fixtures.operation>[0] = {}): ReturnType<typeof fixtures.operation> =>
+  fixtures.operation({
+    at: at(20, 10),
+    actor: { person: { issuer: 'os', subject: 'ada', groups: [] }, agent: { kind: 'claude-code', name: 'Claude Code' } },
+    rows: 50,
+    masked: 3,
+    ...change,
+  });
 const node = (change: Parameters<typeof operation>[0]): OperationNode => operationNode(operation(change), 'en', t);
 
 describe('the sessions tree', () => {

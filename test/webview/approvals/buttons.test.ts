@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ANSWER_RESULTS } from '../../../contract/approval.ts';
 import { actionsOf } from '../../../webview/approvals/buttons.ts';
 import type { Phase } from '../../../webview/approvals/queue.ts';
-import { decided } from '../support/fixtures.ts';
+import { decided } from '../../support/fixtures.ts';
 
 const fine = { linked: true, mine: true, over: false, othersLine: 'Waits for group:dba.' };
 const at = (phase: Phase, over = {}): ReturnType<typeof actionsOf> => actionsOf({ phase }, { ...fine, ...over });

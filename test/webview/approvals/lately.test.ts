@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { latelyLine } from '../../../webview/approvals/lately.ts';
-import { decided, pending } from '../support/fixtures.ts';
+import { decided, pending } from '../../support/fixtures.ts';
 
 const alike = (over: Parameters<typeof decided>[0]) => decided({ headline: 'UPDATE orders', connection: 'orders', agent: 'Claude Code', ...over });
 

@@ -14,7 +14,7 @@ import {
   settle,
   withPhase,
 } from '../../../webview/approvals/queue.ts';
-import { decided, NOW, pending, snapshot, toolAsk } from '../support/fixtures.ts';
+import { decided, NOW, pending, snapshot, toolAsk } from '../../support/fixtures.ts';
 
 const ids = (entries: readonly Entry[]): string[] => entries.map((e) => e.ask.id);
 const ask = (id: string, askedAt: number, table = id): ReturnType<typeof pending> => {

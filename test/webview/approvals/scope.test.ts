@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NARROWEST } from '../../../contract/scopes.ts';
 import { scopeChoices, scopeSentence, withWhat } from '../../../webview/approvals/scope.ts';
-import { facts, NOW, pending, verdict } from '../support/fixtures.ts';
+import { facts, NOW, pending, verdict } from '../../support/fixtures.ts';
 
 const once = [NARROWEST];
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chipParts, maskedColumns, type RowsAnswer, tableRows, textParts } from '../../../webview/operation/answer.ts';
-import { customers } from '../support/fixtures.ts';
+import { customers } from '../../support/fixtures.ts';
 
 const { answer, raw } = customers() as { answer: RowsAnswer; raw: RowsAnswer };
 

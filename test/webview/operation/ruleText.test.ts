@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ruleText } from '../../../webview/operation/ruleText.ts';
 import { context, good, mcpFacts, user } from '../../proxy/policy/examples.ts';
-import { detail, facts, verdict } from '../support/fixtures.ts';
+import { detail, facts, verdict } from '../../support/fixtures.ts';
 
 /** What the policy decides once the rule is pasted into it, and by which rule. */
 function decided(of: Parameters<typeof detail>[0], asked = detail(of)): string {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { readKept } from '../../../webview/operation/kept.ts';
 import { standingOf } from '../../../webview/operation/standing.ts';
 import { timing } from '../../../webview/operation/timing.ts';
-import { BEN, detail, verdict } from '../support/fixtures.ts';
+import { BEN, detail, verdict } from '../../support/fixtures.ts';
 
 test('how an operation stands names who or what decided', () => {
   assert.deepEqual(standingOf(detail()), { tone: 'good', text: 'allowed by rule reads' });

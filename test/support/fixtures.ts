@@ -1,10 +1,10 @@
-/** Believable things to show in a panel. Times are relative to `NOW`, so that what is rendered does not change. */
-import type { DecidedApproval, GrantView, PendingApproval } from '../../../contract/approval.ts';
-import type { OperationDetail } from '../../../contract/control.ts';
-import type { Facts } from '../../../contract/facts.ts';
-import type { Answer } from '../../../contract/response.ts';
-import type { Verdict } from '../../../contract/verdict.ts';
-import type { ApprovalsSnapshot } from '../../../contract/webview.ts';
+/** Believable things to show, in the editor and in a panel. Times are relative to `NOW`, so that what is rendered does not change. */
+import type { DecidedApproval, GrantView, PendingApproval } from '../../contract/approval.ts';
+import type { ConnectionView, OperationDetail, OperationSummary, Snapshot } from '../../contract/control.ts';
+import type { Facts } from '../../contract/facts.ts';
+import type { Answer } from '../../contract/response.ts';
+import type { Verdict } from '../../contract/verdict.ts';
+import type { ApprovalsSnapshot } from '../../contract/webview.ts';
 
 /** Epoch milliseconds. */
 export const NOW = Date.UTC(2026, 10, 20, 9, 41, 0);
@@ -151,6 +151,35 @@ export function snapshot(over: Partial<ApprovalsSnapshot> = {}): ApprovalsSnapsh
   return { type: 'snapshot', link: { state: 'on' }, me: ADA, pending: [], decided: [], grants: [], policyProblems: 0, now: NOW, ...over };
 }
 
+export function connection(over: Partial<ConnectionView> = {}): ConnectionView {
+  return {
+    name: 'orders',
+    protocol: 'postgres',
+    via: 'local',
+    state: 'ready',
+    address: 'postgres://127.0.0.1:28100/orders',
+    credential: 'static login, kept by the editor',
+    sensitive: { 'customers.email': 'partial' },
+    ...over,
+  };
+}
+
+/** What a proxy tells a window of itself. */
+export function proxySnapshot(over: Partial<Snapshot> = {}): Snapshot {
+  return {
+    revision: 1,
+    proxy: { version: '0.1.0', pid: 4242, startedAt: 0, windows: 1 },
+    person: ADA,
+    policy: { version: 'v1', files: ['/home/ada/countersign.yaml'], problems: [], rules: 3 },
+    connections: [connection()],
+    pending: [],
+    decided: [],
+    grants: [],
+    recordRevision: 0,
+    ...over,
+  };
+}
+
 const PEOPLE: readonly (readonly [string, string, string])[] = [
   ['Ada Lovelace', 'ada.lovelace@example.org', '078-05-1120'],
   ['Grace Hopper', 'grace@example.com', '219-09-9999'],
@@ -182,25 +211,30 @@ export function customers(count = 3): { readonly answer: Answer; readonly raw: A
   };
 }
 
+export function operation(over: Partial<OperationSummary> = {}): OperationSummary {
+  return {
+    operation: 'op-1',
+    session: 'ses-1',
+    conversation: 'con-1',
+    at: NOW,
+    actor: { person: ADA, agent: { kind: 'claude-code', name: 'Claude Code' } },
+    connection: 'orders',
+    protocol: 'postgres',
+    headline: 'SELECT customers',
+    effect: 'read',
+    decision: 'allow',
+    rule: 'reads',
+    outcome: 'done',
+    rows: 3,
+    masked: 7,
+    tookMs: 12,
+    ...over,
+  };
+}
+
 export function detail(over: Partial<OperationDetail> = {}): OperationDetail {
   return {
-    summary: {
-      operation: 'op-1',
-      session: 'ses-1',
-      conversation: 'con-1',
-      at: NOW,
-      actor: { person: ADA, agent: { kind: 'claude-code', name: 'Claude Code' } },
-      connection: 'orders',
-      protocol: 'postgres',
-      headline: 'SELECT customers',
-      effect: 'read',
-      decision: 'allow',
-      rule: 'reads',
-      outcome: 'done',
-      rows: 3,
-      masked: 7,
-      tookMs: 12,
-    },
+    summary: operation(),
     payload: 'SELECT id, name, email, ssn, note FROM customers LIMIT 3',
     params: [],
     facts: facts({
