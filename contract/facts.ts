@@ -30,7 +30,7 @@ export const SqlFacts = z.object({
   returned: z.array(z.string().max(300)).max(500),
   predicates: z.array(z.string().max(300)).max(500),
   written: z.array(z.string().max(300)).max(500),
-  /** Every use in `predicates` is an equality with a literal or parameter. Absent: cannot be told, which counts as no. */
+  /** Every use in `predicates` asks only whether it equals a literal or parameter, or has a value at all. Absent: cannot be told, which counts as no. */
   equality: z.boolean().optional(),
   /** It writes what stood in place of a value (`***`, `‹redacted›`): that would overwrite the value with its mask. */
   masks: z.boolean().optional(),

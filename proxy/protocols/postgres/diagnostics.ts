@@ -65,12 +65,14 @@ export function maskDiagnostic(
     if (letter === 'M') out.set('M', WITHHELD);
     else out.delete(letter);
   };
+  const byValue = reach === 'sensitive' && isAboutValues(fields);
   for (const letter of TEXTS) {
     const text = fields.get(letter);
     if (text === undefined) continue;
     if (reach === 'none') put(letter, text);
     else if (reach === 'possible') hide(letter, text, false);
     else if (reach === 'sensitive' ? letter === 'W' || letter === 'q' || (letter === 'M' && byCode) : letter !== 'M' || !raisedByServer(fields)) drop(letter);
+    else if (byValue && letter !== 'M' && !NUMERIC_OVERFLOW.test(text)) drop(letter);
     else hide(letter, text, true);
   }
   // With a context, the place is one in a value that was read as names or code: `to_regtype(ssn)`.
@@ -94,6 +96,14 @@ const READING = /^(parse_\w+\.c|scan\.l|gram\.y|analyze\.c|namespace\.c)$/;
 function raisedByServer(fields: Diagnostic): boolean {
   if (READING.test(fields.get('F') ?? '') && !fields.has('W')) return true;
   return fields.get('F') === 'postgres.c' && /^(canceling|terminating|current transaction is aborted,) /.test(fields.get('M') ?? '');
+}
+
+/**
+ * An error about data that the statement came upon as it ran. Its SQLSTATE says how it failed; what else is said of the value
+ * in whichever words (`Token "…" is invalid`, `Expected end of input`) is how far it could be read.
+ */
+function isAboutValues(fields: Diagnostic): boolean {
+  return (fields.get('C') ?? '').startsWith('22') && (!fields.has('P') || fields.has('W'));
 }
 
 /** Notices, and errors out of a function's body: their words are the function's, and it has seen the data. */

@@ -133,6 +133,7 @@ function around(value: string, of: string, nest: string): Call[] {
       sql: `select (${value})::text, array[${value}], row(${value}), ${nest}((${value})::text), case when p.id = 1 then ${value} end, coalesce(${value}, null) ${FROM}`,
     },
     { of, asks: false, sql: `select x.y from people p, lateral (select ${value} as y) x where p.id < 3` },
+    { of, asks: false, sql: `select count(${value}), count(*) filter (where (${value}) is not null) ${FROM}` },
   ];
 }
 

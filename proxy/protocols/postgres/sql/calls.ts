@@ -20,7 +20,7 @@ import { routineName } from './findings.ts';
 import { as, qualified } from './nodes.ts';
 import type { RoutineResult } from './routines.ts';
 import { type Context, opaque, type Scope } from './scope.ts';
-import { CLEAN, computed, isTainted, oneOf, plain, unite, type Value } from './value.ts';
+import { CLEAN, computed, isTainted, oneOf, plain, presence, unite, type Value } from './value.ts';
 
 export function callValue(context: Context, call: FuncCall, scope: Scope): Value {
   const { found } = context;
@@ -55,7 +55,8 @@ export function callValue(context: Context, call: FuncCall, scope: Scope): Value
   // How many rows come out can tell what went in.
   if (tainted && routines.some((r) => r.returnsSet)) for (const value of rows) found.predicate(value);
   if (builtin && tainted && SAYS_NOTHING.has(name)) {
-    for (const value of rows) found.predicate(value);
+    // VARIADIC counts what is inside of an array.
+    for (const value of rows) found.predicate(call.func_variadic ? value : presence(value));
     return CLEAN;
   }
   if (builtin && KEEPS_VALUE.has(name) && (rows[0]?.keeps ?? true) && rows.slice(1).every((v) => !isTainted(v))) {

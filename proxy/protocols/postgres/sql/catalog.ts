@@ -14,6 +14,8 @@ export interface Attribute {
   readonly notNull: boolean;
   /** Source text of a generated column's expression. */
   readonly generated?: string;
+  /** Its values are rows, or may be: IS NULL looks into them. */
+  readonly composite?: true;
 }
 
 export type RelationKind = 'table' | 'view' | 'matview' | 'foreign' | 'sequence' | 'composite' | 'toast';

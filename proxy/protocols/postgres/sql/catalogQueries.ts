@@ -9,10 +9,12 @@ select c.oid, n.nspname, c.relname, c.relkind, c.relhastriggers and exists (sele
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind not in ('i', 'I')`;
 
+/** A domain over a domain is taken for one over a row. */
 const ATTRIBUTES = `
 select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull,
-  case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end
-from pg_attribute a join pg_class c on c.oid = a.attrelid
+  case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
+  t.typtype = 'c' or t.typtype = 'd' and b.typtype in ('c', 'd')
+from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid left join pg_type b on b.oid = t.typbasetype
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind not in ('i', 'I', 't')
 order by a.attrelid, a.attnum`;
@@ -148,6 +150,7 @@ function toAttribute(row: (string | null)[]): Attribute {
     type: Number(row[3]),
     notNull: row[4] === 't',
     ...(row[5] !== null && row[5] !== undefined && { generated: row[5] }),
+    ...(row[6] !== 'f' && { composite: true as const }),
   };
 }
 

@@ -7,7 +7,7 @@ import { as, isEmpty, kindOf, plainTypeName, qualified, strings } from './nodes.
 import { isEquality } from './places.ts';
 import { analyseQuery } from './query.ts';
 import { type Context, findColumn, findItem, inItem, opaque, rowOf, type Scope } from './scope.ts';
-import { CLEAN, computed, isTainted, oneOf, plain, type Value } from './value.ts';
+import { CLEAN, computed, isTainted, oneOf, plain, presence, type Value } from './value.ts';
 
 export function valueOf(context: Context, node: Node | undefined, scope: Scope): Value {
   // An absent node in a list is an empty object.
@@ -55,7 +55,7 @@ function evaluate(context: Context, node: Node, scope: Scope): Value {
       return decided(context, [valueOf(context, as(node, 'BooleanTest')?.arg, scope)]);
     case 'NullTest': {
       const value = valueOf(context, as(node, 'NullTest')?.arg, scope);
-      context.found.predicate(value);
+      context.found.predicate(presence(value));
       // That a stored value is there says nothing of it; that a computed one is there can be a question about it.
       return value.keeps || value.row ? CLEAN : computed([value]);
     }
@@ -290,7 +290,7 @@ function operatorValue(context: Context, expr: A_Expr, scope: Scope): Value {
   if (expr.kind === 'AEXPR_NULLIF') return both(context, values);
   if (!compares) return result;
   const [asked] = left;
-  if (name === '=' && routines.length === 0 && asked && isEquality(context, expr, asked, right)) {
+  if (routines.length === 0 && asked && isEquality(context, name, expr, asked, right)) {
     const { taints } = result;
     context.found.predicate({ taints, keeps: false, sources: [], equality: true });
     return { taints, keeps: false, sources: [], equality: true };

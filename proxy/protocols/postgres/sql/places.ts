@@ -9,15 +9,21 @@ import { as, elementTypeName, plainTypeName } from './nodes.ts';
 import type { Context } from './scope.ts';
 import { isTainted, strictest, type Taint, type Value } from './value.ts';
 
+/** Of `=` and `<>`, which are one question. */
+const COMPARISONS: ReadonlySet<string> = new Set(['AEXPR_OP', 'AEXPR_DISTINCT', 'AEXPR_NOT_DISTINCT', 'AEXPR_IN', 'AEXPR_OP_ANY', 'AEXPR_OP_ALL']);
+/** In which a token finds its value: that others are not it is nothing that needs one. */
+const FINDS: ReadonlySet<string> = new Set(['AEXPR_OP', 'AEXPR_NOT_DISTINCT', 'AEXPR_IN', 'AEXPR_OP_ANY']);
+
 /** A comparison of one sensitive column with literals and parameters alone, by which nothing is learned but whether they are equal. */
-export function isEquality(context: Context, expr: A_Expr, left: Value, right: readonly Value[]): boolean {
-  const plain = expr.kind === 'AEXPR_OP' || expr.kind === 'AEXPR_NOT_DISTINCT' || expr.kind === 'AEXPR_IN' || expr.kind === 'AEXPR_OP_ANY';
-  if (!plain) return false;
+export function isEquality(context: Context, name: string, expr: A_Expr, left: Value, right: readonly Value[]): boolean {
+  const kind: string = expr.kind ?? '';
+  if ((name !== '=' && name !== '<>') || !COMPARISONS.has(kind)) return false;
+  const places = name === '=' && FINDS.has(kind);
+  const several = kind === 'AEXPR_OP_ANY' || kind === 'AEXPR_OP_ALL';
   const [only] = right;
-  if (isColumn(expr.lexpr, left) && !right.some(isTainted))
-    return compares(context, left, operands(expr.rexpr), expr.kind === 'AEXPR_OP_ANY' && !isList(expr.rexpr));
-  if (expr.kind !== 'AEXPR_IN' && expr.kind !== 'AEXPR_OP_ANY' && only && isColumn(expr.rexpr, only) && !isTainted(left))
-    return compares(context, only, operands(expr.lexpr), false);
+  if (isColumn(expr.lexpr, left) && !right.some(isTainted)) return compares(context, left, operands(expr.rexpr), several && !isList(expr.rexpr), places);
+  if (kind !== 'AEXPR_IN' && !several && only && isColumn(expr.rexpr, only) && !isTainted(left))
+    return compares(context, only, operands(expr.lexpr), false, places);
   return false;
 }
 
@@ -25,9 +31,9 @@ function isColumn(node: Node | undefined, value: Value): boolean {
   return as(node, 'ColumnRef') !== undefined && isTainted(value) && value.keeps && value.row === undefined;
 }
 
-function compares(context: Context, column: Value, nodes: readonly Node[], array: boolean): boolean {
+function compares(context: Context, column: Value, nodes: readonly Node[], array: boolean, places: boolean): boolean {
   const literals = nodes.map((node) => literalAt(context, node, array));
-  for (const literal of literals) if (literal) put(context, literal, 'compare', column.taints, array);
+  if (places) for (const literal of literals) if (literal) put(context, literal, 'compare', column.taints, array);
   return literals.every((literal) => literal !== undefined) && nodes.length > 0;
 }
 

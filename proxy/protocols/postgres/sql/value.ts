@@ -23,7 +23,7 @@ export interface Value {
   readonly origin?: Origin;
   /** Fields, where the value is a row whose shape is known. */
   readonly row?: readonly Column[];
-  /** It says whether a column equals a literal, and nothing else. */
+  /** It says whether a column equals a literal, or has a value at all, and nothing else. */
   readonly equality?: true;
   /** Literals (byte offset) and parameters (negative number) whose value this is. */
   readonly sources: readonly number[];
@@ -85,4 +85,15 @@ export function plain(value: Value): Value {
 /** Taints as a column of a view (or function result) hands them on: what was computed is redacted from there on. */
 export function settled(value: Value): readonly Taint[] {
   return value.keeps ? value.taints : value.taints.map((t) => ({ label: t.label, mask: 'redact' as const }));
+}
+
+/**
+ * A question about a value that asks only whether there is one. Of a column as it is stored, its mask answers that, too: NULL
+ * is shown as NULL. Not of a row, whose fields IS NULL looks at, nor of what is computed, where what it is NULL for can be chosen.
+ */
+export function presence(value: Value): Value {
+  const { origin, taints } = value;
+  const column = origin?.relation.columns.find(({ number }) => number === origin.attribute);
+  if (!value.keeps || value.row || !column || column.composite) return value;
+  return { taints, keeps: false, sources: [], equality: true };
 }

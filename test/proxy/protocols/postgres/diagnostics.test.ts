@@ -78,6 +78,16 @@ suite('what errors say of values', { timeout: 300_000 }, () => {
     }
   });
 
+  it('is told no further than by the SQLSTATE: not in which words it could not be read', async () => {
+    const told = async (value: string): Promise<unknown> => {
+      const { code, detail, hint, message } = (await failure(`select (${value} || left(ssn, 0))::json from people`)) as Failure & Record<string, unknown>;
+      return { code, message, detail, hint };
+    };
+    const token = await told(`'xylograph'`);
+    assert.deepEqual(token, { code: '22P02', message: 'invalid input syntax for type json', detail: undefined, hint: undefined });
+    for (const value of [`'10.1.1.1'`, `'1951-03-01'`, `'{'`, `'['`, `'"'`, `''`]) assert.deepEqual(await told(value), token, value);
+  });
+
   it('is not confirmed by showing it because the client wrote the same as a name', async () => {
     assert.match((await failure(`select split_part(ssn, '-', 1)::int as xylograph from people`)).message, /"‹hidden›"/);
     assert.match((await failure(`select split_part(ssn, '-', 1)::regclass as xylograph from people`)).message, /"‹hidden›"/);

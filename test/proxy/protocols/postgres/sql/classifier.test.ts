@@ -1,6 +1,7 @@
 /** What hangs on the session, the plan and the text as a whole; single statements are in the corpus. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import type { MaskPlan } from '../../../../../proxy/policy/policy.ts';
 import type { Catalog } from '../../../../../proxy/protocols/postgres/sql/catalog.ts';
 import { type Classified, recordSql, SqlClassifier, type SqlSettings, type StatementInfo } from '../../../../../proxy/protocols/postgres/sql/classifier.ts';
 import { columnText } from './record.ts';
@@ -59,6 +60,22 @@ describe('the classifier', () => {
       assert.deepEqual(classify('select nosuch()').misses, ['function nosuch']);
       assert.deepEqual(classify('select id from orders').misses, []);
     });
+  });
+
+  it('takes IS NULL of a row for a question about its fields, and that of a domain over text for none', () => {
+    const plan: MaskPlan = {
+      ...PLAN,
+      columns: new Map([...PLAN.columns, ['public.typed.p', 'redact'], ['public.typed.s', 'redact'], ['public.typed.tags', 'redact']]),
+    };
+    const asks = (sql: string): boolean => classifier.classify(sql, catalog, plan, SETTINGS).parts[0].sql?.equality !== true;
+    for (const sql of [
+      'select id from typed where p is null',
+      'select p is not null from typed',
+      'select count(p) from typed',
+      'select (p).a is null from typed',
+    ])
+      assert.equal(asks(sql), true, sql);
+    for (const sql of ['select id from typed where s is null', 'select count(s), count(tags) from typed']) assert.equal(asks(sql), false, sql);
   });
 
   describe('knows what a name stands for', () => {
