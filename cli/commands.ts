@@ -3,6 +3,7 @@ import type { Command } from './command.ts';
 import { connect } from './connect.ts';
 import { gateway, gatewayCheck } from './gateway.ts';
 import { gatewayEdgeAdd, gatewayEdgeList, gatewayEdgeRemove } from './gatewayEdge.ts';
+import { gatewayExport } from './gatewayExport.ts';
 import { gatewaySecretList, gatewaySecretRemove, gatewaySecretRotate, gatewaySecretSet } from './gatewaySecret.ts';
 import { login, logout } from './login.ts';
 import { policyBuiltin } from './policy/builtin.ts';
@@ -31,6 +32,7 @@ export const COMMANDS: readonly Command[] = [
   gatewaySecretList,
   gatewaySecretRemove,
   gatewaySecretRotate,
+  gatewayExport,
   gatewayCheck,
   gateway,
 ];

@@ -8,7 +8,7 @@ import type { Notices } from './approval/notices.ts';
 import { StoreApprovals } from './approval/storeApprovals.ts';
 import { Conversations } from './conversations.ts';
 import { StoreRecorder } from './recording/recorder.ts';
-import { type RecordKey, recordKey } from './recording/recordKey.ts';
+import { type RecordKey, recordKeyOf } from './recording/recordKey.ts';
 import { closeSessionsOf } from './recording/recovery.ts';
 import type { Sealer } from './sealed.ts';
 import { OpenSessions } from './sessions.ts';
@@ -60,7 +60,7 @@ export class GatewayEngine {
       policyVersion: () => policy().version,
       requesterOf: (question) => this.conversations.ownerOf(question.conversation).person,
     });
-    this.recordKey = recordKey(sealer.derive('record signing'));
+    this.recordKey = recordKeyOf(sealer);
     const recorder = new StoreRecorder({
       db,
       key: this.recordKey,

@@ -38,7 +38,7 @@ import { RecordLines } from './recording/archive/recordLines.ts';
 import { Retention } from './recording/archive/retention.ts';
 import type { ObjectStore } from './recording/objects/objectStore.ts';
 import { openPlaces } from './recording/objects/open.ts';
-import { masterKey, type Sealer, sealerWith } from './sealed.ts';
+import { masterKey, oldMasterKeys, type Sealer, sealerWith } from './sealed.ts';
 import { DataPath } from './sessions/dataPath.ts';
 import { Laptops } from './sessions/laptops.ts';
 import { StoredTasks } from './sessions/storedTasks.ts';
@@ -103,7 +103,7 @@ export class Gateway {
   /** Opens the store, brings its tables up to date, and begins to serve. @throws `Problem` with a sentence for whoever started it */
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { config, env, log } = options;
-    const sealer = sealerWith(masterKey(config, env));
+    const sealer = sealerWith(masterKey(config, env), oldMasterKeys(config, env));
     const db = await openStore(config, log);
     try {
       const gateway = new Gateway(options, db, sealer);

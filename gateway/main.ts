@@ -13,6 +13,7 @@ import { masterKey } from './sealed.ts';
 
 export { openEdges } from './edge/admin.ts';
 export { checkEdge, runEdge } from './edge/process/main.ts';
+export { openRecords } from './records.ts';
 export { openSecrets } from './secrets.ts';
 
 /** Read where no `--config` says otherwise, if it is there. */

@@ -15,10 +15,14 @@ const MAX_KEY_FILE_BYTES = 4_096;
 export interface Sealer {
   /** @param use what it is for: text sealed for one use cannot be opened as another */
   seal(use: string, text: string): string;
-  /** @throws `Problem` `not-opened` */
+  /** Also what a key of before sealed. @throws `Problem` `not-opened` */
   open(use: string, sealed: string): Secret;
+  /** The same under the newest key, where it is under an older one. @throws `Problem` `not-opened` */
+  renew(use: string, sealed: string): string | undefined;
   /** 32 bytes for one use, the same in every replica. */
   derive(use: string): Buffer;
+  /** What `derive` gave under the keys of before. */
+  derivedBefore(use: string): readonly Buffer[];
 }
 
 /** The master key: from where the configuration says; on one machine, from a file that is made at the first start. */
@@ -50,7 +54,44 @@ export function masterKey(config: GatewayConfig, env: Env): Secret {
   return new Secret(text);
 }
 
-export function sealerWith(key: Secret): Sealer {
+/** Keys that the master key took the place of: they open what they sealed, and seal nothing. */
+export function oldMasterKeys(config: GatewayConfig, env: Env): Secret[] {
+  return config.oldKeys.map((place) => {
+    const key = readSecret(place, env);
+    if (decode(key.reveal())) return key;
+    throw new Problem('key', 'Each of `oldKeys` must be 32 bytes as 64 hex digits or in base64, as `key` was.');
+  });
+}
+
+/** @param before keys that `key` took the place of */
+export function sealerWith(key: Secret, before: readonly Secret[] = []): Sealer {
+  const newest = sealerOf(key);
+  const older = before.map(sealerOf);
+  return {
+    derive: newest.derive,
+    derivedBefore: (use) => older.map(({ derive }) => derive(use)),
+    seal: newest.seal,
+    open: (use, sealed) => {
+      const [opened] = [newest, ...older].flatMap((one) => one.open(use, sealed) ?? []);
+      if (opened) return opened;
+      throw new Problem(
+        'not-opened',
+        'Something in the store was sealed with another key than this gateway has. Start it with the key that the others have; where `key` was changed, name the one before in `oldKeys`.',
+      );
+    },
+    renew(use, sealed) {
+      return newest.open(use, sealed) ? undefined : newest.seal(use, this.open(use, sealed).reveal());
+    },
+  };
+}
+
+interface OneKey {
+  derive(use: string): Buffer;
+  seal(use: string, text: string): string;
+  open(use: string, sealed: string): Secret | undefined;
+}
+
+function sealerOf(key: Secret): OneKey {
   const master = decode(key.reveal());
   if (!master) throw new Problem('key', 'The gateway’s key must be 32 bytes.');
   const derived = new Map<string, Buffer>();
@@ -79,12 +120,8 @@ export function sealerWith(key: Secret): Sealer {
         );
         decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
         return new Secret(Buffer.concat([decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]).toString('utf8'));
-      } catch (cause) {
-        throw new Problem(
-          'not-opened',
-          'Something in the store was sealed with another key than this gateway has. Start it with the key that the others have.',
-          { cause },
-        );
+      } catch {
+        return undefined;
       }
     },
   };

@@ -2,7 +2,7 @@
 import { awsCredentials } from '../aws/login.ts';
 import { awsRegion, stsPlace } from '../aws/place.ts';
 import { type Env, type GatewayConfig, readSecret } from '../config/load.ts';
-import { masterKey } from '../sealed.ts';
+import { masterKey, oldMasterKeys } from '../sealed.ts';
 import type { KeyWrapper } from './envelope.ts';
 import { kmsKeys } from './kmsKeys.ts';
 import { localKeys } from './localKeys.ts';
@@ -17,7 +17,7 @@ export function vaultOf({ vault }: GatewayConfig, env: Env): Vault | undefined {
 }
 
 export function keysFor(config: GatewayConfig, env: Env, vault: Vault | undefined): KeyWrapper {
-  const local = localKeys([masterKey(config, env), ...config.oldKeys.map((place) => readSecret(place, env))]);
+  const local = localKeys([masterKey(config, env), ...oldMasterKeys(config, env)]);
   const outside = outsideKeys(config, env, vault);
   if (!outside) return local;
   return {

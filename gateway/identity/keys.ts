@@ -42,12 +42,19 @@ export class KeyRing {
     bus.on('key', () => void this.load().catch((cause: unknown) => log.warn('keys.not-read', { cause })));
   }
 
-  /** Makes the keys that are missing. */
+  /** Makes the keys that are missing, and puts what a master key of before sealed under the one of now. */
   async start(): Promise<void> {
     await this.#db.transaction(async (tx) => {
       await tx.query(`SELECT pg_advisory_xact_lock(${LOCK})`);
       const rows = await tx.query<{ purpose: Purpose }>('SELECT purpose FROM keys WHERE retired_at IS NULL');
       for (const purpose of PURPOSES) if (!rows.some((row) => row.purpose === purpose)) await this.#make(tx, purpose);
+      for (const { kid, sealed_private } of await tx.query<KeyRow>(
+        'SELECT kid, sealed_private FROM keys WHERE retired_at IS NULL OR retired_at > ms() - $1::bigint',
+        [KEEP_MS],
+      )) {
+        const renewed = this.#sealer.renew('signing key', sealed_private);
+        if (renewed !== undefined) await tx.query('UPDATE keys SET sealed_private = $2 WHERE kid = $1', [kid, renewed]);
+      }
     });
     await this.load();
   }

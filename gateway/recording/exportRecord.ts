@@ -21,15 +21,15 @@ const MAX_PROBLEMS = 100;
  * Writes the record into a folder: `countersign verify --record FOLDER` reads it.
  * @returns sessions that could not be read whole, with a sentence on why
  */
-async function exportRecord(db: Queryable, lines: RecordLines, chain: string, key: RecordKey, folder: string): Promise<ReadonlyMap<string, string>> {
+export async function exportRecord(db: Queryable, lines: RecordLines, chain: string, key: RecordKey, folder: string): Promise<ReadonlyMap<string, string>> {
   await mkdir(join(folder, SESSIONS_FOLDER), { recursive: true, mode: FOLDER_MODE });
   // The checkpoint first, the audit next, the sessions last: what is read later can only have grown.
-  const [checkpoint] = await db.query<{ signature: string }>(
-    `SELECT signature FROM checkpoints WHERE statement::json->>'chain' = $1 ORDER BY (statement::json->>'entries')::bigint DESC, id DESC LIMIT 1`,
+  const [checkpoint] = await db.query<{ kid: string; signature: string }>(
+    `SELECT kid, signature FROM checkpoints WHERE statement::json->>'chain' = $1 ORDER BY (statement::json->>'entries')::bigint DESC, id DESC LIMIT 1`,
     [chain],
   );
   if (checkpoint) await writeFile(join(folder, CHECKPOINT_FILE), checkpoint.signature, { mode: FILE_MODE });
-  await writeFile(join(folder, PUBLIC_KEY_FILE), key.publicPem, { mode: FILE_MODE });
+  await writeFile(join(folder, PUBLIC_KEY_FILE), key.publicPem(checkpoint?.kid), { mode: FILE_MODE });
   await writePages(join(folder, AUDIT_FILE), (from) =>
     db.query(`SELECT seq, line FROM audit WHERE chain = $1 AND seq >= $2::bigint ORDER BY seq LIMIT ${PAGE}`, [chain, from]),
   );

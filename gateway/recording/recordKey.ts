@@ -3,27 +3,35 @@ import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } f
 import { canonical } from '../../proxy/recording/canonical.ts';
 import type { ChainHead } from '../../proxy/recording/chainFile.ts';
 import { CHECKPOINT_DOMAIN } from '../../proxy/recording/checkpoint.ts';
+import type { Sealer } from '../sealed.ts';
 
 /** PKCS #8 of an Ed25519 key (RFC 8410), up to its 32 bytes. */
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 export interface RecordKey {
-  readonly publicPem: string;
+  /** The public key of that fingerprint, this one's or of one that it took the place of; this one's where neither is. */
+  publicPem(fingerprint?: string): string;
   /** SHA-256 (hex) of the public key's SPKI form. */
   readonly fingerprint: string;
   /** The text of a checkpoint file over this place. */
   checkpoint(at: string, place: ChainHead): string;
 }
 
-/** @param seed 32 bytes */
-export function recordKey(seed: Buffer): RecordKey {
+/** The gateway's own. */
+export function recordKeyOf(sealer: Sealer): RecordKey {
+  return recordKey(sealer.derive('record signing'), sealer.derivedBefore('record signing'));
+}
+
+/** @param seed 32 bytes @param before seeds of the keys that it takes the place of */
+export function recordKey(seed: Buffer, before: readonly Buffer[] = []): RecordKey {
+  const older = before.map((one) => recordKey(one));
   const privateKey: KeyObject = createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: 'der', type: 'pkcs8' });
   const publicKey = createPublicKey(privateKey);
   const fingerprint = createHash('sha256')
     .update(publicKey.export({ type: 'spki', format: 'der' }) as Buffer)
     .digest('hex');
   return {
-    publicPem: publicKey.export({ type: 'spki', format: 'pem' }) as string,
+    publicPem: (wanted) => older.find((one) => one.fingerprint === wanted)?.publicPem() ?? (publicKey.export({ type: 'spki', format: 'pem' }) as string),
     fingerprint,
     checkpoint: (at, { entries, head }) => {
       const said = { v: 1, at, entries, head, key: fingerprint } as const;

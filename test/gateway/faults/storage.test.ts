@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Gateway } from '../../../gateway/gateway.ts';
+import { freePort } from '../../../demo/freePort.ts';
+import { Gateway } from '../../../gateway/gateway.ts';
 import { Retention } from '../../../gateway/recording/archive/retention.ts';
 import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import { folderObjects } from '../../../gateway/recording/objects/folder.ts';
@@ -190,6 +192,41 @@ describe('a gateway whose records go to a bucket', () => {
       }),
       /taken back/,
     );
+  });
+
+  it('is written out by `countersign gateway export` as files that need no gateway', async () => {
+    const target = join(on.folder, 'export');
+    const file = join(on.folder, readdirSync(on.folder).find((name) => name.endsWith('.yaml')) ?? '');
+    const countersign = (...args: string[]): Promise<{ code: unknown; out: string }> =>
+      new Promise((resolve) => {
+        const all = ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../../../cli/main.ts'), ...args];
+        execFile(process.execPath, all, { env: { ...process.env, ...on.env } }, (error, out, err) => resolve({ code: error?.code ?? 0, out: out + err }));
+      });
+    const exported = await countersign('gateway', 'export', target, '--config', file);
+    assert.match(exported.out, /\/export\/\S+ {2}\d+ sessions? of Ada\n$/);
+    assert.equal(exported.code, 0);
+    const [person = ''] = readdirSync(target);
+    const verified = await countersign('verify', '--record', join(target, person));
+    assert.match(verified.out, /^The record holds: \d+ session/);
+    assert.match((await countersign('sessions', '--record', join(target, person), 'read it again')).out, /Ada/);
+    assert.match((await countersign('gateway', 'export', target, '--config', file)).out, /is not empty/);
+  });
+
+  it('goes on under another key that names the one before, and later without that one', async (t) => {
+    await used();
+    const start = async (env: Record<string, string>, keys: { key: string; oldKeys: string[] }): Promise<Gateway> =>
+      Gateway.start({ config: { ...gateway.config, ...keys, listen: `127.0.0.1:${await freePort()}` }, env: { ...on.env, ...env }, version: '0', log });
+    const NEXT = randomBytes(32).toString('hex');
+    await assert.rejects(start({ NEXT }, { key: 'env:NEXT', oldKeys: [] }), { code: 'not-opened' });
+    const next = await start({ NEXT }, { key: 'env:NEXT', oldKeys: ['env:KEY'] });
+    t.after(() => next.stop('the test is over'));
+    const problems = async (): Promise<readonly string[]> => (await verifyRecords(next.db, next.core.recordKey, next.lines)).problems;
+    assert.deepEqual(await problems(), [], 'what the key before signed');
+    const agent = await connect(next, ada.token);
+    await agent.do({ effect: 'read' });
+    await agent.session.close('done');
+    assert.deepEqual(await problems(), [], 'what the new key signed');
+    await (await start({ NEXT }, { key: 'env:NEXT', oldKeys: [] })).stop('it started');
   });
 
   it('says its keys to nobody: not in the log, the record, the metrics or an answer', async () => {
