@@ -4,6 +4,7 @@ import { type Figure, report } from './figures.ts';
 /** Each brings what it needs, and what another needs stays away from what is measured. */
 const BENCHES: Readonly<Record<string, () => Promise<Figure[]>>> = {
   gateway: async () => (await import('./gateway.ts')).benchGateway(),
+  masking: async () => (await import('./masking.ts')).benchMasking(),
   mcp: async () => (await import('./mcp.ts')).benchMcp(),
   postgres: async () => (await import('./postgres.ts')).benchPostgres(),
 };

@@ -98,6 +98,8 @@ export class Scanner {
   readonly #three = new Set<number>();
   readonly #digits: Detector[] = [];
   readonly #minDigits: number;
+  /** More need not be counted. */
+  readonly #mostDigits: number;
   /** Values in which nothing was found, by a place that their bytes give. */
   readonly #clean: (Uint8Array | undefined)[] = Array.from({ length: REMEMBERED });
   /** The same of texts: a statement that comes again and again is looked through once. */
@@ -130,6 +132,7 @@ export class Scanner {
       }
     }
     this.#minDigits = least;
+    this.#mostDigits = Math.max(0, ...this.#digits.map(({ anchors }) => anchors.digits ?? 0));
   }
 
   #mark(code: number, action: number): void {
@@ -263,7 +266,7 @@ export class Scanner {
     // Enough for the longest minimum with gaps between all digits would be more than ANCHOR_AHEAD: beyond it, count as long.
     const limit = i + ANCHOR_AHEAD;
     let j = i + 1;
-    for (; j < limit && count < 20; j++) {
+    for (; j < limit && count < this.#mostDigits; j++) {
       const code = text.charCodeAt(j);
       if (isDigit(code)) {
         count++;
@@ -271,7 +274,7 @@ export class Scanner {
       } else if (gap < MAX_GAP && isGap(code)) gap++;
       else break;
     }
-    if (j === limit) count = 20;
+    if (j === limit) count = this.#mostDigits;
     if (count < this.#minDigits) return false;
     for (const detector of this.#digits) {
       if (count < (detector.anchors.digits ?? 0) || (detector.maybe && !detector.maybe(text, i))) continue;

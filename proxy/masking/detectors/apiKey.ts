@@ -1,22 +1,23 @@
+import { type Chars, chars } from './chars.ts';
 import type { Detector } from './detector.ts';
 import { Runs } from './run.ts';
 
 /** Longest token body, in characters. */
 const MAX_BODY = 1024;
 
-const ALNUM = /[A-Za-z0-9]/;
-const WORD = /[A-Za-z0-9_]/;
-const URLSAFE = /[A-Za-z0-9_-]/;
-const DOTTED = /[A-Za-z0-9_.-]/;
-const DASHED = /[A-Za-z0-9-]/;
-const HEX = /[0-9a-fA-F]/;
-const BASE32 = /[A-Z2-7]/;
-const UPPER = /[A-Z0-9]/;
-const PATH = /[A-Za-z0-9/]/;
-const BASE64 = /[A-Za-z0-9+/=_-]/;
+const ALNUM = chars(/[A-Za-z0-9]/);
+const WORD = chars(/[A-Za-z0-9_]/);
+const URLSAFE = chars(/[A-Za-z0-9_-]/);
+const DOTTED = chars(/[A-Za-z0-9_.-]/);
+const DASHED = chars(/[A-Za-z0-9-]/);
+const HEX = chars(/[0-9a-fA-F]/);
+const BASE32 = chars(/[A-Z2-7]/);
+const UPPER = chars(/[A-Z0-9]/);
+const PATH = chars(/[A-Za-z0-9/]/);
+const BASE64 = chars(/[A-Za-z0-9+/=_-]/);
 
 /** Prefixes, characters of the body, least number of them. The issuers document these for secret scanning. */
-type Format = readonly [prefixes: string, body: RegExp, least: number];
+type Format = readonly [prefixes: string, body: Chars, least: number];
 const FORMATS: readonly Format[] = [
   // AWS access key ids (IAM user guide, "unique identifiers") and Bedrock keys.
   ['AKIA ASIA ABIA ACCA', BASE32, 16],
@@ -32,7 +33,7 @@ const FORMATS: readonly Format[] = [
   // Payments.
   ['sk_live_ sk_test_ rk_live_ rk_test_ whsec_', BASE64, 16],
   ['sq0atp- sq0csp-', URLSAFE, 22],
-  ['access_token$production$ access_token$sandbox$', /[a-z0-9$]/, 40],
+  ['access_token$production$ access_token$sandbox$', chars(/[a-z0-9$]/), 40],
   // Google: API keys, OAuth client secrets, access tokens.
   ['AIza', URLSAFE, 35],
   ['GOCSPX-', URLSAFE, 28],
@@ -46,7 +47,7 @@ const FORMATS: readonly Format[] = [
   ['npm_', ALNUM, 36],
   ['pypi-AgE', URLSAFE, 50],
   ['rubygems_', HEX, 48],
-  ['oy2', /[a-z0-9]/, 43],
+  ['oy2', chars(/[a-z0-9]/), 43],
   ['dckr_pat_ dckr_oat_', URLSAFE, 24],
   // Clouds and hosting.
   ['dop_v1_ doo_v1_ dor_v1_', HEX, 64],
@@ -70,7 +71,7 @@ const FORMATS: readonly Format[] = [
 
 interface Rule {
   readonly prefix: string;
-  readonly body: RegExp;
+  readonly body: Chars;
   readonly least: number;
 }
 const RULES: readonly Rule[] = FORMATS.flatMap(([prefixes, body, least]) => prefixes.split(' ').map((prefix) => ({ prefix, body, least }))).sort(
@@ -92,9 +93,8 @@ export const apiKey: Detector = {
       const end = runs.end(text, from, rule.body, MAX_BODY);
       decided &&= end < text.length;
       if (end - from < rule.least) continue;
-      const key = text.slice(from, end);
       // A word with the same beginning (`sk-ant-configuration-example`) has no digits.
-      if (!/\d/.test(key) && key.length < 40) continue;
+      if (end - from < 40 && !/\d/.test(text.slice(from, end))) continue;
       found(anchor, end);
       break;
     }

@@ -1,51 +1,73 @@
-import { type Detector, isAlnum, readNumber, startsWord } from './detector.ts';
+import { type Detector, isAlnum, isDigit, startsWord } from './detector.ts';
 
 const MAX_DIGITS = 19;
+const FEWEST_DIGITS = 12;
 
-/** Issuer identification numbers (ISO/IEC 7812) of the large schemes, and the lengths they issue. */
-function lengths(digits: string): readonly number[] {
-  const two = Number(digits.slice(0, 2));
-  const three = Number(digits.slice(0, 3));
-  const four = Number(digits.slice(0, 4));
-  if (digits.startsWith('4')) return [19, 16, 13];
-  if ((two >= 51 && two <= 55) || (four >= 2221 && four <= 2720) || (four >= 2200 && four <= 2204)) return [16];
-  if (two === 34 || two === 37) return [15];
-  if ((three >= 300 && three <= 305) || two === 36 || two === 38 || two === 39) return [14, 16];
-  if (four >= 3528 && four <= 3589) return [19, 18, 17, 16];
-  if (four === 6011 || (three >= 644 && three <= 649) || two === 65 || two === 62) return [19, 18, 17, 16];
-  if ([5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763].includes(four)) return [19, 18, 16, 15, 14, 13, 12];
-  return [];
+/** Lengths that are tried, the longest first. */
+const NONE: readonly number[] = [];
+const VISA = [19, 16, 13];
+const SIXTEEN = [16];
+const AMEX = [15];
+const DINERS = [14, 16];
+const LONG = [19, 18, 17, 16];
+const MAESTRO = [19, 18, 16, 15, 14, 13, 12];
+const MAESTRO_STARTS: ReadonlySet<number> = new Set([5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763]);
+
+/** Issuer identification numbers (ISO/IEC 7812) of the large schemes, and the lengths they issue. @param four its first four digits */
+function lengths(four: number): readonly number[] {
+  const three = Math.floor(four / 10);
+  const two = Math.floor(four / 100);
+  if (four >= 4000 && four <= 4999) return VISA;
+  if ((two >= 51 && two <= 55) || (four >= 2221 && four <= 2720) || (four >= 2200 && four <= 2204)) return SIXTEEN;
+  if (two === 34 || two === 37) return AMEX;
+  if ((three >= 300 && three <= 305) || two === 36 || two === 38 || two === 39) return DINERS;
+  if (four >= 3528 && four <= 3589) return LONG;
+  if (four === 6011 || (three >= 644 && three <= 649) || two === 65 || two === 62) return LONG;
+  return MAESTRO_STARTS.has(four) ? MAESTRO : NONE;
 }
 
-/** The check digit of ISO/IEC 7812-1, annex B. */
-function luhn(digits: string): boolean {
+/** Of the number that is looked at: its digits, the offsets after each, and the sizes of its groups; good until the next is. */
+const digits = new Uint8Array(MAX_DIGITS);
+const ends = new Int32Array(MAX_DIGITS);
+const groups = new Uint8Array(MAX_DIGITS);
+
+/** The check digit of ISO/IEC 7812-1, annex B, over the first digits. */
+function luhn(length: number): boolean {
   let sum = 0;
-  for (let i = 0; i < digits.length; i++) {
-    const digit = digits.charCodeAt(digits.length - 1 - i) - 48;
+  for (let i = 0; i < length; i++) {
+    const digit = digits[length - 1 - i] as number;
     const weighted = i % 2 === 0 ? digit : digit * 2;
     sum += weighted > 9 ? weighted - 9 : weighted;
   }
   return sum % 10 === 0;
 }
 
+/** Blank, hyphen, and both where a line may not break. */
+function isSeparator(code: number): boolean {
+  return code === 32 || code === 45 || code === 0xa0 || code === 0x2011;
+}
+
 export const card: Detector = {
   id: 'card',
   title: 'Payment card number',
   longest: 2 * MAX_DIGITS + 2,
-  anchors: { digits: 12 },
+  anchors: { digits: FEWEST_DIGITS },
   scan(text, anchor, found) {
     if (!startsWord(text, anchor)) return true;
     // A fraction: 0.4111111111111111
     if (text.charAt(anchor - 1) === '.' && /(?:^|[:=,"'([{]\s?)0\.$/.test(text.slice(Math.max(0, anchor - 4), anchor))) return true;
-    const number = readNumber(text, anchor, MAX_DIGITS, ' -\u00a0\u2011');
-    for (const length of lengths(number.digits)) {
-      const end = number.ends[length - 1];
-      if (end === undefined || isAlnum(text.charCodeAt(end))) continue;
-      if (number.groups.length > 1 && number.digits.length >= length && !wellGrouped(number.groups, length)) continue;
-      if (luhn(number.digits.slice(0, length))) {
-        found(anchor, end);
-        return end < text.length;
-      }
+    let first = 0;
+    while (first < MAX_DIGITS && isDigit(text.charCodeAt(anchor + first))) first++;
+    // Printed in other groups it is another number, and most hostile text is told from a card's by that.
+    if (first !== 4 && first < FEWEST_DIGITS) return false;
+    const count = read(text, anchor);
+    const four = (digits[0] as number) * 1000 + (digits[1] as number) * 100 + (digits[2] as number) * 10 + (digits[3] as number);
+    for (const length of lengths(four)) {
+      if (length > count) continue;
+      const end = ends[length - 1] as number;
+      if (isAlnum(text.charCodeAt(end)) || !wellGrouped(length) || !luhn(length)) continue;
+      found(anchor, end);
+      return end < text.length;
     }
     return false;
   },
@@ -56,17 +78,31 @@ export const card: Detector = {
   },
 };
 
-/** Printed in groups of four (the last may be shorter), or 4-6-5 and 4-6-4: other groupings are other numbers. */
-function wellGrouped(groups: readonly number[], length: number): boolean {
-  let sum = 0;
-  const own: number[] = [];
-  for (const group of groups) {
-    if (sum >= length) break;
-    own.push(group);
-    sum += group;
+/** Reads digits from `at` on, skipping one separator at a time. @returns how many */
+function read(text: string, at: number): number {
+  let count = 0;
+  let group = 0;
+  groups[0] = 0;
+  for (let i = at; count < MAX_DIGITS; i++) {
+    const code = text.charCodeAt(i);
+    if (isDigit(code)) {
+      digits[count] = code - 48;
+      ends[count++] = i + 1;
+      groups[group] = (groups[group] as number) + 1;
+    } else if (groups[group] !== 0 && isSeparator(code) && isDigit(text.charCodeAt(i + 1))) groups[++group] = 0;
+    else break;
   }
-  if (sum < length) return false;
-  const body = own.slice(0, -1);
-  if (own.length === 1) return true;
-  return body.every((g) => g === 4) || (own.length === 3 && own[0] === 4 && own[1] === 6);
+  return count;
+}
+
+/** Printed in groups of four (the last may be shorter), or 4-6-5 and 4-6-4: other groupings are other numbers. @param length at most the digits read */
+function wellGrouped(length: number): boolean {
+  let fours = true;
+  let sum = 0;
+  for (let group = 0; ; group++) {
+    const size = groups[group] as number;
+    sum += size;
+    if (sum >= length) return group === 0 || fours || (group === 2 && groups[0] === 4 && groups[1] === 6);
+    fours &&= size === 4;
+  }
 }

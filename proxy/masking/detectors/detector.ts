@@ -76,9 +76,14 @@ export function startsWord(text: string, at: number): boolean {
 /** Whether the characters right before `at` are an escape sequence. */
 export function endsEscape(text: string, at: number): boolean {
   if (text.charCodeAt(at - 2) === 92) return ESCAPES.includes(text.charAt(at - 1));
-  if (text.charCodeAt(at - 6) === 92 && text.charCodeAt(at - 5) === 117) return /^[0-9a-fA-F]{4}$/.test(text.slice(at - 4, at));
-  if (text.charCodeAt(at - 3) === 37) return /^[0-9a-fA-F]{2}$/.test(text.slice(at - 2, at));
+  if (text.charCodeAt(at - 6) === 92 && text.charCodeAt(at - 5) === 117)
+    return isHex(text.charCodeAt(at - 4)) && isHex(text.charCodeAt(at - 3)) && isHex(text.charCodeAt(at - 2)) && isHex(text.charCodeAt(at - 1));
+  if (text.charCodeAt(at - 3) === 37) return isHex(text.charCodeAt(at - 2)) && isHex(text.charCodeAt(at - 1));
   return false;
+}
+
+function isHex(code: number): boolean {
+  return isDigit(code) || (code >= 65 && code <= 70) || (code >= 97 && code <= 102);
 }
 
 /** The end of a partly masked value (`••••1111`): what follows the dots is no word of its own. */
@@ -87,37 +92,4 @@ function followsMask(text: string, at: number): boolean {
   let end = at;
   while (end < at + 5 && isAlnum(text.charCodeAt(end))) end++;
   return end - at <= 4;
-}
-
-/** A number as it is written: digits, in groups with single separators. */
-export interface WrittenNumber {
-  readonly digits: string;
-  /** Offsets after each digit. */
-  readonly ends: readonly number[];
-  /** Whether a digit follows directly in the text, by position in `digits`. */
-  readonly groups: readonly number[];
-}
-
-/**
- * Reads digits ahead of `at`, skipping one separator at a time.
- * @param separators the characters that may stand between two digits
- */
-export function readNumber(text: string, at: number, most: number, separators: string): WrittenNumber {
-  const ends: number[] = [];
-  const groups: number[] = [];
-  let digits = '';
-  let group = 0;
-  for (let i = at; digits.length < most; i++) {
-    const code = text.charCodeAt(i);
-    if (isDigit(code)) {
-      digits += text.charAt(i);
-      ends.push(i + 1);
-      group++;
-    } else if (group > 0 && separators.includes(text.charAt(i)) && isDigit(text.charCodeAt(i + 1))) {
-      groups.push(group);
-      group = 0;
-    } else break;
-  }
-  groups.push(group);
-  return { digits, ends, groups };
 }

@@ -1,22 +1,29 @@
-import { type Detector, endsEscape, isAlnum, MAX_BEFORE } from './detector.ts';
+import { chars, isOf } from './chars.ts';
+import { type Detector, endsEscape, isAlnum, isDigit, MAX_BEFORE } from './detector.ts';
 
 /** RFC 5321 (section 4.5.3.1) has 64 and 255; a longer local part is masked as far as this, whatever it is. */
 const MAX_LOCAL = MAX_BEFORE;
 const MAX_DOMAIN = 255;
-/** How an at-sign is written: plain, in escaped JSON, in a URL. */
-const AT_SIGNS = ['\\u0040', '%40', '@'] as const;
 
-/** Characters of our own masks are no letters of an address. */
-const MASKS = '•‹›·…';
+const LOCAL = chars(/[A-Za-z0-9._%+-]/);
+const DOMAIN = chars(/[A-Za-z0-9.-]/);
 
-function isWide(text: string, i: number): boolean {
-  const code = text.charCodeAt(i);
-  // Letters beyond ASCII (internationalised addresses), not punctuation (U+2000–U+206F, U+00A0–U+00BF) or spaces.
-  return code > 0xbf && !(code >= 0x2000 && code <= 0x206f) && code !== 0x3000 && code !== 0xfeff && !MASKS.includes(text.charAt(i));
+/** Letters beyond ASCII (internationalised addresses), not punctuation (U+2000–U+206F with what our masks are written in, U+00A0–U+00BF) or spaces. */
+function isWide(code: number): boolean {
+  return code > 0xbf && !(code >= 0x2000 && code <= 0x206f) && code !== 0x3000 && code !== 0xfeff;
 }
 
-const LOCAL = /[A-Za-z0-9._%+-]/;
-const DOMAIN = /[A-Za-z0-9.-]/;
+/** How long an at-sign is: plain, in a URL, in escaped JSON; 0 where there is none. */
+function signLength(text: string, at: number): number {
+  switch (text.charCodeAt(at)) {
+    case 64:
+      return 1;
+    case 37:
+      return text.startsWith('%40', at) ? 3 : 0;
+    default:
+      return text.startsWith('\\u0040', at) ? 6 : 0;
+  }
+}
 
 export const email: Detector = {
   id: 'email',
@@ -24,23 +31,30 @@ export const email: Detector = {
   longest: 8 + MAX_DOMAIN,
   anchors: { chars: '@', literals: ['\\u0040', '%40'] },
   scan(text, anchor, found) {
-    const sign = AT_SIGNS.find((s) => text.startsWith(s, anchor));
-    if (sign === undefined) return true;
+    const sign = signLength(text, anchor);
+    if (sign === 0) return true;
     let start = anchor;
-    while (start > 0 && anchor - start < MAX_LOCAL && (LOCAL.test(text.charAt(start - 1)) || isWide(text, start - 1))) start--;
+    for (const limit = Math.max(0, anchor - MAX_LOCAL); start > limit; start--) {
+      const code = text.charCodeAt(start - 1);
+      if (!isOf(LOCAL, code) && !isWide(code)) break;
+    }
     // A run that is longer than any local part is cut where a word begins, so that what is left of it ends as it did before.
     if (anchor - start === MAX_LOCAL && isAlnum(text.charCodeAt(start - 1))) {
-      const word = text.slice(start, anchor).search(/[._%+-]/);
-      if (word >= 0) start += word;
+      let word = start;
+      while (word < anchor && !isSeparator(text.charCodeAt(word))) word++;
+      if (word < anchor) start = word;
     }
     // The letter of an escape (`\n`) is not part of the address.
     if (text.charCodeAt(start - 1) === 92 && endsEscape(text, start + 1)) start++;
     while (start < anchor && '.-%'.includes(text.charAt(start))) start++;
     if (start === anchor) return true;
 
-    const from = anchor + sign.length;
+    const from = anchor + sign;
     let end = from;
-    while (end - from < MAX_DOMAIN && (DOMAIN.test(text.charAt(end)) || isWide(text, end))) end++;
+    for (const limit = from + MAX_DOMAIN; end < limit; end++) {
+      const code = text.charCodeAt(end);
+      if (!isOf(DOMAIN, code) && !isWide(code)) break;
+    }
     const decided = end < text.length;
     while (end > from && '.-'.includes(text.charAt(end - 1))) end--;
     // The last label is a top-level domain: letters, which a version number (`name@1.2.3`) has not.
@@ -56,16 +70,24 @@ export const email: Detector = {
   },
   maybe(text, anchor) {
     const before = text.charCodeAt(anchor - 1);
-    return before >= 128 || LOCAL.test(text.charAt(anchor - 1));
+    return before >= 128 || isOf(LOCAL, before);
   },
 };
 
+/** `.`, `_`, `%`, `+` or `-`. */
+function isSeparator(code: number): boolean {
+  return code === 46 || code === 95 || code === 37 || code === 43 || code === 45;
+}
+
+function isLetter(code: number): boolean {
+  return isWide(code) || (isAlnum(code) && !isDigit(code));
+}
+
 /** How many letters a label begins with (`xn--` and what follows are letters in disguise). */
 function topLength(domain: string, from: number, end: number): number {
-  const puny = /^xn--[a-z0-9-]{1,59}$/i.exec(domain.slice(from, end));
-  if (puny) return end - from;
+  if (end - from > 4 && /^xn--[a-z0-9-]{1,59}$/i.test(domain.slice(from, end))) return end - from;
   let i = from;
-  while (i < end && (/[A-Za-z]/.test(domain.charAt(i)) || isWide(domain, i))) i++;
+  while (i < end && isLetter(domain.charCodeAt(i))) i++;
   return i - from;
 }
 

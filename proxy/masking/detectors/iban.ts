@@ -11,11 +11,15 @@ const LENGTHS: Readonly<Record<string, number>> = Object.fromEntries(
     .map((entry) => [entry.slice(0, 2), Number(entry.slice(2))]),
 );
 
+const MAX_LENGTH = Math.max(...Object.values(LENGTHS));
+/** The values of the characters of the number that is looked at: 0–9, and 10–35 for letters; good until the next is. */
+const values = new Uint8Array(MAX_LENGTH);
+
 /** ISO 7064 MOD 97-10 over the number with its first four characters moved to the end. */
-function mod97(iban: string): boolean {
+function mod97(length: number): boolean {
   let rest = 0;
-  for (const char of iban.slice(4) + iban.slice(0, 4)) {
-    const value = Number.parseInt(char, 36);
+  for (let i = 0; i < length; i++) {
+    const value = values[(i + 4) % length] as number;
     rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
   }
   return rest === 1;
@@ -29,14 +33,14 @@ export const iban: Detector = {
   scan(text, anchor, found) {
     const length = LENGTHS[text.slice(anchor, anchor + 2).toUpperCase()];
     if (length === undefined || !this.maybe?.(text, anchor) || !startsWord(text, anchor)) return false;
-    let compact = '';
+    let count = 0;
     let i = anchor;
-    for (; compact.length < length; i++) {
-      const char = text.charAt(i);
-      if (isAlnum(text.charCodeAt(i))) compact += char;
-      else if (!(/[ -]/.test(char) && isAlnum(text.charCodeAt(i + 1)))) return i < text.length;
+    for (; count < length; i++) {
+      const code = text.charCodeAt(i);
+      if (isAlnum(code)) values[count++] = isDigit(code) ? code - 48 : (code | 32) - 87;
+      else if (!((code === 32 || code === 45) && isAlnum(text.charCodeAt(i + 1)))) return i < text.length;
     }
-    if (!isAlnum(text.charCodeAt(i)) && mod97(compact)) found(anchor, i);
+    if (!isAlnum(text.charCodeAt(i)) && mod97(length)) found(anchor, i);
     return i < text.length;
   },
   maybe(text, anchor) {

@@ -1,10 +1,18 @@
+import { chars } from './chars.ts';
 import type { Detector } from './detector.ts';
+import { Runs } from './run.ts';
 
 /** A longer token is masked as far as this; what is cut is inside a signature. */
 const MAX_TOKEN = 16_384;
+/** An encrypted token has most parts: so many dots. */
+const MAX_DOTS = 4;
+const DOT = 46;
 
-const BASE64URL = new Uint8Array(128);
-for (const char of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=') BASE64URL[char.charCodeAt(0)] = 1;
+const BASE64URL = chars(/[A-Za-z0-9_=-]/);
+const runs = new Runs();
+/** Where the parts of the token that is looked at begin and end; good until the next is. */
+const starts = new Int32Array(MAX_DOTS + 1);
+const ends = new Int32Array(MAX_DOTS + 1);
 
 /** Three parts signed (RFC 7519), five encrypted (RFC 7516); `eyJ` is base64url for `{"`. */
 export const jwt: Detector = {
@@ -16,21 +24,22 @@ export const jwt: Detector = {
     const limit = anchor + MAX_TOKEN;
     let dots = 0;
     let end = anchor;
-    let part = anchor;
-    for (; end < limit; end++) {
-      const code = text.charCodeAt(end);
-      if (code < 128 && BASE64URL[code] === 1) continue;
-      if (code !== 46 || dots === 4) break;
+    for (;;) {
+      starts[dots] = end;
+      end = runs.end(text, end, BASE64URL, limit - end);
+      ends[dots] = end;
+      if (end === limit || dots === MAX_DOTS || text.charCodeAt(end) !== DOT) break;
       // Header, and claims or (encrypted, possibly empty) key: a file name or a sentence does not go on like that.
-      if (dots === 0 && end - part < 8) return true;
+      if (dots === 0 && end - anchor < 8) return true;
       dots++;
-      part = end + 1;
+      end++;
     }
     const decided = end < text.length || end === limit;
-    const [, claims = '', signature = '', ...rest] = text.slice(anchor, end).split('.');
+    const claims = dots >= 1 ? (ends[1] as number) - (starts[1] as number) : 0;
+    const signature = dots >= 2 ? (ends[2] as number) - (starts[2] as number) : 0;
     // Claims are an object as well; other content (RFC 7515) is told from a file name by its length.
-    if (claims.startsWith('eyJ') || (claims.length >= 16 && signature.length >= 16) || rest.length === 2) {
-      while (text.charAt(end - 1) === '.') end--;
+    if ((claims >= 3 && text.startsWith('eyJ', starts[1])) || (claims >= 16 && signature >= 16) || dots === MAX_DOTS) {
+      while (text.charCodeAt(end - 1) === DOT) end--;
       found(anchor, end);
     }
     return decided;

@@ -13,28 +13,30 @@ const NAMED =
 /** A word of a sentence that does; as the name of a field it says nothing. */
 const ASKED = /\b(?:call(?:ed|ing)?|dial|text|reach)(?: (?:me|us|him|her|them))?(?: (?:at|on|under))? \(?\+?$/i;
 const CONTEXT_WINDOW = 64;
+/** `tel`, `fax`, `sms`. */
+const SHORTEST_WORD = 3;
 /** What `announced` cannot do without, also in UTF-8 read as Latin-1. */
 const MENTION = /phone|mobil|cell|tel|fax|whatsapp|sms|handy|vil|call|dial|text|reach/i;
 /** Forms that are a phone number by themselves in North America: (415) 555-2671, 415-555-2671, 415.555.2671 */
 const NORTH_AMERICAN = /^(?:1[-. ])?(?:\([2-9]\d\d\) ?[2-9]\d\d[-. ]|[2-9]\d\d([-.])[2-9]\d\d\1)\d{4}$/;
+/** Their lengths, from `415-555-2671` to `1-(415) 555-2671`. */
+const MIN_FORM = 12;
+const MAX_FORM = 16;
 const DATE = /^(?:19|20)\d\d[-./ ]?[01]\d[-./ ]?[0-3]\d(?:\D|$)|^[0-3]?\d[-./][0-3]?\d[-./](?:19|20)\d\d(?:\D|$)/;
 
-interface Written {
-  /** How many digits. */
-  readonly count: number;
-  /** Offset after the number, and after each of its groups before the last. */
-  readonly ends: readonly number[];
-}
+/** Offsets after the number that is looked at and each of its groups, and how many digits stand before each; good until the next is. */
+const ends = new Int32Array(MAX_WRITTEN + 1);
+const counts = new Int32Array(MAX_WRITTEN + 1);
 
 /** Blank, no-break space, hyphens, dot, brackets, slash. */
 function isSeparator(code: number): boolean {
   return code === 32 || code === 45 || code === 46 || code === 40 || code === 41 || code === 47 || code === 0xa0 || code === 0x2011;
 }
 
-/** Digits with up to two separators between them, from `at`. */
-function read(text: string, at: number): Written {
+/** Digits with up to two separators between them, from `at`. @returns how many groups they are */
+function read(text: string, at: number): number {
   let count = 0;
-  const ends: number[] = [];
+  let groups = 0;
   let i = at;
   while (i - at < MAX_WRITTEN && count <= MAX_DIGITS) {
     const code = text.charCodeAt(i);
@@ -46,11 +48,13 @@ function read(text: string, at: number): Written {
     if (!isSeparator(code)) break;
     const gap = isDigit(text.charCodeAt(i + 1)) ? 1 : isSeparator(text.charCodeAt(i + 1)) && isDigit(text.charCodeAt(i + 2)) ? 2 : 0;
     if (gap === 0 || count === 0) break;
-    ends.push(i);
+    ends[groups] = i;
+    counts[groups++] = count;
     i += gap;
   }
-  ends.push(i);
-  return { count, ends };
+  ends[groups] = i;
+  counts[groups++] = count;
+  return groups;
 }
 
 /** Phone numbers: written with a plus and valid, in a North American form, or after a word that says so. */
@@ -63,19 +67,22 @@ export const phone: Detector = {
     if (!startsWord(text, anchor)) return true;
     const plus = plusBefore(text, anchor);
     const bracket = text.charAt(anchor - 1) === '(' ? anchor - 1 : anchor;
-    const written = read(text, anchor);
-    if (written.count < MIN_DIGITS) return false;
-    for (let g = written.ends.length - 1; g >= 0; g--) {
-      const end = written.ends[g] ?? anchor;
-      if (isAlnum(text.charCodeAt(end))) continue;
-      const digits = text.slice(anchor, end).replace(/\D/g, '');
-      if (digits.length < MIN_DIGITS || digits.length > MAX_DIGITS) continue;
-      if (plus !== undefined && isPhoneNumber(digits)) {
+    const groups = read(text, anchor);
+    if ((counts[groups - 1] as number) < MIN_DIGITS) return false;
+    // What stands before it says so for each of its ends.
+    let named: boolean | undefined;
+    for (let g = groups - 1; g >= 0; g--) {
+      const end = ends[g] as number;
+      const count = counts[g] as number;
+      if (count < MIN_DIGITS || count > MAX_DIGITS || isAlnum(text.charCodeAt(end))) continue;
+      if (plus !== undefined && isPhoneNumber(text.slice(anchor, end).replace(/\D/g, ''))) {
         found(plus, end);
         return false;
       }
-      const form = text.slice(bracket, end);
-      if (!NORTH_AMERICAN.test(form) && !announced(text.slice(Math.max(0, bracket - CONTEXT_WINDOW), bracket))) continue;
+      if (!isNorthAmerican(text, bracket, end)) {
+        named ??= announced(text, bracket);
+        if (!named) continue;
+      }
       found(bracket, end);
       return false;
     }
@@ -85,23 +92,52 @@ export const phone: Detector = {
     // Times and dates are what most long numbers are.
     if (text.charCodeAt(anchor - 1) === 43 || text.charCodeAt(anchor - 2) === 43) return true;
     if (startsDate(text, anchor)) return false;
-    // Three digits and a separator may be a North American form; anything else needs a word before it.
-    return (
-      (isDigit(text.charCodeAt(anchor)) && !isDigit(text.charCodeAt(anchor + 3))) ||
-      !isDigit(text.charCodeAt(anchor + 1)) ||
-      MENTION.test(text.slice(Math.max(0, anchor - 3 * CONTEXT_WINDOW), anchor))
-    );
+    if (maybeNorthAmerican(text, anchor)) return true;
+    // Anything else needs a word before it.
+    const before = sinceDigit(text, anchor, 3 * CONTEXT_WINDOW);
+    return before.length >= SHORTEST_WORD && MENTION.test(before);
   },
 };
 
+/** Whether a number may begin like `415-555-2671` or `1 (415) 555-2671`; false is certain. */
+function maybeNorthAmerican(text: string, at: number): boolean {
+  const first = text.charCodeAt(at);
+  if (isDigit(text.charCodeAt(at + 1))) return first >= 50 && isDigit(text.charCodeAt(at + 2)) && !isDigit(text.charCodeAt(at + 3));
+  const third = text.charCodeAt(at + 2);
+  return first === 49 && (third === 40 || (third >= 50 && third <= 57));
+}
+
+function isNorthAmerican(text: string, start: number, end: number): boolean {
+  const length = end - start;
+  if (length < MIN_FORM || length > MAX_FORM) return false;
+  // All of them end in four digits, and little else is written so.
+  for (let i = end - 4; i < end; i++) if (!isDigit(text.charCodeAt(i))) return false;
+  return NORTH_AMERICAN.test(text.slice(start, end));
+}
+
 /** Whether the text right before a number says that it is a phone number. */
-function announced(before: string): boolean {
+function announced(text: string, at: number): boolean {
+  const before = sinceDigit(text, at, CONTEXT_WINDOW);
+  if (before.length < SHORTEST_WORD) return false;
   return NAMED.test(before) || ASKED.test(before);
+}
+
+/**
+ * What stands before `at`, from the last digit on and at most so far: between a word and the number that it announces there is none, and
+ * so nothing is looked at twice for two numbers.
+ */
+function sinceDigit(text: string, at: number, most: number): string {
+  const limit = Math.max(0, at - most);
+  let start = at;
+  while (start > limit) if (isDigit(text.charCodeAt(--start))) break;
+  return text.slice(start, at);
 }
 
 function startsDate(text: string, at: number): boolean {
   const first = text.charCodeAt(at);
   if (first > 51) return false;
+  const second = text.charCodeAt(at + 1);
+  if (!isDigit(second) && second !== 45 && second !== 46 && second !== 47) return false;
   return DATE.test(text.slice(at, at + 11));
 }
 

@@ -1,4 +1,6 @@
+import { chars, isOf } from './chars.ts';
 import { type Detector, type Found, isAlnum } from './detector.ts';
+import { NextMatch } from './nextMatch.ts';
 import { Runs } from './run.ts';
 
 const MAX_KEY = 48;
@@ -18,10 +20,14 @@ const HARMLESS =
 const PLACEHOLDER =
   /^(?:null|nil|none|true|false|undefined|string|required|optional|changeme|redacted|\*+|x+|\.+|<[^>]*>|\$\{?[\w.:-]*\}?|\{\{.*|%\w+%?|process\.env.*|os\.environ.*|env\(.*|secret:\S*|vault:\S*|\[secret\]|\$\d+|:\w+|\?)$/i;
 /** What a value without quotes is made of. */
-const BARE = /[^\s"'`,;&<>()[\]{}\\|]/;
+const BARE = chars(/[^\s"'`,;&<>()[\]{}\\|]/, 'wide');
+const TOKEN = chars(/[A-Za-z0-9+/=_.~-]/);
+const AFTER_VALUE_SIGN = chars(/[\s=:>]/, 'wide');
+const AFTER_USERINFO = chars(/[\s/?#"'<>]/, 'wide');
 const runs = new Runs();
 /** What a mask leaves: never masked again, so that masking twice is masking once. */
-const MASKED = /‹[\w.-]+(?:·\w+){0,2}›|•{3}/u;
+const MASKED = /‹[\w.-]+(?:·\w+){0,2}›|•{3}/gu;
+const masks = new NextMatch(MASKED);
 
 /** Passwords and secrets by the name they are given: `password=…`, `"apiKey": "…"`, `Authorization: Bearer …`, `scheme://user:…@host`. */
 export const secret: Detector = {
@@ -38,7 +44,7 @@ export const secret: Detector = {
     const from = anchor + lead[0].length;
     if (lead[0].endsWith("'")) return quoted(text, from, "'", found);
     let end = from;
-    while (end - from < MAX_VALUE && /[A-Za-z0-9+/=_.~-]/.test(text.charAt(end))) end++;
+    while (end - from < MAX_VALUE && isOf(TOKEN, text.charCodeAt(end))) end++;
     if (end - from >= 12 && looksRandom(text.slice(from, end))) found(from, end);
     return end < text.length;
   },
@@ -99,7 +105,7 @@ function assignment(text: string, anchor: number, found: Found): boolean {
   const kind = kindOf(keyBefore(text, anchor));
   if (kind === undefined) return true;
   let from = anchor + 1;
-  while (from - anchor <= MAX_GAP && /[\s=:>]/.test(text.charAt(from))) from++;
+  while (from - anchor <= MAX_GAP && isOf(AFTER_VALUE_SIGN, text.charCodeAt(from))) from++;
   while (from - anchor <= MAX_GAP && text.charAt(from) === '\\') from++;
   const quote = text.charAt(from);
   if (quote === '"' || quote === "'" || quote === '`') return quoted(text, from + 1, quote, found, kind);
@@ -127,13 +133,13 @@ function quoted(text: string, from: number, quote: string, found: Found, kind: K
 
 function report(text: string, from: number, end: number, found: Found, kind: Kind): void {
   const value = text.slice(from, end);
-  if (PLACEHOLDER.test(value) || MASKED.test(value)) return;
+  if (PLACEHOLDER.test(value) || masks.within(text, from, end)) return;
   if (kind === 'password' ? value.length >= 4 : value.length >= 12 && looksRandom(value)) found(from, end);
 }
 
 /** Letters and digits mixed, or long: no ordinary word. */
 function looksRandom(value: string): boolean {
-  return !/\s/.test(value) && ((/\d/.test(value) && /[A-Za-z]/.test(value)) || value.length >= 32);
+  return (value.length >= 32 || (/\d/.test(value) && /[A-Za-z]/.test(value))) && !/\s/.test(value);
 }
 
 /** `user:password@` of a URL. */
@@ -141,15 +147,15 @@ function userinfo(text: string, from: number, found: Found): boolean {
   const limit = from + 320;
   let colon = -1;
   for (let i = from; i < limit; i++) {
-    const char = text.charAt(i);
-    if (char === '' || /[\s/?#"'<>]/.test(char)) return char !== '';
+    const code = text.charCodeAt(i);
+    if (Number.isNaN(code)) return false;
+    if (isOf(AFTER_USERINFO, code)) return true;
     // A mask in front is no user: what stood there was a path.
-    if (colon < 0 && '‹›•'.includes(char)) return true;
-    if (char === ':' && colon < 0) colon = i;
-    if (char === '@') {
+    if (colon < 0 && (code === 0x2039 || code === 0x203a || code === 0x2022)) return true;
+    if (code === 58 && colon < 0) colon = i;
+    if (code === 64) {
       if (colon >= 0 && i > colon + 1 && colon - from < 80) {
-        const value = text.slice(colon + 1, i);
-        if (!PLACEHOLDER.test(value) && !MASKED.test(value)) found(colon + 1, i);
+        if (!PLACEHOLDER.test(text.slice(colon + 1, i)) && !masks.within(text, colon + 1, i)) found(colon + 1, i);
       }
       return true;
     }

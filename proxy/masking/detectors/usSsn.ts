@@ -28,6 +28,7 @@ export const usSsn: Detector = {
   },
   maybe(text, anchor) {
     // Three digits and a separator, or nine in a row.
+    if (!isDigit(text.charCodeAt(anchor + 1)) || !isDigit(text.charCodeAt(anchor + 2))) return false;
     return !isDigit(text.charCodeAt(anchor + 3)) || isDigit(text.charCodeAt(anchor + 8));
   },
 };

@@ -51,19 +51,25 @@ class Walk {
 
   #object(object: JsonObject): JsonObject {
     const out: Record<string, Json> = {};
+    /** Names that came of several, and the last number that one of them was given: a thousand addresses as keys are one name. */
+    const twice = new Map<string, number>();
     const media = typeof object.mimeType === 'string' ? object.mimeType : undefined;
     for (const key of Object.keys(object)) {
       const value = object[key] as Json;
-      let name = this.#text(key, undefined);
+      const masked = this.#text(key, undefined);
+      let name: string = masked;
       // Two names that look the same once they are masked stay two.
-      for (let n = 2; Object.hasOwn(out, name); n++) name = `${this.#text(key, undefined)} ${n}`;
+      for (let n = (twice.get(masked) ?? 1) + 1; Object.hasOwn(out, name); n++) {
+        name = `${masked} ${n}`;
+        twice.set(masked, n);
+      }
       this.#path.push(name);
-      const masked =
+      const inner =
         typeof value === 'string' && (key === 'blob' || (key === 'data' && media !== undefined)) ? this.#encoded(value, media) : this.value(value, key);
       this.#path.pop();
       // Assigning to it would not make a property.
-      if (name === '__proto__') Object.defineProperty(out, name, { value: masked, writable: true, enumerable: true, configurable: true });
-      else out[name] = masked;
+      if (name === '__proto__') Object.defineProperty(out, name, { value: inner, writable: true, enumerable: true, configurable: true });
+      else out[name] = inner;
     }
     return out;
   }

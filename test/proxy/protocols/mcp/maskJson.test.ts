@@ -115,6 +115,16 @@ describe('masking of JSON', () => {
     assert.equal(Object.keys(mask({ 'a@ex.org': 1, 'b@ex.org': 2 }).value).length, 2);
   });
 
+  it('keeps ten thousand of them apart, without counting from one for each', () => {
+    const names = Array.from({ length: 10_000 }, (_, n) => [`user${n}@ex.org`, n]);
+    const { value, masked } = mask(Object.fromEntries([['‹redacted› 3', 'mine'], ...names]) as JsonObject);
+    assert.equal(masked, 10_000);
+    assert.equal(Object.keys(value).length, 10_001);
+    assert.equal(value['‹redacted› 2'], 1);
+    assert.equal(value['‹redacted› 3'], 'mine');
+    assert.equal(value['‹redacted› 10001'], 9_999);
+  });
+
   it('shows a person the text of a result, else all of it', () => {
     assert.equal(
       readableText({
