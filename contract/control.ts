@@ -26,6 +26,8 @@ export const METHODS = {
   operations: 'countersign/operations',
   /** `{ operation }` → `OperationDetail | null`. */
   operation: 'countersign/operation',
+  /** `{ operation }` → `RuleProposal | null`: a rule that would have let it through, and what else that would have matched. Changes nothing. */
+  proposeRule: 'countersign/policy.propose',
   /** `{}` → `SurfaceAccess`: what this window's terminals and MCP clients need to reach the proxy. */
   access: 'countersign/access',
   /** `{ name, value }` → `{}`; the value stays in the proxy's memory. `value: null` forgets it. */
@@ -228,6 +230,50 @@ export const OperationDetail = z.object({
   verified: z.object({ ok: z.boolean(), entries: z.number().int(), head: z.string(), problem: z.string().optional() }),
 });
 export type OperationDetail = z.infer<typeof OperationDetail>;
+
+/** What a rule would have matched of what was recorded: which of it a person approved, which was denied, which needed no answer. */
+export const RuleHistory = z.object({
+  days: z.number().int().positive(),
+  /** False: there is more of the kind than was looked at. */
+  whole: z.boolean(),
+  approved: z.number().int().nonnegative(),
+  denied: z.number().int().nonnegative(),
+  allowed: z.number().int().nonnegative(),
+  /** Newest first. */
+  latest: z
+    .array(
+      z.object({
+        operation: z.string().max(128),
+        headline: z.string().max(300),
+        at: z.number(),
+        agent: z.string().max(200),
+        became: z.enum(['approved', 'denied', 'allowed']),
+      }),
+    )
+    .max(20),
+});
+export type RuleHistory = z.infer<typeof RuleHistory>;
+
+/** A rule of the person's own file, tried on the policy in force. */
+export const RuleProposal = z.discriminatedUnion('helps', [
+  /** Why no rule of theirs would help, in a sentence. */
+  z.object({ operation: z.string().max(128), helps: z.literal(false), why: z.string().max(1000) }),
+  z.object({
+    operation: z.string().max(128),
+    helps: z.literal(true),
+    /** For under `rules:`. */
+    rule: z.string().max(10_000),
+    /** What it lets through, in words. */
+    covers: z.string().max(1000),
+    /** The file, its text as it is in force (empty: there is none), and its text with the rule at a 1-based line. */
+    file: z.string().max(4096),
+    before: z.string(),
+    after: z.string(),
+    line: z.number().int().positive(),
+    history: RuleHistory,
+  }),
+]);
+export type RuleProposal = z.infer<typeof RuleProposal>;
 
 export const SurfaceAccess = z.object({
   /** For the editor's terminals: `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, … */

@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import { Person } from './actor.ts';
 import { ANSWER_RESULTS, ApprovalAnswer, DecidedApproval, GrantView, PendingApproval } from './approval.ts';
-import { OperationDetail } from './control.ts';
+import { OperationDetail, RuleHistory } from './control.ts';
 
 const PANELS = ['approvals', 'operation'] as const;
 export type Panel = (typeof PANELS)[number];
@@ -23,6 +23,13 @@ export const LinkView = z.object({
 });
 export type LinkView = z.infer<typeof LinkView>;
 
+/** What a panel shows of a rule that is proposed: the files stay with the extension. */
+const ProposalView = z.discriminatedUnion('helps', [
+  z.object({ helps: z.literal(false), why: z.string().max(1000) }),
+  z.object({ helps: z.literal(true), rule: z.string().max(10_000), covers: z.string().max(1000), history: RuleHistory }),
+]);
+export type ProposalView = z.infer<typeof ProposalView>;
+
 /** Extension → `approvals` panel. */
 export const ToApprovals = z.discriminatedUnion('type', [
   z.object({
@@ -36,6 +43,8 @@ export const ToApprovals = z.discriminatedUnion('type', [
     /** Ids of those that the person asked and others answer: they can be taken back. */
     own: z.array(id).max(500).optional(),
     decided: z.array(DecidedApproval).max(50),
+    /** Ids of those decisions that a rule of the person's own could speak of; absent: none is offered. */
+    ruleable: z.array(id).max(50).optional(),
     grants: z.array(GrantView).max(200),
     /** Set when nothing can be forwarded: what and what to do. */
     halted: z.string().max(1000).optional(),
@@ -46,6 +55,10 @@ export const ToApprovals = z.discriminatedUnion('type', [
   }),
   /** What became of an answer; `failed` when it did not reach the proxy: the ask is still open. */
   z.object({ type: z.literal('answered'), id, result: z.enum([...ANSWER_RESULTS, 'failed']), sentence: z.string().max(1000).optional() }),
+  /** The rule that `proposeRule` asked for. */
+  z.object({ type: z.literal('proposal'), operation: id, proposal: ProposalView }),
+  /** It stands in the policy file now, in an editor. */
+  z.object({ type: z.literal('ruleAdded'), operation: id }),
   /** Bring one ask into view (a person clicked a notification). Never answers it. */
   z.object({ type: z.literal('reveal'), id }),
 ]);
@@ -82,6 +95,10 @@ export const FromApprovals = z.discriminatedUnion('type', [
   /** A person's click: bound to the id and the digest that were on the screen. */
   z.object({ type: z.literal('answer'), answer: ApprovalAnswer }),
   z.object({ type: z.literal('endGrant'), id }),
+  /** What a rule would be that lets operations like this one through. Changes nothing. */
+  z.object({ type: z.literal('proposeRule'), operation: id }),
+  /** Put exactly this rule, which was on the screen, into the person's policy file, in an editor. */
+  z.object({ type: z.literal('addRule'), operation: id, rule: z.string().max(10_000) }),
 ]);
 export type FromApprovals = z.infer<typeof FromApprovals>;
 

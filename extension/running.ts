@@ -18,6 +18,7 @@ import { McpServers } from './mcpServers/servers.ts';
 import type { Model } from './model.ts';
 import { Definitions } from './pins/definitions.ts';
 import { PolicyFiles } from './policy/policyFiles.ts';
+import { Proposals } from './policy/proposals.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
 import { importFromEnvironment } from './secrets/importSecrets.ts';
 import { SecretStore } from './secrets/store.ts';
@@ -52,7 +53,7 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   const { context, log, link, model } = base;
   const secrets = owner.add(new SecretStore(context, link, log));
   const gateway = owner.add(new GatewayLink(context, link, model, log));
-  const approvals = owner.add(new ApprovalsView(context.extensionUri, link, model, gateway.team, log));
+  const approvals = owner.add(new ApprovalsView(context.extensionUri, link, model, gateway.team, new Proposals(link), log));
   owner.add(vscode.window.registerWebviewViewProvider(VIEWS.approvals, approvals));
   owner.add(new Notices(model, approvals));
   const sessions = owner.add(new SessionsTree(link, model, gateway, log));

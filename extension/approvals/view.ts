@@ -10,6 +10,7 @@ import { VIEWS } from '../ids.ts';
 import type { Model } from '../model.ts';
 import { runPanelAction } from '../panelActions.ts';
 import { showPanel } from '../panelPage.ts';
+import type { Proposals } from '../policy/proposals.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 import { linkView } from '../proxyLink/linkState.ts';
 import { badgeText } from './attention.ts';
@@ -25,6 +26,7 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
   readonly #subscription: vscode.Disposable;
   readonly #visibility = new vscode.EventEmitter<void>();
   readonly #team: TeamApprovals;
+  readonly #proposals: Proposals;
   #view: vscode.WebviewView | undefined;
   /** The page listens. Before that a message would be lost. */
   #ready = false;
@@ -32,7 +34,8 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
 
   readonly onDidChangeVisibility = this.#visibility.event;
 
-  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, team: TeamApprovals, log: vscode.LogOutputChannel) {
+  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, team: TeamApprovals, proposals: Proposals, log: vscode.LogOutputChannel) {
+    this.#proposals = proposals;
     this.#extensionUri = extensionUri;
     this.#team = team;
     this.#link = link;
@@ -103,6 +106,8 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
       mine: this.#model.waiting.map(({ id }) => id),
       own: [...this.#model.own],
       decided: this.#model.decided,
+      // Those of the gateway are its policy's business.
+      ruleable: (snapshot?.decided ?? []).map(({ id }) => id).slice(0, 50),
       grants: snapshot?.grants ?? [],
       ...(denied !== undefined && { halted: denied }),
       policyProblems: snapshot?.policy.problems.length ?? 0,
@@ -133,6 +138,12 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
         return;
       case 'endGrant':
         await this.#link.request(METHODS.endGrant, { id: message.id }, EndReply);
+        return;
+      case 'proposeRule':
+        this.#post(await this.#proposals.look(message.operation));
+        return;
+      case 'addRule':
+        if (await this.#proposals.add(message.operation, message.rule)) this.#post({ type: 'ruleAdded', operation: message.operation });
         return;
       case 'open':
       case 'copy':

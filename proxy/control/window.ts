@@ -23,6 +23,7 @@ import {
   type OrganisationText,
   PutGateway,
   PutSecret,
+  type RuleProposal,
   type Snapshot,
   type SurfaceAccess,
   type VerifyReport,
@@ -57,6 +58,7 @@ export interface WindowHost {
   pinAnswer(answer: PinAnswer): PinAnswered;
   operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
   operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;
+  proposeRule(operation: string): Promise<RuleProposal | null>;
   access(window: string): SurfaceAccess;
   putSecret(name: string, value: string | null): void;
   signIn(connection: string): Promise<string>;
@@ -173,6 +175,7 @@ export class ControlWindow {
     this.#method(METHODS.pinAnswer, PinAnswer, (answer) => host.pinAnswer(answer));
     this.#method(METHODS.operations, OperationQuery, (query) => host.operations(query));
     this.#method(METHODS.operation, ByOperation, ({ operation }) => host.operation(operation));
+    this.#method(METHODS.proposeRule, ByOperation, ({ operation }) => host.proposeRule(operation));
     this.#method(METHODS.access, Empty, (_, hello) => host.access(hello.window));
     this.#method(METHODS.putSecret, PutSecret, ({ name, value }) => (host.putSecret(name, value), {}));
     this.#method(METHODS.signIn, ByConnection, async ({ connection }) => ({ listen: await host.signIn(connection) }));

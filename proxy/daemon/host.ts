@@ -11,6 +11,7 @@ import type {
   OperationQuery,
   OrganisationText,
   PutGateway,
+  RuleProposal,
   Snapshot,
   SurfaceAccess,
   VerifyReport,
@@ -36,6 +37,7 @@ import { GatewayPart } from './gatewayPart.ts';
 import { newId } from './installation.ts';
 import type { PartEvents, Parts } from './parts.ts';
 import { type Ports, portProblem } from './ports.ts';
+import { ruleProposal } from './ruleProposal.ts';
 import { Serving } from './serving.ts';
 import { LiveSessions } from './sessions.ts';
 import { agentAccess, connectionViews, surfaceAccess } from './views.ts';
@@ -316,6 +318,10 @@ export class Host implements WindowHost {
 
   operation(id: string): OperationDetail | null | Promise<OperationDetail | null> {
     return this.#parts.record.operation(id);
+  }
+
+  proposeRule(operation: string): Promise<RuleProposal | null> {
+    return ruleProposal(operation, this.#parts.policy.inForce(), this.#parts.record);
   }
 
   access(window: string): SurfaceAccess {

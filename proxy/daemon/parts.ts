@@ -5,6 +5,7 @@ import type { LanguageService } from '../control/language.ts';
 import type { SessionMasking, TokenVault } from '../masking/masking.ts';
 import type { OrganisationPolicy } from '../policy/organisation.ts';
 import type { Policy } from '../policy/policy.ts';
+import type { PolicyInForce } from '../policy/proposeRule.ts';
 import type { Protocol } from '../protocols/protocol.ts';
 import type { Recorder } from '../recording/recorder.ts';
 
@@ -12,6 +13,7 @@ import type { Recorder } from '../recording/recorder.ts';
 export interface PolicyPart {
   readonly current: () => Policy;
   readonly view: () => PolicyView;
+  readonly inForce: () => PolicyInForce;
   /** The organisation's policy, as a gateway hands it over. */
   readonly organisation: Pick<OrganisationPolicy, 'expect' | 'take' | 'text'>;
   /** It is another one now, or its time is over. Resolves when that is in force. */

@@ -46,6 +46,7 @@ export async function startPolicy(
     organisation: gateway,
     current: () => store.current(),
     view: () => store.view(),
+    inForce: () => store.inForce(),
     workspace: (window, workspace) => {
       if (workspace.folders.length === 0) windows.delete(window);
       else windows.set(window, workspace);

@@ -9,6 +9,7 @@ import type { OrganisationView, PolicyProblem, PolicyView, Workspace } from '../
 import { type LoadedPolicy, type LoadResult, loadPolicy, MAX_LAYERS, type PolicyLayer } from './load.ts';
 import { type PolicyFileRead, readPolicyFile } from './policyFile.ts';
 import { MAX_PROBLEMS } from './problems.ts';
+import type { PolicyInForce } from './proposeRule.ts';
 
 /** A policy file in a workspace folder. */
 export const WORKSPACE_POLICY = 'countersign.yaml';
@@ -61,6 +62,8 @@ export class PolicyStore {
   #files: WatchedFile[] = [];
   #policy: LoadedPolicy;
   #view: PolicyView;
+  /** What is in force, as texts. */
+  #layers: readonly PolicyLayer[] = [];
   #warnings: readonly PolicyProblem[] = [];
   #reloading: Promise<void> = Promise.resolve();
   #quiet: NodeJS.Timeout | undefined;
@@ -88,6 +91,11 @@ export class PolicyStore {
 
   view(): PolicyView {
     return this.#view;
+  }
+
+  /** For trying what a change of the person's own file would mean. */
+  inForce(): PolicyInForce {
+    return { policy: this.#policy, layers: this.#layers, user: this.#options.user, gateway: this.#options.signed?.layer() !== undefined };
   }
 
   /** What in the files has no effect: for the editor; nothing is out of force because of it. */
@@ -194,6 +202,7 @@ export class PolicyStore {
     // Not even that: nothing is better known than what is in force.
     const policy = result.ok ? result.policy : this.#policy;
     if (result.ok) {
+      this.#layers = [...(signed ? [signed] : []), ...chosen.map(asLayer)];
       for (const { file, text } of chosen) {
         const read = reads[files.indexOf(file)];
         if (read?.state === 'read' && read.text === text) file.good = text;

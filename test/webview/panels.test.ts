@@ -9,7 +9,7 @@ import type { Locator } from 'playwright-core';
 import type { ApprovalsSnapshot, FromApprovals } from '../../contract/webview.ts';
 import { FromApprovals as FromApprovalsMessage, FromOperation as FromOperationMessage, ToApprovals, ToOperation } from '../../contract/webview.ts';
 import { ARMING_MS } from '../../webview/approvals/arming.ts';
-import { ADA, BEN, carryingAsk, customers, decided, detail, facts, grant, pending, snapshot, toolAsk, verdict } from '../support/fixtures.ts';
+import { ADA, BEN, carryingAsk, customers, decided, detail, facts, grant, NOW, pending, snapshot, toolAsk, verdict } from '../support/fixtures.ts';
 import { soon } from '../support/soon.ts';
 import { CHROMIUM, type PanelHost, type PanelPage, startPanelHost } from './support/panelPage.ts';
 
@@ -457,6 +457,50 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
         assert.deepEqual(await ended(), [{ type: 'endGrant', id: 'gra-1' }]);
       });
       await p.page.getByText('Ending…').waitFor();
+    });
+  });
+
+  it('offers a rule after the third same yes, says first what it would let through, and leaves whoever declines alone', async () => {
+    await withPanel('approvals', async (p) => {
+      const yes = [1, 2, 3].map((n) => decided({ id: `d${n}`, operation: `op-${n}`, decidedAt: NOW + n }));
+      const offer = p.page.getByRole('region', { name: 'You have approved UPDATE orders on orders 3 times' });
+      // Not after two, not where one was denied, and not where no rule of this person's could speak of it.
+      for (const over of [
+        { decided: yes.slice(1), ruleable: ['d2', 'd3'] },
+        { decided: yes },
+        { decided: [...yes, decided({ id: 'd4', answer: 'denied' })], ruleable: ['d1', 'd2', 'd3', 'd4'] },
+      ]) {
+        await p.send(shown(over));
+        assert.equal(await offer.count(), 0);
+      }
+      await p.send(shown({ decided: yes, ruleable: ['d1', 'd2', 'd3'] }));
+      await offer.getByText('Show the rule').click();
+      assert.deepEqual((await p.posted()).at(-1), { type: 'proposeRule', operation: 'op-3' });
+      await offer.getByText('Trying it on your policy').waitFor();
+      const latest = [{ operation: 'op-9', headline: 'UPDATE orders', at: NOW, agent: 'Cursor', became: 'denied' as const }];
+      const history = { days: 30, whole: true, approved: 5, denied: 1, allowed: 0, latest };
+      const rule = '  - id: allow-orders-update-orders\n    verdict: allow\n';
+      await p.send({ type: 'proposal', operation: 'op-3', proposal: { helps: true, rule, covers: 'Every agent of yours may run UPDATE of orders.', history } });
+      await offer.getByText('Every agent of yours may run UPDATE of orders.').waitFor();
+      await offer.getByText('In the last 30 days it would have matched 6: 5 that were approved, 1 that was denied.').waitFor();
+      await offer.getByRole('button', { name: 'Open UPDATE orders: denied' }).click();
+      assert.deepEqual((await p.posted()).at(-1), { type: 'open', operation: 'op-9' });
+      await soon(async () => {
+        await offer.locator('cs-armed-button vscode-button:not(.waiting)').click({ timeout: 2_000 });
+        assert.deepEqual((await p.posted()).at(-1), { type: 'addRule', operation: 'op-3', rule });
+      });
+      // Only once it stands in the file.
+      assert.equal(await offer.count(), 1);
+      await p.send({ type: 'ruleAdded', operation: 'op-3' });
+      assert.equal(await offer.count(), 0);
+    });
+    await withPanel('approvals', async (p) => {
+      await p.send(shown({ decided: [1, 2, 3].map((n) => decided({ id: `d${n}` })), ruleable: ['d1', 'd2', 'd3'] }));
+      await p.page.getByText('Not now').focus();
+      await p.page.keyboard.press('Enter');
+      await p.page.getByText('Not now').waitFor({ state: 'detached' });
+      await p.send(shown({ decided: [1, 2, 3, 4].map((n) => decided({ id: `d${n}` })), ruleable: ['d1', 'd2', 'd3', 'd4'] }));
+      assert.equal(await p.page.locator('cs-rule-offer').count(), 0);
     });
   });
 

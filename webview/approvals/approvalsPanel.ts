@@ -1,11 +1,12 @@
 import '../parts/announcer.ts';
 import './askCard.ts';
 import './quietLists.ts';
+import './ruleOffer.ts';
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { waitsForMe } from '../../contract/approvers.ts';
 import { NARROWEST } from '../../contract/scopes.ts';
-import type { ApprovalsSnapshot, FromApprovals, ToApprovals } from '../../contract/webview.ts';
+import type { ApprovalsSnapshot, FromApprovals, ProposalView, ToApprovals } from '../../contract/webview.ts';
 import { type Announcer } from '../parts/announcer.ts';
 import { guardKeys } from '../parts/guardKeys.ts';
 import type { Host } from '../parts/host.ts';
@@ -18,9 +19,10 @@ import { plainLine } from '../parts/untrustedText.ts';
 import type { AskCard, CardWish } from './askCard.ts';
 import { banners } from './banners.ts';
 import { approverWords, decidedWord } from './decided.ts';
-import { readNotes, rememberNote } from './notes.ts';
+import { MAX_DECLINED, readDeclined, readNotes, rememberNote } from './notes.ts';
 import { panelStyles } from './panelStyles.ts';
 import { arrivals, type Entry, type Group, groupsOf, identical, isOpen, nextDeparture, reconcile, settle, withPhase } from './queue.ts';
+import { type Offer, offerOf } from './sameYes.ts';
 
 /** The Approvals view: what waits, what was decided, what stands. */
 export class ApprovalsPanel extends LitElement {
@@ -31,6 +33,8 @@ export class ApprovalsPanel extends LitElement {
     ending: { state: true },
     notes: { state: true },
     held: { state: true },
+    declined: { state: true },
+    proposals: { state: true },
     now: { state: true },
   };
   declare snapshot: ApprovalsSnapshot | undefined;
@@ -40,6 +44,10 @@ export class ApprovalsPanel extends LitElement {
   /** Grants being ended. */
   declare ending: ReadonlySet<string>;
   declare notes: readonly string[];
+  /** Kinds of things that this person wants to go on being asked about. */
+  declare declined: ReadonlySet<string>;
+  /** Rules that were asked for, by operation; `undefined` while one is on its way. */
+  declare proposals: ReadonlyMap<string, ProposalView | undefined>;
   /** The pointer or the focus is in the list: nothing in it moves. */
   declare held: boolean;
   declare now: number;
@@ -61,6 +69,8 @@ export class ApprovalsPanel extends LitElement {
     this.expanded = new Set();
     this.ending = new Set();
     this.notes = readNotes(host.kept);
+    this.declined = new Set(readDeclined(host.kept));
+    this.proposals = new Map();
     this.held = false;
     this.now = Date.now();
     guardKeys(this);
@@ -122,6 +132,7 @@ export class ApprovalsPanel extends LitElement {
           ${mine.length > 0 ? this.#list(mine) : nothing}
           ${others.length > 0 ? html`<h2 class="section">${say(others.some(isOpen) ? 'ask.others' : 'ask.othersDone')}</h2>${this.#list(others)}` : nothing}
         </div>
+        ${this.#offer(snapshot)}
         <cs-grants
           .grants=${snapshot.grants}
           .ending=${this.ending}
@@ -133,6 +144,30 @@ export class ApprovalsPanel extends LitElement {
         <cs-decided .decided=${snapshot.decided} @open=${(e: CustomEvent<string>) => this.#host.post({ type: 'open', operation: e.detail })}></cs-decided>
       </main>
     `;
+  }
+
+  #offer({ decided, link, ruleable }: ApprovalsSnapshot): TemplateResult | typeof nothing {
+    const offer = link.state === 'on' ? offerOf(decided, ruleable ?? [], this.declined) : undefined;
+    if (!offer) return nothing;
+    const { operation } = offer;
+    return html`<cs-rule-offer
+      .offer=${offer}
+      .asked=${this.proposals.has(operation)}
+      .proposal=${this.proposals.get(operation)}
+      @look=${() => {
+        this.proposals = new Map([...this.proposals, [operation, undefined]]);
+        this.#host.post({ type: 'proposeRule', operation });
+      }}
+      @add=${(e: CustomEvent<string>) => this.#host.post({ type: 'addRule', operation, rule: e.detail })}
+      @dismiss=${() => this.#decline(offer)}
+      @open=${(e: CustomEvent<string>) => this.#host.post({ type: 'open', operation: e.detail })}
+    ></cs-rule-offer>`;
+  }
+
+  /** It is not offered again: it stands in the policy now, or the person wants to be asked. */
+  #decline({ key }: Offer): void {
+    this.declined = new Set([...this.declined, key]);
+    this.#keep();
   }
 
   #empty({ link }: ApprovalsSnapshot): TemplateResult | typeof nothing {
@@ -278,7 +313,11 @@ export class ApprovalsPanel extends LitElement {
 
   #remember(note: string): void {
     this.notes = rememberNote(this.notes, note);
-    this.#host.keep({ notes: this.notes });
+    this.#keep();
+  }
+
+  #keep(): void {
+    this.#host.keep({ notes: this.notes, declined: [...this.declined].slice(-MAX_DECLINED) });
   }
 
   #take(message: ToApprovals): void {
@@ -307,6 +346,14 @@ export class ApprovalsPanel extends LitElement {
         if (!this.held) this.entries = settle(this.entries, this.now, false);
         const words = result === 'accepted' ? say(answer === 'approve' ? 'result.approved' : 'result.denied') : (sentence ?? say(`result.${result}`));
         this.#say(words);
+        return;
+      }
+      case 'proposal':
+        if (this.proposals.has(message.operation)) this.proposals = new Map([...this.proposals, [message.operation, message.proposal]]);
+        return;
+      case 'ruleAdded': {
+        const offer = this.snapshot && offerOf(this.snapshot.decided, this.snapshot.ruleable ?? [], this.declined);
+        if (offer?.operation === message.operation) this.#decline(offer);
         return;
       }
       case 'reveal': {

@@ -4,4 +4,4 @@ import { page } from '../parts/theme.ts';
 import { ApprovalsPanel } from './approvalsPanel.ts';
 
 if (page.styleSheet) document.adoptedStyleSheets = [...document.adoptedStyleSheets, page.styleSheet];
-document.body.append(new ApprovalsPanel(connectHost<FromApprovals, ToApprovals>(['snapshot', 'answered', 'reveal'])));
+document.body.append(new ApprovalsPanel(connectHost<FromApprovals, ToApprovals>(['snapshot', 'answered', 'proposal', 'ruleAdded', 'reveal'])));

@@ -48,6 +48,7 @@ const host: WindowHost = {
   operation: () => {
     throw new Error('the canary 4111-1111-1111-1111');
   },
+  proposeRule: () => Promise.resolve(null),
   access: (window) => ({ environment: { PGHOST: window }, mcp: [] }),
   putSecret: (name, value) => calls.push(['putSecret', name, value]),
   signIn: () => Promise.resolve('http://127.0.0.1:1/callback'),

@@ -14,6 +14,7 @@ import {
   METHODS,
   type OperationPage,
   type OperationSummary,
+  RuleProposal,
   type SurfaceAccess,
   type VerifyReport,
 } from '../../../contract/control.ts';
@@ -164,6 +165,11 @@ describe('an agent in a terminal', OPTIONS, () => {
     assert.equal((await running).rowCount, 1);
     assert.equal(await status(7), 'refunded');
     assert.deepEqual(await approve(question), { result: 'already-decided' });
+    // What a rule would have let through, by the record: nothing is changed by asking.
+    const proposal = RuleProposal.nullable().parse(await person.request(METHODS.proposeRule, { operation: question.operation }));
+    assert.ok(proposal?.helps, JSON.stringify(proposal));
+    assert.match(proposal.rule, /statement: UPDATE/);
+    assert.equal(proposal.history.latest.find(({ operation }) => operation === question.operation)?.became, 'approved');
     await (await database.direct()).query("UPDATE orders SET status = 'paid' WHERE id = 7");
   });
 

@@ -110,6 +110,9 @@ export class ApprovalsPage extends ConsolePage {
       case 'openRule':
         location.hash = '#/policy';
         return;
+      // The organisation's policy is written on its own page.
+      case 'proposeRule':
+      case 'addRule':
       case 'run':
         return undefined;
     }
