@@ -34,13 +34,18 @@ const HASHES = ['md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512'] as const;
 const HASH_PIECE = 16;
 /** Every needle is found by its first characters, however many there are. */
 const KEY = 6;
+/** Three bytes as a number. */
+const THREE = 0xffffff;
 
 /** Needles by their first characters: the time to look is that of the text, not of what is looked for. */
 class Needles {
   readonly #byKey = new Map<string, { readonly needle: string; readonly value: string }[]>();
+  /** Which three bytes some needle begins with: of what is kept after a test, megabytes begin with none. */
+  readonly #begins = new Uint8Array(THREE + 1);
 
   add(needle: string, value: string): void {
     const key = needle.slice(0, KEY);
+    this.#begins[(needle.charCodeAt(0) << 16) | (needle.charCodeAt(1) << 8) | needle.charCodeAt(2)] = 1;
     const known = this.#byKey.get(key);
     if (!known) this.#byKey.set(key, [{ needle, value }]);
     else if (!known.some((one) => one.needle === needle)) known.push({ needle, value });
@@ -48,7 +53,11 @@ class Needles {
 
   in(text: string, chance: string): string[] {
     const found = new Map<string, string>();
+    const begins = this.#begins;
+    let three = (text.charCodeAt(0) << 8) | text.charCodeAt(1);
     for (let at = 0; at + KEY <= text.length; at++) {
+      three = ((three << 8) | text.charCodeAt(at + 2)) & THREE;
+      if (begins[three] === 0) continue;
       for (const { needle, value } of this.#byKey.get(text.slice(at, at + KEY)) ?? []) {
         if (!found.has(value) && text.startsWith(needle, at) && !chance.includes(needle))
           found.set(value, `${value} as ${needle}: …${text.slice(Math.max(0, at - 80), at + needle.length + 40)}…`);
