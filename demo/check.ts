@@ -11,6 +11,7 @@ import { Client } from 'pg';
 import { teamStory } from './checkTeam.ts';
 import { Demo } from './demo.ts';
 import { eventually } from './eventually.ts';
+import { lastWords } from './lastWords.ts';
 import { ScriptedPerson } from './person.ts';
 import { customers } from './shop.ts';
 import { PROMPTS, STALE } from './story.ts';
@@ -39,13 +40,13 @@ export async function runCheck({ vsix, say }: CheckOptions): Promise<number> {
     } catch (error) {
       failed = true;
       say(`✗ ${what}\n  ${error instanceof Error ? error.message : String(error)}`);
-      for (const [i, page] of (browser?.context.pages() ?? []).entries()) {
+      const pages = browser?.context.pages() ?? [];
+      say(await lastWords(Object.fromEntries(pages.map((page, i) => [`person ${i + 1}`, page])), folder));
+      for (const [i, page] of pages.entries()) {
         const picture = join(tmpdir(), `countersign-check-failed-${i + 1}.png`);
         await page.screenshot({ path: picture }).catch(() => undefined);
         say(`  A window at that moment: ${picture}`);
       }
-      const log = join(demo.home, 'log', 'proxy.log');
-      if (existsSync(log)) say(`  The end of the proxy’s log:\n${readFileSync(log, 'utf8').slice(-4000)}`);
     }
   };
 

@@ -5,35 +5,37 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { join } from 'node:path';
+import { after, before, describe } from 'node:test';
 import { Demo } from '../../demo/demo.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
 import { customers } from '../../demo/shop.ts';
 import { type Browser, openBrowser, openWorkbench } from '../../demo/workbench.ts';
+import { packaged, scenario } from './scenario.ts';
 
-const ROOT = resolve(import.meta.dirname, '../..');
-const VSIX = process.env['COUNTERSIGN_VSIX'] ?? join(ROOT, 'out', 'countersign.vsix');
 const STEP_MS = 60_000;
 
 describe('a team in two workbenches', { timeout: 600_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-team-'));
-  const demo = new Demo({ folder, vsix: VSIX, say: () => {}, team: true });
-  let browser: Browser;
+  const demo = new Demo({ folder, vsix: packaged(), say: () => {}, team: true });
+  let browser: Browser | undefined;
   let dana: ScriptedPerson;
   let sam: ScriptedPerson;
 
-  before(async () => {
-    await demo.start();
-    await demo.startTeam();
-    // One browser with two tabs, as a person has who tries both.
-    browser = await openBrowser();
-    dana = new ScriptedPerson(browser.page);
-    sam = new ScriptedPerson(await browser.context.newPage());
-    await Promise.all([openWorkbench(dana.page, demo.workbench.url()), openWorkbench(sam.page, demo.team.window.workbench.url())]);
-    await dana.waitUntilOn();
-    await sam.waitUntilOn();
-  });
+  const { ready, step } = scenario(folder, () => ({ Dana: dana?.page, Sam: sam?.page }));
+  before(
+    ready(async () => {
+      await demo.start();
+      await demo.startTeam();
+      // One browser with two tabs, as a person has who tries both.
+      browser = await openBrowser();
+      dana = new ScriptedPerson(browser.page);
+      sam = new ScriptedPerson(await browser.context.newPage());
+      await Promise.all([openWorkbench(dana.page, demo.workbench.url()), openWorkbench(sam.page, demo.team.window.workbench.url())]);
+      await dana.waitUntilOn();
+      await sam.waitUntilOn();
+    }),
+  );
 
   after(async () => {
     await browser?.close();
@@ -57,7 +59,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     return () => until('psql’s answer', () => (existsSync(out) && /^done$/m.test(readFileSync(out, 'utf8')) ? readFileSync(out, 'utf8') : undefined));
   }
 
-  it('signs both in from the Accounts menu, each as who they said they are', async () => {
+  step('signs both in from the Accounts menu, each as who they said they are', async () => {
     await dana.signIn('Dana');
     await sam.page.bringToFront();
     await sam.signIn('Sam');
@@ -74,7 +76,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     await shot('connections');
   });
 
-  it('masks what Dana reads in production', async () => {
+  step('masks what Dana reads in production', async () => {
     const answered = await psql('select name, email, ssn from customers where id = 42');
     const text = await answered();
     const customer = customers().find(({ id }) => id === 42);
@@ -83,7 +85,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     assert.ok(text.includes('‹redacted›') && !text.includes(customer.ssn) && !text.includes(customer.email), text);
   });
 
-  it('holds what Dana writes until Sam approves it in his own window, and Dana cannot', async () => {
+  step('holds what Dana writes until Sam approves it in his own window, and Dana cannot', async () => {
     const answered = await psql("update customers set city = 'Lisbon' where id = 42 returning name, email, ssn, city");
     await sam.page.bringToFront();
     await sam.waitForAsk();
@@ -105,7 +107,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     await sam.done();
   });
 
-  it('wants a fresh login for what policy marks, for that request alone', async () => {
+  step('wants a fresh login for what policy marks, for that request alone', async () => {
     const answered = await psql('create index concurrently if not exists by_city on customers (city)');
     await sam.page.bringToFront();
     await sam.waitForAsk();
@@ -117,7 +119,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     await sam.done();
   });
 
-  it('shows both in Sessions what was asked, who approved it, and what came back', async () => {
+  step('shows both in Sessions what was asked, who approved it, and what came back', async () => {
     for (const person of [sam, dana]) {
       await person.page.bringToFront();
       await person.openSessions();
@@ -130,7 +132,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     await shot('sessions');
   });
 
-  it('cuts what Dana runs when she signs out, says why, and takes her question back', async () => {
+  step('cuts what Dana runs when she signs out, says why, and takes her question back', async () => {
     const answered = await psql("update customers set city = 'Porto' where id = 43");
     await sam.page.bringToFront();
     await sam.waitForAsk();
@@ -144,7 +146,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     await shot('signed-out');
   });
 
-  it('lets the database’s login nowhere but the gateway', () => {
+  step('lets the database’s login nowhere but the gateway', () => {
     const needle = demo.team.options.kept.gatewayPassword;
     const holding = readdirSync(folder, { recursive: true, encoding: 'utf8' })
       .map((name) => join(folder, name))

@@ -9,7 +9,8 @@ interface Result {
 }
 
 export async function run(): Promise<void> {
-  const mocha = new Mocha({ ui: 'bdd', timeout: 150_000, color: false });
+  // What comes after a failure would wait for its whole time: the suite has less than that.
+  const mocha = new Mocha({ ui: 'bdd', timeout: 150_000, color: false, bail: true });
   // `describe` and `it` are there only after this, so the suites are loaded below and not at the top.
   mocha.suite.emit('pre-require', globalThis, 'host', mocha);
   await import('./activation.ts');
