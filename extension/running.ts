@@ -13,6 +13,7 @@ import { Disposables } from './disposables.ts';
 import { type DoctorDeps, DoctorPage } from './doctor/doctor.ts';
 import { GatewayLink } from './gateway/gatewayLink.ts';
 import { VIEWS } from './ids.ts';
+import { installCommand } from './mcpServers/launcher.ts';
 import { Offers } from './mcpServers/offers.ts';
 import { McpServers } from './mcpServers/servers.ts';
 import type { Model } from './model.ts';
@@ -20,6 +21,7 @@ import { Definitions } from './pins/definitions.ts';
 import { PolicyFiles } from './policy/policyFiles.ts';
 import { Proposals } from './policy/proposals.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
+import { ourStateFolder } from './proxyLink/locate.ts';
 import { importFromEnvironment } from './secrets/importSecrets.ts';
 import { SecretStore } from './secrets/store.ts';
 import { OperationPanels } from './sessions/operationPanels.ts';
@@ -65,7 +67,7 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   const access = owner.add(new Access(link, model, log));
   // What a file of this editor's own names already is not offered a second time.
   owner.add(servers.onDidChange(() => access.leaveOut(servers.connectionsIn(/cursor/i.test(vscode.env.appName) ? 'cursor' : 'vscode'))));
-  const terminal = owner.add(new TerminalEnvironment(context.environmentVariableCollection, access));
+  const terminal = owner.add(new TerminalEnvironment(context.environmentVariableCollection, access, commandFolder(context, log)));
   const mcp = registerMcpServers(access);
   if (mcp) owner.add(mcp);
   const cursor = cursorMcp(vscode);
@@ -82,4 +84,13 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   await servers.start();
   await watchToolApproval();
   return { ...base, approvals, sessions, operations, secrets, gateway, access, servers, definitions, output, doctorPage, doctor };
+}
+
+async function commandFolder(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): Promise<string | undefined> {
+  try {
+    return await installCommand(ourStateFolder(), context.asAbsolutePath('dist/countersign.cjs'), process.execPath);
+  } catch (cause) {
+    log.warn(`terminals have no countersign command: ${cause instanceof Error ? cause.message : String(cause)}`);
+    return undefined;
+  }
 }

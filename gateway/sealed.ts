@@ -68,9 +68,9 @@ export function sealerWith(key: Secret, before: readonly Secret[] = []): Sealer 
   const newest = sealerOf(key);
   const older = before.map(sealerOf);
   return {
-    derive: newest.derive,
-    derivedBefore: (use) => older.map(({ derive }) => derive(use)),
-    seal: newest.seal,
+    derive: (use) => newest.derive(use),
+    derivedBefore: (use) => older.map((one) => one.derive(use)),
+    seal: (use, text) => newest.seal(use, text),
     open: (use, sealed) => {
       const [opened] = [newest, ...older].flatMap((one) => one.open(use, sealed) ?? []);
       if (opened) return opened;

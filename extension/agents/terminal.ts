@@ -1,4 +1,5 @@
-/** Points the editor's terminals at the proxy: what runs in them connects through it without any setting. */
+/** Points the editor's terminals at the proxy: what runs in them connects through it without any setting, and `countersign` is there. */
+import { delimiter } from 'node:path';
 import * as vscode from 'vscode';
 import type { SurfaceAccess } from '../../contract/control.ts';
 import { SETTINGS } from '../ids.ts';
@@ -8,8 +9,10 @@ export class TerminalEnvironment implements vscode.Disposable {
   readonly #collection: vscode.EnvironmentVariableCollection;
   readonly #access: Access;
   readonly #subscription: vscode.Disposable;
+  #commandFolder: string | undefined;
 
-  constructor(collection: vscode.EnvironmentVariableCollection, access: Access) {
+  /** @param commandFolder where `countersign` is, once it is there */
+  constructor(collection: vscode.EnvironmentVariableCollection, access: Access, commandFolder: Promise<string | undefined>) {
     this.#collection = collection;
     this.#access = access;
     // Never kept across a restart: a terminal must not point at a proxy that is not there, nor hold its old password.
@@ -26,10 +29,15 @@ export class TerminalEnvironment implements vscode.Disposable {
       }),
     );
     this.#apply();
+    void commandFolder.then((folder) => {
+      this.#commandFolder = folder;
+      this.#apply();
+    });
   }
 
+  /** What clients are pointed at the proxy by. */
   get names(): string[] {
-    return [...this.#collection].map(([name]) => name);
+    return [...this.#collection].map(([name]) => name).filter((name) => name !== 'PATH');
   }
 
   dispose(): void {
@@ -45,10 +53,17 @@ export class TerminalEnvironment implements vscode.Disposable {
       const existing = this.#collection.get(name);
       if (existing?.value !== value) this.#collection.replace(name, value);
     }
+    // Behind everything else: it takes no other program's place.
+    const path = this.#isOn() && this.#commandFolder !== undefined ? `${delimiter}${this.#commandFolder}` : undefined;
+    if (path === undefined) this.#collection.delete('PATH');
+    else if (this.#collection.get('PATH')?.value !== path) this.#collection.append('PATH', path);
+  }
+
+  #isOn(): boolean {
+    return vscode.workspace.getConfiguration().get(SETTINGS.terminal, true);
   }
 
   #wanted(access: SurfaceAccess | undefined): Readonly<Record<string, string>> {
-    const on = vscode.workspace.getConfiguration().get(SETTINGS.terminal, true);
-    return on ? (access?.environment ?? {}) : {};
+    return this.#isOn() ? (access?.environment ?? {}) : {};
   }
 }

@@ -50,13 +50,14 @@ describe('the proxy of this window', () => {
     // The variables come a moment after the connection, and only new terminals see them.
     const seen = await until('PGPORT in a terminal', async () => {
       const terminal = vscode.window.createTerminal({ name: 'check', shellPath: '/bin/sh' });
-      terminal.sendText(`env > '${file}.new' && mv '${file}.new' '${file}'`);
+      terminal.sendText(`{ env; echo "its version is $(countersign --version 2>&1)"; } > '${file}.new' && mv '${file}.new' '${file}'`);
       const text = await until('the terminal answers', read);
       terminal.dispose();
       rmSync(file, { force: true });
       return /^PGPORT=\d+$/m.test(text) ? text : undefined;
     });
     assert.match(seen, /^PGHOST=127\.0\.0\.1$/m);
+    assert.match(seen, /^its version is \d+\.\d+\.\d+/m, 'and `countersign` is there');
     // The editor's own environment names the file of secrets: a terminal sees the name, and nothing behind it.
     const [, given] = /^COUNTERSIGN_SECRETS_FILE=(.*)$/m.exec(seen) ?? [];
     assert.ok(given && !existsSync(given), given);
