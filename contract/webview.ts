@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { Person } from './actor.ts';
 import { ANSWER_RESULTS, ApprovalAnswer, DecidedApproval, GrantView, PendingApproval } from './approval.ts';
 import { OperationDetail, RuleHistory } from './control.ts';
+import { MaskKind } from './verdict.ts';
 
 const PANELS = ['approvals', 'operation'] as const;
 export type Panel = (typeof PANELS)[number];
@@ -65,11 +66,26 @@ export const ToApprovals = z.discriminatedUnion('type', [
 export type ToApprovals = z.infer<typeof ToApprovals>;
 export type ApprovalsSnapshot = Extract<ToApprovals, { type: 'snapshot' }>;
 
+/** What a person says is wrong with a mask. Holds no value. */
+export const MaskReport = z.object({
+  kind: z.enum(['should-show', 'should-hide']),
+  /** Column of a table, or what a detector took it for. */
+  name: z.string().max(300),
+  by: z.string().max(60).optional(),
+  mask: MaskKind.optional(),
+  note: z.string().max(1000),
+  /** For `countersign.yaml`, where a line would help. */
+  line: z.string().max(2000).optional(),
+});
+export type MaskReport = z.infer<typeof MaskReport>;
+
 /** Extension → `operation` panel. */
 export const ToOperation = z.discriminatedUnion('type', [
   z.object({ type: z.literal('operation'), detail: OperationDetail }),
   /** Could not be had: what happened and what to do. The panel keeps what it showed before. */
   z.object({ type: z.literal('missing'), operation: id, sentence: z.string().max(1000) }),
+  /** What came of a report. */
+  z.object({ type: z.literal('maskReported'), operation: id, sentence: z.string().max(5000) }),
 ]);
 export type ToOperation = z.infer<typeof ToOperation>;
 
@@ -107,5 +123,7 @@ export const FromOperation = z.discriminatedUnion('type', [
   ...shared,
   /** Read the session's chain again and say whether it holds. */
   z.object({ type: z.literal('verify'), session: id }),
+  /** Keep a note on this machine that a mask is wrong, and copy the line of policy that would mend it. */
+  z.object({ type: z.literal('reportMask'), operation: id, report: MaskReport }),
 ]);
 export type FromOperation = z.infer<typeof FromOperation>;

@@ -59,7 +59,17 @@ export async function startRunning(base: Base, owner: Disposables): Promise<Runn
   owner.add(vscode.window.registerWebviewViewProvider(VIEWS.approvals, approvals));
   owner.add(new Notices(model, approvals));
   const sessions = owner.add(new SessionsTree(link, model, gateway, log));
-  const operations = owner.add(new OperationPanels(context.extensionUri, link, model, gateway.sessions, log, sessions.onDidRecord));
+  const operations = owner.add(
+    new OperationPanels(
+      context.extensionUri,
+      link,
+      model,
+      gateway.sessions,
+      log,
+      vscode.Uri.joinPath(context.globalStorageUri, 'wrong-masks.md').fsPath,
+      sessions.onDidRecord,
+    ),
+  );
   const servers = owner.add(new McpServers(context, model, secrets, log));
   owner.add(new ConnectionsTree(model, approvals, servers));
   owner.add(new Offers(servers, link, context.globalState));

@@ -2,14 +2,15 @@
 import * as vscode from 'vscode';
 import { METHODS, OperationDetail } from '../../contract/control.ts';
 import { MAX_ID_LENGTH } from '../../contract/ids.ts';
-import { assertNever } from '../../contract/problem.ts';
-import { FromOperation, type ToOperation } from '../../contract/webview.ts';
+import { assertNever, Problem } from '../../contract/problem.ts';
+import { FromOperation, type MaskReport, type ToOperation } from '../../contract/webview.ts';
 import type { TeamSessions } from '../gateway/teamSessions.ts';
 import { COMMANDS, OPERATION_PANEL } from '../ids.ts';
 import type { Model } from '../model.ts';
 import { runPanelAction } from '../panelActions.ts';
 import { showPanel } from '../panelPage.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
+import { keepMaskReport } from './maskReports.ts';
 
 const Reply = OperationDetail.nullable();
 
@@ -19,10 +20,21 @@ export class OperationPanels implements vscode.Disposable {
   readonly #model: Model;
   readonly #team: TeamSessions;
   readonly #log: vscode.LogOutputChannel;
+  /** The file that reports of wrong masks go to. */
+  readonly #reports: string;
   readonly #open = new Map<string, OperationTab>();
   readonly #subscription: vscode.Disposable;
 
-  constructor(extensionUri: vscode.Uri, link: ProxyLink, model: Model, team: TeamSessions, log: vscode.LogOutputChannel, onDidRecord: vscode.Event<void>) {
+  constructor(
+    extensionUri: vscode.Uri,
+    link: ProxyLink,
+    model: Model,
+    team: TeamSessions,
+    log: vscode.LogOutputChannel,
+    reports: string,
+    onDidRecord: vscode.Event<void>,
+  ) {
+    this.#reports = reports;
     this.#extensionUri = extensionUri;
     this.#link = link;
     this.#team = team;
@@ -50,7 +62,7 @@ export class OperationPanels implements vscode.Disposable {
       light: vscode.Uri.joinPath(this.#extensionUri, 'media', 'tab-light.svg'),
       dark: vscode.Uri.joinPath(this.#extensionUri, 'media', 'tab-dark.svg'),
     };
-    const tab = new OperationTab(operation, panel, this.#link, this.#model, this.#team, this.#log);
+    const tab = new OperationTab(operation, panel, this.#link, this.#model, this.#team, this.#log, this.#reports);
     this.#open.set(operation, tab);
     panel.onDidDispose(() => {
       tab.dispose();
@@ -72,11 +84,14 @@ class OperationTab {
   readonly #model: Model;
   readonly #team: TeamSessions;
   readonly #log: vscode.LogOutputChannel;
+  /** The file that reports of wrong masks go to. */
+  readonly #reports: string;
   readonly #subscriptions: vscode.Disposable[];
   #detail: OperationDetail | undefined;
   #closed = false;
 
-  constructor(operation: string, panel: vscode.WebviewPanel, link: ProxyLink, model: Model, team: TeamSessions, log: vscode.LogOutputChannel) {
+  constructor(operation: string, panel: vscode.WebviewPanel, link: ProxyLink, model: Model, team: TeamSessions, log: vscode.LogOutputChannel, reports: string) {
+    this.#reports = reports;
     this.#operation = operation;
     this.panel = panel;
     this.#link = link;
@@ -132,6 +147,24 @@ class OperationTab {
     if (!this.#closed) void this.panel.webview.postMessage(message);
   }
 
+  /** Copies the line first: a note that could not be kept costs nobody the line. */
+  async #report(operation: string, report: MaskReport): Promise<void> {
+    if (operation !== this.#operation || this.#detail === undefined) return;
+    if (report.line !== undefined) await vscode.env.clipboard.writeText(report.line);
+    let sentence: string;
+    try {
+      await keepMaskReport(this.#reports, operation, this.#detail.summary.connection, report, new Date());
+      sentence =
+        report.line === undefined
+          ? vscode.l10n.t('Noted in {0}.', this.#reports)
+          : vscode.l10n.t('Noted in {0}; the line for countersign.yaml is on the clipboard.', this.#reports);
+    } catch (error) {
+      this.#log.warn(`a report of a wrong mask: ${String(error)}`);
+      sentence = error instanceof Problem ? error.message : vscode.l10n.t('The note could not be written to {0}. Check the disk.', this.#reports);
+    }
+    this.#post({ type: 'maskReported', operation, sentence });
+  }
+
   async #receive(raw: unknown): Promise<void> {
     const decoded = FromOperation.safeParse(raw);
     if (!decoded.success) {
@@ -146,6 +179,9 @@ class OperationTab {
       case 'verify':
         await vscode.commands.executeCommand(COMMANDS.verify, message.session);
         await this.#load();
+        return;
+      case 'reportMask':
+        await this.#report(message.operation, message.report);
         return;
       case 'open':
       case 'copy':

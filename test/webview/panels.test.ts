@@ -554,6 +554,20 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
         await p.page.locator('.hover', { hasText: 'customers.email, replaced by a token: column customers.email, named in the policy' }).waitFor();
         await p.page.getByLabel('Compare with before masking').click();
         assert.equal(await p.page.locator('td del').count(), 0);
+        // By keyboard: what is wrong, in the person's words, with the line that would put it right.
+        await p.page.locator('cs-wrong-mask summary').focus();
+        await p.page.keyboard.press('Enter');
+        await p.page.getByLabel('What is wrong?').selectOption({ label: 'name: seen, and should be masked' });
+        await p.page.getByLabel('Note (optional)').fill('  a name is a name ');
+        await p.page.keyboard.press('Enter');
+        const line = '# add this entry to the connection\nconnections: { orders: { sensitive: { customers.name: redact } } }\n';
+        assert.deepEqual((await p.posted()).at(-1), {
+          type: 'reportMask',
+          operation: 'op-1',
+          report: { kind: 'should-hide', name: 'name', note: 'a name is a name', line },
+        });
+        await p.send({ type: 'maskReported', operation: 'op-1', sentence: 'Noted in /x.' });
+        await p.page.getByRole('status').getByText('Noted in /x.').waitFor();
         await p.send(ToOperation.parse({ type: 'operation', detail: detail({ raw: customers().raw }) }));
         await p.page.getByLabel('Compare with before masking').click();
         assert.match((await p.page.locator('td del').first().textContent()) ?? '', /ada\.lovelace@example\.org/);

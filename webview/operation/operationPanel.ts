@@ -4,6 +4,7 @@ import '@vscode-elements/elements/dist/vscode-tab-panel/index.js';
 import '../parts/announcer.ts';
 import '../parts/payloadView.ts';
 import './answerView.ts';
+import './wrongMaskForm.ts';
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { OperationDetail } from '../../contract/control.ts';
 import type { FromOperation, ToOperation } from '../../contract/webview.ts';
@@ -20,6 +21,8 @@ import { operationStyles } from './operationStyles.ts';
 import { ruleText } from './ruleText.ts';
 import { type Standing, standingOf } from './standing.ts';
 import { timing } from './timing.ts';
+import { wrongMasks } from './wrongMask.ts';
+import type { MaskReportWish } from './wrongMaskForm.ts';
 
 const TABS = ['request', 'response', 'decision', 'timing'] as const;
 
@@ -32,6 +35,7 @@ export class OperationPanel extends LitElement {
     tab: { state: true },
     compare: { state: true },
     checking: { state: true },
+    reported: { state: true },
   };
   declare detail: OperationDetail | undefined;
   /** Why the operation could not be had, in a sentence. */
@@ -42,14 +46,19 @@ export class OperationPanel extends LitElement {
   declare checking: boolean;
   /** The rule made of this operation has just been copied. */
   declare copied: boolean;
+  /** What came of a report of a wrong mask, in a sentence. */
+  declare reported: string | undefined;
   readonly #host: Host<FromOperation, ToOperation>;
+  readonly #reports: boolean;
   #stop: (() => void) | undefined;
 
   static override styles = operationStyles;
 
-  constructor(host: Host<FromOperation, ToOperation>) {
+  /** @param reports whether wrong masks can be reported where this is shown */
+  constructor(host: Host<FromOperation, ToOperation>, { reports = true }: { readonly reports?: boolean } = {}) {
     super();
     this.#host = host;
+    this.#reports = reports;
     const kept = readKept(host.kept, TABS.length);
     this.tab = kept.tab ?? TABS.indexOf('response');
     this.compare = kept.compare ?? true;
@@ -128,14 +137,16 @@ export class OperationPanel extends LitElement {
     </section>`;
   }
 
-  #response({ answer, raw, error, summary, approval }: OperationDetail): TemplateResult {
+  #response(detail: OperationDetail): TemplateResult {
+    const { answer, raw, error, summary, approval } = detail;
     const denied = summary.outcome === 'denied' || summary.decision === 'deny' || approval?.answer === 'denied';
     return html`<section aria-label=${say('op.response')}>
       ${error === undefined ? nothing : html`<div class="error"><p>${icon('error', 'bad')} <strong>${say('op.error')}</strong> <code>${safeText(error.code)}</code></p><p class="message">${safeText(error.message, { lines: true })}</p></div>`}
       ${
         answer === undefined
           ? html`<p class="quiet">${denied ? safeText(say('op.notForwarded', { connection: summary.connection })) : summary.outcome === undefined ? say('op.outcome.open') : say('op.noAnswer')}</p>`
-          : html`<cs-answer .answer=${answer} .raw=${raw} .compare=${this.compare} @compare=${(e: CustomEvent<boolean>) => this.#compare(e.detail)}></cs-answer>`
+          : html`<cs-answer .answer=${answer} .raw=${raw} .compare=${this.compare} @compare=${(e: CustomEvent<boolean>) => this.#compare(e.detail)}></cs-answer>
+              ${this.#reports ? html`<cs-wrong-mask .choices=${wrongMasks(answer, detail)} .said=${this.reported} @report=${(e: CustomEvent<MaskReportWish>) => this.#report(summary.operation, e.detail)}></cs-wrong-mask>` : nothing}`
       }
     </section>`;
   }
@@ -177,6 +188,12 @@ export class OperationPanel extends LitElement {
     </details>`;
   }
 
+  #report(operation: string, { note, wrong: { by, kind, line, mask, name } }: MaskReportWish): void {
+    this.reported = undefined;
+    const report = { kind, name, note, ...(by !== undefined && { by }), ...(mask !== undefined && { mask }), ...(line !== undefined && { line }) };
+    this.#host.post({ type: 'reportMask', operation, report });
+  }
+
   #copyRule(text: string): void {
     this.#host.post({ type: 'copy', text });
     this.copied = true;
@@ -216,6 +233,10 @@ export class OperationPanel extends LitElement {
       this.checking = false;
       return;
     }
+    if (message.type === 'maskReported') {
+      this.reported = message.sentence;
+      return;
+    }
     if (this.checking) {
       const { ok, entries, problem } = message.detail.verified;
       this.shadowRoot
@@ -224,7 +245,10 @@ export class OperationPanel extends LitElement {
     }
     this.checking = false;
     this.missing = undefined;
-    if (this.detail?.summary.operation !== message.detail.summary.operation) this.copied = false;
+    if (this.detail?.summary.operation !== message.detail.summary.operation) {
+      this.copied = false;
+      this.reported = undefined;
+    }
     this.detail = message.detail;
   }
 

@@ -26,7 +26,7 @@ function targetsOf(targets: readonly string[]): string[] {
 }
 
 /** A name as it is: nothing in it is YAML's (JSON's strings are YAML's, too), and a `*` of its own stands for one character, not for any number. */
-function word(given: string): string {
+export function word(given: string): string {
   const name = given.replaceAll('*', '?');
   return /^[A-Za-z][A-Za-z0-9_.-]*$/.test(name) && !/^(?:y|n|yes|no|on|off|true|false|null)$/i.test(name) ? name : JSON.stringify(name);
 }

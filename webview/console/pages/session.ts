@@ -95,7 +95,7 @@ export class SessionPage extends ConsolePage {
     this.#id = id;
     this.operations = [];
     this.chosen = operation;
-    this.#panel = new OperationPanel(this.#host());
+    this.#panel = new OperationPanel(this.#host(), { reports: false });
   }
 
   override connectedCallback(): void {
