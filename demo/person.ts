@@ -219,6 +219,11 @@ export class ScriptedPerson {
   /** Says at the identity provider who sits here, on a page that the editor has opened. */
   async #who(page: Page, name: string): Promise<void> {
     await page.getByRole('button', { name: new RegExp(`^${name}`) }).click({ timeout: STEP_MS });
+    // A fresh login is for a request that was begun in the gateway; a new one is for an editor, which is asked about.
+    const allow = page.getByRole('button', { name: 'Allow' });
+    const done = page.getByText(/You have signed in again/);
+    await allow.or(done).waitFor({ timeout: STEP_MS });
+    if (await allow.isVisible()) await allow.click({ timeout: STEP_MS });
     await page.getByText(/You are signed in|You have signed in again/).waitFor({ timeout: STEP_MS });
     await page.close();
     await this.page.bringToFront();

@@ -14,7 +14,7 @@ import type { OidcAttempt, OidcLogin, SignedIn } from './oidc.ts';
 import { sendPage } from './pages.ts';
 import type { People } from './people.ts';
 import { addressOf, type RateLimits } from './rateLimit.ts';
-import { localPath } from './redirects.ts';
+import { localPath, sourceOf } from './redirects.ts';
 import type { SamlLogin } from './saml.ts';
 import { useOnce } from './serviceAccounts.ts';
 
@@ -23,12 +23,15 @@ const ATTEMPT_MS = 10 * 60_000;
 const MAX_BODY_BYTES = 262_144;
 /** The client of logins that were made for a terminal by its code. */
 export const DEVICE_CLIENT = 'device';
+/** Where a person says that a client may have the login that they have just made for it. */
+const CONFIRM_PATH = '/login-confirm';
 
+/** Our own OAuth clients. */
+const ClientPurpose = z.object({ kind: z.literal('client'), client: z.string(), redirectUri: z.string(), state: z.string(), challenge: z.string() });
 /** What a login is for. */
 const Purpose = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('browser'), path: z.string() }),
-  /** Our own OAuth clients. */
-  z.object({ kind: z.literal('client'), client: z.string(), redirectUri: z.string(), state: z.string(), challenge: z.string() }),
+  ClientPurpose,
   z.object({ kind: z.literal('device'), device: z.string() }),
   /** A fresh login for one approval, by one person. */
   z.object({ kind: z.literal('fresh'), approval: z.string(), person: z.string() }),
@@ -84,6 +87,11 @@ export class BrowserLogin {
     router.get(
       '/login',
       page(async (request, response) => this.#choose(request, response, { kind: 'browser', path: localPath(request.query.return) })),
+    );
+    router.post(
+      CONFIRM_PATH,
+      express.urlencoded({ limit: MAX_BODY_BYTES, extended: false, parameterLimit: 5 }),
+      page((request, response) => this.#confirm(request, response)),
     );
     router.get(
       '/login/:provider',
@@ -244,25 +252,30 @@ export class BrowserLogin {
         return response.redirect(303, purpose.path);
       }
       case 'client': {
-        const code = newSecret();
-        await db.transaction(async (tx) => {
+        const ticket = await db.transaction(async (tx) => {
           if (provider.kind === 'oidc') await useOnce(tx, proof.id, proof.expiresAt);
           const { id, person } = await people.signedIn(tx, claimed);
           const login = await people.begin(tx, id, facts(purpose.client));
           await this.#parts.noted(tx, 'signed-in', person, provider.id);
-          await tx.query('INSERT INTO codes (code_hash, login, client, redirect_uri, challenge, expires_at) VALUES ($1, $2, $3, $4, $5, ms() + 60000)', [
-            hashOf(code),
-            login,
-            purpose.client,
-            purpose.redirectUri,
-            purpose.challenge,
-          ]);
+          return await this.#keep('client confirmation', { purpose, fresh, startedAt, login }, undefined, tx);
         });
-        const back = new URL(purpose.redirectUri);
-        back.searchParams.set('code', code);
-        back.searchParams.set('state', purpose.state);
-        back.searchParams.set('iss', config.publicUrl);
-        return response.redirect(303, back.href);
+        // Whatever runs on a person's machine can open this page in their browser, where they are signed in already, and listen
+        // for what comes back: nothing does without their click (RFC 8252 8.6).
+        return sendPage(response, 200, {
+          title: 'Sign the editor in?',
+          text: [
+            `You are ${claimed.name ?? claimed.subject}. ${whoAsks(purpose.redirectUri)} asks to act as you, which includes answering requests for approval. Allow it only if you have just begun to sign in there yourself.`,
+          ],
+          form: {
+            action: CONFIRM_PATH,
+            leadsTo: sourceOf(purpose.redirectUri),
+            fields: { ticket },
+            buttons: [
+              { name: 'answer', value: 'allow', label: 'Allow', main: true },
+              { name: 'answer', value: 'deny', label: 'Deny' },
+            ],
+          },
+        });
       }
       case 'device': {
         const ticket = await db.transaction(async (tx) => {
@@ -301,6 +314,31 @@ export class BrowserLogin {
         });
       }
     }
+  }
+
+  /** Lets the client that asked have its code, or tells it no. */
+  async #confirm(request: Request, response: Response): Promise<void> {
+    const { ticket, answer } = z.object({ ticket: z.string().max(200), answer: z.enum(['allow', 'deny']) }).parse(request.body);
+    const { purpose, login } = z.object({ purpose: ClientPurpose, login: z.string() }).parse(await this.#take('client confirmation', ticket));
+    const { config, db, people } = this.#parts;
+    const back = new URL(purpose.redirectUri);
+    back.searchParams.set('state', purpose.state);
+    back.searchParams.set('iss', config.publicUrl);
+    if (answer === 'deny') {
+      await db.transaction(async (tx) => await people.end(tx, login, 'denied'));
+      back.searchParams.set('error', 'access_denied');
+      return response.redirect(303, back.href);
+    }
+    const code = newSecret();
+    await db.query('INSERT INTO codes (code_hash, login, client, redirect_uri, challenge, expires_at) VALUES ($1, $2, $3, $4, $5, ms() + 60000)', [
+      hashOf(code),
+      login,
+      purpose.client,
+      purpose.redirectUri,
+      purpose.challenge,
+    ]);
+    back.searchParams.set('code', code);
+    return response.redirect(303, back.href);
   }
 
   /** Takes what a device confirmation was kept for. */
@@ -351,6 +389,12 @@ export class BrowserLogin {
   #bound(request: Request, state: unknown): void {
     if (typeof state !== 'string' || cookieOf(request, this.#attemptCookie) !== hashOf(`attempt ${state}`)) throw badAttempt();
   }
+}
+
+function whoAsks(redirectUri: string): string {
+  const { host, protocol } = new URL(redirectUri);
+  if (protocol === 'http:') return `A program on this computer (at ${host})`;
+  return protocol === 'https:' ? `The editor at ${host}` : `The editor that opens ${protocol.slice(0, -1)} addresses`;
 }
 
 function badAttempt(): Problem {

@@ -4,6 +4,8 @@ import type { Response } from 'express';
 
 export interface PageForm {
   readonly action: string;
+  /** Where its answer may lead, besides our own pages. */
+  readonly leadsTo?: string;
   readonly fields: Readonly<Record<string, string>>;
   readonly buttons: readonly { readonly name: string; readonly value: string; readonly label: string; readonly main?: boolean }[];
   readonly input?: { readonly name: string; readonly label: string };
@@ -27,7 +29,10 @@ function escapeHtml(text: string): string {
 
 export function sendPage(response: Response, status: number, page: Page): void {
   const nonce = randomBytes(16).toString('base64');
-  response.setHeader('Content-Security-Policy', `default-src 'none'; style-src 'nonce-${nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'`);
+  response.setHeader(
+    'Content-Security-Policy',
+    `default-src 'none'; style-src 'nonce-${nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'${page.form?.leadsTo === undefined ? '' : ` ${page.form.leadsTo}`}`,
+  );
   const links = (page.links ?? []).map(({ href, label }) => `<a class="b" href="${escapeHtml(href)}">${escapeHtml(label)}</a>`).join('');
   response
     .status(status)

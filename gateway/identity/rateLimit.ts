@@ -68,7 +68,7 @@ export function addressOf({ ip }: { readonly ip?: string | undefined }): string 
   const [before = '', after] = written.split('::');
   const words = before.split(':').filter((word) => word !== '');
   const behind = after?.split(':').filter((word) => word !== '') ?? [];
-  while (after !== undefined && words.length + behind.length < IPV6_WORDS) words.push('0');
+  if (after !== undefined) words.push(...Array.from({ length: IPV6_WORDS - words.length - behind.length }, () => '0'));
   return `${[...words, ...behind].slice(0, IPV6_NETWORK_WORDS).join(':')}::/64`;
 }
 

@@ -26,6 +26,13 @@ export function allowedRedirect(client: string, uri: string, rules: RedirectRule
   return undefined;
 }
 
+/** What an address that may be used is to a content security policy. */
+export function sourceOf(redirect: string): string {
+  const { hostname, origin, protocol } = new URL(redirect);
+  // A policy has no word for an address of IPv6, and an editor's own scheme has no origin.
+  return hostname.startsWith('[') || origin === 'null' ? protocol : origin;
+}
+
 /** A page of ours: a path, and nothing that a browser could read as another host. */
 export function localPath(path: unknown): string {
   if (typeof path !== 'string' || path.length > 1000 || !/^\/(?![/\\])[\w\-./?=&%~:]*$/.test(path)) return '/';

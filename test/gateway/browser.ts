@@ -52,6 +52,12 @@ export class Browser {
     throw new Error('too many redirects');
   }
 
+  /** Signs a client in, as a person does who has just asked for it: through the provider, and on with "Allow". */
+  async allow(url: string, stopAt?: (url: URL) => boolean): Promise<Visit> {
+    const page = await this.open(url);
+    return page.text.includes('Sign the editor in?') ? await this.submit(page, { answer: 'allow' }, stopAt) : page;
+  }
+
   /** Presses a button of the first form on a page. */
   async submit(page: Visit, fields: Readonly<Record<string, string>>, stopAt?: (url: URL) => boolean): Promise<Visit> {
     const action = /<form[^>]*\baction="([^"]+)"/i.exec(page.text)?.[1] ?? page.url;

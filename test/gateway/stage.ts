@@ -191,7 +191,7 @@ export async function editorSignIn(url: string, idp: Idp, user: string | undefin
     code_challenge_method: 'S256',
   });
   const browser = new Browser();
-  const page = await browser.open(authorize.href, {}, (at) => at.href.startsWith(redirectUri));
+  const page = await browser.allow(authorize.href, (at) => at.href.startsWith(redirectUri));
   if (browser.stopped === undefined)
     throw new Error(
       `not sent back: ${page.status} ${page.url} ${page.text

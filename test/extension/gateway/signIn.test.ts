@@ -21,7 +21,7 @@ async function signIn(on: Stage, user: string): Promise<Tokens> {
   try {
     const attempt = await begin(new URL(on.url), back.address);
     const answer = back.answer(attempt.state);
-    const page = await new Browser().open(attempt.page);
+    const page = await new Browser().allow(attempt.page);
     assert.match(page.text, /You are signed in/);
     return await attempt.finish(await answer);
   } finally {
@@ -80,7 +80,7 @@ describe('signing in from the editor', () => {
     assert.match(await stranger.text(), /Not yours/);
     assert.equal((await fetch(back.address, { method: 'POST' })).status, 404);
     assert.equal(settled, false);
-    await new Browser().open(attempt.page);
+    await new Browser().allow(attempt.page);
     const real = await answer;
     for (const [name, value] of [
       ['state', 'another'],
@@ -103,7 +103,7 @@ describe('signing in from the editor', () => {
     on.idp.user = undefined;
     const back = await listenForAnswer(PAGE);
     const attempt = await begin(new URL(on.url), back.address);
-    const page = await new Browser().open(attempt.page);
+    const page = await new Browser().allow(attempt.page);
     assert.notEqual(page.status, 200);
     back.close();
     await assert.rejects(begin(nowhere, back.address), /cannot be reached \(ECONNREFUSED\)/);

@@ -166,6 +166,41 @@ describe('signing in', () => {
     assert.equal(again.status, 400);
   });
 
+  it('signs no program in that only opens a page in the browser of someone who is signed in: it takes their click', async () => {
+    on.idp.user = 'dana';
+    const browser = await on.browser('dana');
+    for (const [redirect, source, named] of [
+      ['http://127.0.0.1:1/callback', 'http://127.0.0.1:1', /A program on this computer \(at 127\.0\.0\.1:1\)/],
+      ['http://[::1]:1/callback', 'http:', /at \[::1\]:1/],
+      ['vscode://countersign.countersign/auth', 'vscode:', /opens vscode addresses/],
+    ] as const) {
+      const query = new URLSearchParams({
+        client_id: EDITOR_CLIENT,
+        redirect_uri: redirect,
+        response_type: 'code',
+        state: 'state-state',
+        code_challenge: 'a'.repeat(43),
+        code_challenge_method: 'S256',
+      });
+      const sentBack = (at: URL): boolean => at.href.startsWith(redirect);
+      const asked = await browser.open(`${on.url}/oauth/authorize?${query}`, {}, sentBack);
+      assert.equal(browser.stopped, undefined, 'nothing comes back by itself');
+      assert.match(asked.text, named);
+      assert.match(asked.headers.get('content-security-policy') ?? '', new RegExp(`form-action 'self' ${source.replaceAll('.', '\\.')}$`));
+      // Nor by guessing what the page would send.
+      const guessed = await browser.open(`${on.url}/login-confirm`, { method: 'POST', body: new URLSearchParams({ ticket: 'x', answer: 'allow' }) }, sentBack);
+      assert.equal(guessed.status, 400);
+      await browser.submit(asked, { answer: 'deny' }, sentBack);
+      const back = new URL(browser.stopped ?? '');
+      assert.deepEqual([back.searchParams.get('error'), back.searchParams.get('state'), back.searchParams.get('code')], ['access_denied', 'state-state', null]);
+      browser.stopped = undefined;
+      // Once: what was denied cannot be allowed after all.
+      assert.equal((await browser.submit(asked, { answer: 'allow' }, sentBack)).status, 400);
+      const [login] = await on.gateways[0]!.db.query<{ ended_why: string }>('SELECT ended_why FROM logins ORDER BY created_at DESC LIMIT 1');
+      assert.equal(login?.ended_why, 'denied');
+    }
+  });
+
   it('takes a code once, from who asked for it', async () => {
     on.idp.user = 'ada';
     const config = await discover(on.url);
@@ -179,7 +214,7 @@ describe('signing in', () => {
         code_challenge_method: 'S256',
       });
       const browser = new Browser();
-      await browser.open(url.href, {}, (at) => at.href.startsWith(redirectUri));
+      await browser.allow(url.href, (at) => at.href.startsWith(redirectUri));
       return new URL(browser.stopped ?? '').searchParams.get('code') ?? '';
     };
     const token = async (fields: Record<string, string>): Promise<{ status: number; body: Record<string, string> }> => {
