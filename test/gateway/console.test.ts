@@ -4,6 +4,8 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type BrowserContext, type Browser as Chromium, chromium, type Locator, type Page } from 'playwright-core';
+import { listenForAnswer } from '../../extension/gateway/loopback.ts';
+import { begin } from '../../extension/gateway/oauth.ts';
 import { type Definition, definitionOf } from '../../proxy/pinning/definition.ts';
 import { soon } from '../support/soon.ts';
 import { CHROMIUM } from '../webview/support/panelPage.ts';
@@ -86,6 +88,29 @@ describe('the console', () => {
     const page = await visit(undefined, 'sessions');
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
     assert.equal(await page.getByRole('navigation').count(), 0);
+  });
+
+  it('has whoever signs an editor in press Allow, and sends them back there', async () => {
+    for (const [button, said] of [
+      ['Allow', 'You are in.'],
+      ['Deny', 'You are in.'],
+    ] as const) {
+      const back = await listenForAnswer({ title: 'Editor', done: said, stranger: 'Not yours.' });
+      try {
+        const attempt = await begin(new URL(on.url), back.address);
+        const answer = back.answer(attempt.state);
+        const page = await visit('ada', '');
+        await page.goto(attempt.page);
+        await page.getByRole('heading', { name: 'Sign the editor in?' }).waitFor();
+        await page.getByRole('button', { name: button }).click();
+        // A browser holds a form to where its page says that it may lead, redirects included.
+        await page.getByText(said).waitFor();
+        if (button === 'Allow') assert.ok((await attempt.finish(await answer)).access);
+        else await assert.rejects(attempt.finish(await answer), /refused in the browser/);
+      } finally {
+        back.close();
+      }
+    }
   });
 
   it('lets an approver answer, shows what is asked as text, and says so everywhere', async () => {
