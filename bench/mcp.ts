@@ -16,6 +16,8 @@ const CALLS = 300;
 /** Clients at once, and how long they go on, in milliseconds, where it is throughput that is measured. */
 const CLIENTS = 8;
 const LOAD_MS = 3_000;
+/** Load that is not counted, in milliseconds: a proxy runs for days, and its code is compiled in the first thousands of calls. All get the same. */
+const WARM_UP_MS = 8_000;
 /** Calls a second, and for how long, in milliseconds, where they come whether or not the last is answered. */
 const RATE = 60;
 const RATE_MS = 4_000;
@@ -29,6 +31,10 @@ export async function benchMcp(): Promise<Figure[]> {
     for (const transport of ['http', 'stdio'] as const) {
       if (only !== undefined && only !== transport) continue;
       const { direct, proxy } = stage[transport];
+      figures.push(
+        ...compared(`${transport}, first calls of a proxy just started`, [direct, proxy], await latencies([direct, proxy], 'rows', 0)).map(withoutBudget),
+      );
+      for (const way of [direct, proxy]) await load(way, [WARM_UP_MS]);
       figures.push(
         ...compared(`${transport}, one call after another`, [direct, proxy], await latencies([direct, proxy], 'rows')),
         ...compared(`${transport}, calls that are on disk first`, [direct, proxy], await latencies([direct, proxy], 'enter')).map(withoutBudget),
@@ -60,16 +66,16 @@ function withoutBudget({ name, value, unit }: Figure): Figure {
   return { name, value, unit };
 }
 
-/** How long each call took, in milliseconds, by way, one after another and the ways in turn. */
-async function latencies(ways: readonly Way[], tool: Tool): Promise<number[][]> {
+/** How long each call took, in milliseconds, by way, one after another and the ways in turn. @param rounds after one that only warms up; 0: that one */
+async function latencies(ways: readonly Way[], tool: Tool, rounds = ROUNDS): Promise<number[][]> {
   const clients = await Promise.all(ways.map((way) => way.connect()));
   const samples = ways.map(() => [] as number[]);
-  for (let round = 0; round <= ROUNDS; round++) {
+  for (let round = 0; round <= rounds; round++) {
     for (let i = 0; i < CALLS; i++) {
       for (const [w, client] of clients.entries()) {
         const from = performance.now();
         await client.call(i, tool);
-        if (round > 0) samples[w]?.push(performance.now() - from);
+        if (round > 0 || rounds === 0) samples[w]?.push(performance.now() - from);
       }
     }
   }
@@ -127,27 +133,33 @@ async function benchPeer({ bridge }: McpStage): Promise<Figure[]> {
   ]);
 }
 
-/** Calls a second over several clients; the median of the rounds. */
+/** Calls a second over several clients, by way; the median of the rounds, of which the first only warms up. */
 async function throughput(ways: readonly Way[]): Promise<number[]> {
-  const rates = ways.map(() => [] as number[]);
-  for (const [w, way] of ways.entries()) {
-    const clients = await Promise.all(Array.from({ length: CLIENTS }, () => way.connect()));
-    for (let round = 0; round <= Math.max(1, ROUNDS - 2); round++) {
-      const began = performance.now();
-      let calls = 0;
-      await Promise.all(
-        clients.map(async (client) => {
-          while (performance.now() - began < (round === 0 ? LOAD_MS / 3 : LOAD_MS)) {
-            await client.call(calls);
-            calls++;
-          }
-        }),
-      );
-      if (round > 0) rates[w]?.push((calls * 1000) / (performance.now() - began));
-    }
-    for (const client of clients) client.close();
+  const counted = Array.from({ length: Math.max(1, ROUNDS - 2) }, () => LOAD_MS);
+  const medians: number[] = [];
+  for (const way of ways) medians.push(median((await load(way, [LOAD_MS / 3, ...counted])).slice(1)));
+  return medians;
+}
+
+/** @param rounds how long each lasts, in milliseconds @returns calls a second over several clients in each */
+async function load(way: Way, rounds: readonly number[]): Promise<number[]> {
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => way.connect()));
+  const rates: number[] = [];
+  for (const ms of rounds) {
+    const began = performance.now();
+    let calls = 0;
+    await Promise.all(
+      clients.map(async (client) => {
+        while (performance.now() - began < ms) {
+          await client.call(calls);
+          calls++;
+        }
+      }),
+    );
+    rates.push((calls * 1000) / (performance.now() - began));
   }
-  return rates.map(median);
+  for (const client of clients) client.close();
+  return rates;
 }
 
 function compared(what: string, ways: readonly Way[], samples: readonly (readonly number[])[]): Figure[] {
