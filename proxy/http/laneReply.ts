@@ -1,6 +1,7 @@
 /** The response to a request that was read without Node's server: in one write where it is whole at once, else in chunks. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { writeUtf8 } from '../recording/utf8.ts';
 import type { Answering } from './answering.ts';
 
 const VALUE = /^[\t\x20-\x7e]*$/;
@@ -86,7 +87,7 @@ export class LaneReply implements Answering {
       return socket.uncork();
     }
     const bytes = roomFor(MAX_HEAD_BYTES + body.length * MAX_UTF8_BYTES);
-    const length = bytes.write(body, MAX_HEAD_BYTES);
+    const length = writeUtf8(bytes, body, MAX_HEAD_BYTES);
     const head = this.#head(length);
     const start = MAX_HEAD_BYTES - head.length;
     if (start < 0) throw new Error(`a head of more than ${MAX_HEAD_BYTES} bytes`);

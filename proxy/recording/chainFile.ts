@@ -8,6 +8,7 @@ import { hash } from 'node:crypto';
 import { fstatSync, writeSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { RECORDING_VERSION } from '../../contract/recording.ts';
+import { writeUtf8 } from './utf8.ts';
 
 /** `prev` of a first line. */
 export const GENESIS = '0'.repeat(64);
@@ -206,7 +207,7 @@ export class ChainFile {
     const from = this.#batchBytes;
     // UTF-8 takes at most three bytes for a UTF-16 unit.
     this.#makeRoom(line.length * 3 + 1);
-    const end = from + this.#batch.write(line, from);
+    const end = from + writeUtf8(this.#batch, line, from);
     this.#head = hash('sha256', this.#batch.subarray(from, end), 'hex');
     this.#batch[end] = NEW_LINE;
     this.#batchBytes = end + 1;
