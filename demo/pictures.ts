@@ -134,6 +134,9 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await web.getByText('approved by Sam').first().waitFor();
   await web.getByText('approved by Sam').first().click();
   await webPicture('console-session', web);
+  await web.goto(`${demo.team.gateway.url}/#/health`);
+  await web.getByText('This gateway takes new work.').waitFor();
+  await webPicture('console-health', web);
 }
 
 try {

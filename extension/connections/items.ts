@@ -50,7 +50,7 @@ export function connectionTree(connections: readonly ConnectionView[], t: Transl
         `${connection.name} — ${state}`,
         ...(connection.problem === undefined ? [] : [connection.problem]),
         ...(connection.address === undefined ? [] : [connection.address]),
-        connection.credential,
+        t('login: {0}', connection.credential),
         ...(connection.pins?.trustedOnFirstUse === undefined
           ? []
           : [t('What it offered was accepted on first use, {0}.', new Date(connection.pins.trustedOnFirstUse).toLocaleString())]),

@@ -239,7 +239,10 @@ export function accountLine(state: AccountState, t: Translate): string | undefin
     case 'none':
       return state.sentence;
     case 'signed-out':
-      return state.sentence ?? t('Not signed in to the gateway at {0}.', state.url.host);
+      return (
+        state.sentence ??
+        t('Not signed in to the gateway at {0}. Run the command “Countersign: Sign In to the Gateway”, or use the Accounts menu.', state.url.host)
+      );
     case 'signed-in':
       return state.problem ?? t('Signed in to the gateway at {0} as {1}.', state.url.host, personLabel(state.person));
   }

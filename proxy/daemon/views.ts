@@ -68,7 +68,7 @@ function credentialInWords(config: ConnectionConfig): string {
   const [ref] = secretRefs(config);
   switch (ref?.from) {
     case undefined:
-      return 'no login';
+      return 'none needed';
     case 'secret':
       return 'static login, kept by the editor';
     case 'env':

@@ -10,6 +10,7 @@ describe('the connections tree', () => {
     const [item] = connectionTree([connection()], t);
     assert.ok(item?.kind === 'connection');
     assert.equal(item.description, 'PostgreSQL · this machine · ready');
+    assert.ok(item.tooltip.includes('login: static login, kept by the editor'));
     assert.deepEqual(
       item.children.map((c) => [c.label, c.description]),
       [
