@@ -1,15 +1,12 @@
 /** Entry point of the gateway: `countersign gateway` runs it, `countersign gateway check` reads its configuration. */
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { Problem } from '../contract/problem.ts';
 import { logLine } from '../proxy/log.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
-import { type Env, type GatewayConfig, loadConfig } from './config/load.ts';
-import { keysFor } from './credential/keys.ts';
+import { findingsOf } from './check.ts';
+import { type Env, loadConfig } from './config/load.ts';
 import { Gateway } from './gateway.ts';
-import type { Finding } from './recording/objects/objectStore.ts';
-import { openPlaces } from './recording/objects/open.ts';
-import { masterKey } from './sealed.ts';
+import { keyFile, masterKey, oldMasterKeys } from './sealed.ts';
 
 export { openEdges } from './edge/admin.ts';
 export { checkEdge, runEdge } from './edge/process/main.ts';
@@ -37,7 +34,9 @@ export function checkGateway(file: string | undefined, env: Env, { out, error }:
   }
   const { config } = result;
   try {
-    masterKey(config, env);
+    // The embedded store's is made by the first start, as the user that it runs as.
+    if (config.key !== undefined || config.database.kind !== 'embedded' || existsSync(keyFile(config))) masterKey(config, env);
+    oldMasterKeys(config, env);
   } catch (cause) {
     error(cause instanceof Problem ? cause.message : 'The key cannot be read.');
     return 1;
@@ -49,35 +48,13 @@ export function checkGateway(file: string | undefined, env: Env, { out, error }:
   return 0;
 }
 
-/** Tries what the configuration names outside this machine, and says what does not work. @returns the exit code */
+/** Tries what the configuration names, and says what does not work. @returns the exit code */
 export async function checkPlaces(file: string | undefined, env: Env, { out, error }: Out): Promise<0 | 1> {
   const result = loadConfig(file, env);
   if (!result.ok) return 1;
-  const { config } = result;
-  const findings: Finding[] = [];
-  // The gateway makes its own folder when it starts, as the user that it runs as.
-  if (config.recordings.s3 || config.recordings.folder !== undefined) {
-    const { archive } = openPlaces(config, env);
-    const found = (await archive?.check()) ?? [];
-    findings.push(...found);
-    if (found.every(({ good }) => good))
-      findings.push({ good: true, sentence: `Records of ended sessions go to ${archive?.title}: what was written there could be read back and removed.` });
-  }
-  if (config.aws.kms) findings.push(await checkKms(config, env));
+  const findings = await findingsOf(result.config, env);
   for (const { good, sentence } of findings) (good ? out : error)(sentence);
   return findings.every(({ good }) => good) ? 0 : 1;
-}
-
-async function checkKms(config: GatewayConfig, env: Env): Promise<Finding> {
-  try {
-    const keys = keysFor(config, env, undefined);
-    const key = randomBytes(32);
-    const { kek, wrapped } = await keys.wrap(key);
-    if (!key.equals(await keys.unwrap(kek, wrapped))) return { good: false, sentence: 'AWS KMS opened something else than it sealed.' };
-    return { good: true, sentence: `AWS KMS seals and opens with ${kek.replace(/^kms:/, '')}.` };
-  } catch (cause) {
-    return { good: false, sentence: cause instanceof Problem ? cause.message : String(cause) };
-  }
 }
 
 /** Runs until a signal ends it. @returns the exit code */

@@ -25,6 +25,11 @@ export interface Sealer {
   derivedBefore(use: string): readonly Buffer[];
 }
 
+/** Where the key is kept that is made for the embedded store. */
+export function keyFile(config: GatewayConfig): string {
+  return join(config.data, 'gateway.key');
+}
+
 /** The master key: from where the configuration says; on one machine, from a file that is made at the first start. */
 export function masterKey(config: GatewayConfig, env: Env): Secret {
   if (config.key !== undefined) {
@@ -39,7 +44,7 @@ export function masterKey(config: GatewayConfig, env: Env): Secret {
     );
   }
   mkdirSync(config.data, { recursive: true, mode: 0o700 });
-  const file = join(config.data, 'gateway.key');
+  const file = keyFile(config);
   try {
     writeFileSync(file, `${randomBytes(KEY_BYTES).toString('hex')}\n`, { flag: 'wx', mode: 0o600, flush: true });
   } catch (cause) {

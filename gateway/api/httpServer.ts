@@ -170,24 +170,12 @@ export class HttpServer {
   }
 
   #certificate(tls: { certificate: string; key: string }): { cert: Buffer; key: Buffer } {
-    try {
-      const cert = readFileSync(tls.certificate);
-      const key = readFileSync(tls.key);
-      // Whether they are a pair shows here, and not in the middle of taking them up.
-      createSecureContext({ cert, key });
-      this.#certificateStamp = [tls.certificate, tls.key].map((file) => stampOf(statSync(file))).join(' ');
-      this.#certificateEnds = Date.parse(new X509Certificate(cert).validTo);
-      const left = this.#certificateEnds - Date.now();
-      if (left < CERTIFICATE_WARN_MS)
-        this.#options.log.warn('tls.certificate-ends', { ends: new Date(this.#certificateEnds).toISOString(), expired: left <= 0 });
-      return { cert, key };
-    } catch (cause) {
-      throw new Problem(
-        'certificate',
-        `The TLS certificate or its key cannot be used (${(cause as NodeJS.ErrnoException).code ?? 'not PEM'}). Check \`tls.certificate\` and \`tls.key\`.`,
-        { cause },
-      );
-    }
+    const { cert, ends, key, stamp } = readCertificate(tls);
+    this.#certificateStamp = stamp;
+    this.#certificateEnds = ends;
+    const left = ends - Date.now();
+    if (left < CERTIFICATE_WARN_MS) this.#options.log.warn('tls.certificate-ends', { ends: new Date(ends).toISOString(), expired: left <= 0 });
+    return { cert, key };
   }
 
   /** A renewed certificate is taken up without a restart; a broken one leaves the last good one in use. */
@@ -199,6 +187,24 @@ export class HttpServer {
     } catch (cause) {
       this.#options.log.error('tls.certificate-not-renewed', { cause });
     }
+  }
+}
+
+/** @throws `Problem` `certificate` */
+export function readCertificate(tls: { certificate: string; key: string }): { cert: Buffer; key: Buffer; ends: number; stamp: string } {
+  try {
+    const cert = readFileSync(tls.certificate);
+    const key = readFileSync(tls.key);
+    // Whether they are a pair shows here, and not in the middle of taking them up.
+    createSecureContext({ cert, key });
+    const stamp = [tls.certificate, tls.key].map((file) => stampOf(statSync(file))).join(' ');
+    return { cert, key, ends: Date.parse(new X509Certificate(cert).validTo), stamp };
+  } catch (cause) {
+    throw new Problem(
+      'certificate',
+      `The TLS certificate or its key cannot be used (${(cause as NodeJS.ErrnoException).code ?? 'not PEM'}). Check \`tls.certificate\` and \`tls.key\`.`,
+      { cause },
+    );
   }
 }
 

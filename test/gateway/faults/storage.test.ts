@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { run } from '../../../cli/run.ts';
 import { freePort } from '../../../demo/freePort.ts';
 import { Gateway } from '../../../gateway/gateway.ts';
+import { checkPlaces } from '../../../gateway/main.ts';
 import { Retention } from '../../../gateway/recording/archive/retention.ts';
 import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import { folderObjects } from '../../../gateway/recording/objects/folder.ts';
@@ -73,6 +75,22 @@ describe('a gateway whose records go to a bucket', () => {
   const metric = async (name: string): Promise<number> =>
     Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await (await fetch(`${on.url}/metrics`)).text())?.[1]);
 
+  /** The command, with what the gateway was started with in its environment. */
+  const countersign = async (env: Record<string, string>, ...args: string[]): Promise<{ out: string; code: number }> => {
+    const lines: string[] = [];
+    const say = (line: string): void => void lines.push(line);
+    const before = { ...process.env };
+    Object.assign(process.env, on.env, env);
+    try {
+      const code = await run(args, { out: say, error: say, input: async () => '', cwd: on.folder });
+      return { code, out: lines.join('\n') };
+    } catch (cause) {
+      return { code: 1, out: [...lines, String(cause)].join('\n') };
+    } finally {
+      process.env = before;
+    }
+  };
+
   it('shows a session that lies there as before, to its person and to an auditor, and verifies it', async () => {
     const session = await used();
     const before = await ask(ada, 'GET', `/v1/sessions/${session}/entries`);
@@ -127,18 +145,12 @@ describe('a gateway whose records go to a bucket', () => {
   });
 
   it('is tried by `countersign gateway check`, which says what it lacks', async () => {
-    const check = (env: Record<string, string>, ...more: string[]): Promise<{ out: string; code: number }> =>
-      new Promise((resolve) => {
-        const file = join(on.folder, `gateway-${new URL(on.url).port}.yaml`);
-        execFile(
-          process.execPath,
-          ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../../../cli/main.ts'), 'gateway', 'check', '--config', file, ...more],
-          { env: { ...process.env, ...on.env, ...env } },
-          (error, stdout, stderr) => resolve({ out: stdout + stderr, code: typeof error?.code === 'number' ? error.code : 0 }),
-        );
-      });
+    const file = join(on.folder, `gateway-${new URL(on.url).port}.yaml`);
+    const check = (env: Record<string, string>, ...more: string[]): ReturnType<typeof countersign> =>
+      countersign(env, 'gateway', 'check', '--config', file, ...more);
     const good = await check({});
     assert.equal(good.code, 0, good.out);
+    assert.match(good.out, new RegExp(`People sign in at corp, which must know the address ${on.url}/login/corp/callback`));
     assert.match(good.out, /Nothing locks what lies in the bucket records.*\n.*could be read back and removed/s);
     const wrong = await check({ S3_SECRET: 'wrong' });
     assert.equal(wrong.code, 1);
@@ -147,6 +159,28 @@ describe('a gateway whose records go to a bucket', () => {
     assert.equal((await check({ S3_SECRET: 'wrong' }, '--offline')).code, 0);
     assert.equal(s3.asked.length, asked);
     answers.push(good.out, wrong.out);
+  });
+
+  it('says in its check what else the configuration names and is not there', async () => {
+    const config = JSON.parse(readFileSync(join(on.folder, `gateway-${new URL(on.url).port}.yaml`), 'utf8')) as { identity: { providers: object[] } };
+    const file = join(on.folder, 'wrong.yaml');
+    const tls = { certificate: file, key: file };
+    config.identity.providers[0] = { ...config.identity.providers[0], issuer: `${on.idp.issuer}/other` };
+    writeFileSync(join(on.folder, 'policy.txt'), 'version: 1\nrules: [{ id: a, verdict: perhaps }]\n');
+    const notify = [{ id: 'chat', kind: 'slack', url: 'env:CHAT' }];
+    writeFileSync(file, JSON.stringify({ ...config, recordings: {}, tls, policy: { file: join(on.folder, 'policy.txt') }, notify }));
+    const said: string[] = [];
+    const io = { out: () => undefined, error: (line: string) => void said.push(line) };
+    assert.equal(await checkPlaces(file, { ...on.env, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' }, io), 1);
+    const expected = [
+      /^`notify\.0\.url`: The variable CHAT is not set/,
+      /^The TLS certificate or its key cannot be used/,
+      /policy\.txt:2:\d+: `verdict` cannot be `perhaps`/,
+      /^The database cannot be used: connect ECONNREFUSED/,
+      /^corp does not describe itself at .*\/other \(.+\)\. Check `issuer`/,
+    ];
+    assert.equal(said.length, expected.length, said.join('\n'));
+    for (const [i, pattern] of expected.entries()) assert.match(said[i] ?? '', pattern);
   });
 
   it('removes records whose time is over, and keeps in the audit that they were there', async () => {
@@ -197,23 +231,20 @@ describe('a gateway whose records go to a bucket', () => {
   it('is written out by `countersign gateway export` as files that need no gateway', async () => {
     const target = join(on.folder, 'export');
     const file = join(on.folder, readdirSync(on.folder).find((name) => name.endsWith('.yaml')) ?? '');
-    const countersign = (...args: string[]): Promise<{ code: unknown; out: string }> =>
-      new Promise((resolve) => {
-        const all = ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../../../cli/main.ts'), ...args];
-        execFile(process.execPath, all, { env: { ...process.env, ...on.env } }, (error, out, err) => resolve({ code: error?.code ?? 0, out: out + err }));
-      });
-    const exported = await countersign('gateway', 'export', target, '--config', file);
-    assert.match(exported.out, /\/export\/\S+ {2}\d+ sessions? of Ada\n$/);
+    const exported = await countersign({}, 'gateway', 'export', target, '--config', file);
+    assert.match(exported.out, /\/export\/\S+ {2}\d+ sessions? of Ada$/);
     assert.equal(exported.code, 0);
     const [person = ''] = readdirSync(target);
-    const verified = await countersign('verify', '--record', join(target, person));
+    const verified = await countersign({}, 'verify', '--record', join(target, person));
     assert.match(verified.out, /^The record holds: \d+ session/);
-    assert.match((await countersign('sessions', '--record', join(target, person), 'read it again')).out, /Ada/);
-    assert.match((await countersign('gateway', 'export', target, '--config', file)).out, /is not empty/);
+    assert.match((await countersign({}, 'sessions', '--record', join(target, person), 'read it again')).out, /Ada/);
+    assert.match((await countersign({}, 'gateway', 'export', target, '--config', file)).out, /is not empty/);
   });
 
   it('goes on under another key that names the one before, and later without that one', async (t) => {
     await used();
+    // As when all gateways are stopped for it: the one of before signs nothing any more.
+    await signed(gateway.db);
     const start = async (env: Record<string, string>, keys: { key: string; oldKeys: string[] }): Promise<Gateway> =>
       Gateway.start({ config: { ...gateway.config, ...keys, listen: `127.0.0.1:${await freePort()}` }, env: { ...on.env, ...env }, version: '0', log });
     const NEXT = randomBytes(32).toString('hex');
