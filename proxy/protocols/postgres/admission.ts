@@ -17,6 +17,7 @@ import { Bind, type OwnError, SQLSTATE } from './messages.ts';
 import { type Bound, type OperationGround, StatementOperation } from './operations.ts';
 import { recordRefused, refusalError } from './refusals.ts';
 import type { NamesInSession } from './sessionNames.ts';
+import { type Catalog, type Inside, insideTransaction } from './sql/catalog.ts';
 import { lookForTokens, type Revealed } from './tokens.ts';
 
 /** A name that the catalog does not know makes it be read again, if it is older than this, in milliseconds. */
@@ -32,6 +33,8 @@ export interface AdmissionOptions {
   readonly afterwards: (work: () => void) => void;
   /** Called when an operation is not decided at once. */
   readonly waiting: () => void;
+  /** Reads what the transaction that is open has changed itself. Undefined: not now. */
+  readonly look: (inside: Inside) => Promise<Catalog | undefined>;
   /** What a dry run of this session's statements needs. */
   readonly dryRuns: Pick<DryRunSession, 'login' | 'settled'>;
 }
@@ -65,6 +68,8 @@ export class Admission {
   #catalogTouched = false;
   /** The search path was changed in the transaction that is open: its end may take that back. */
   #pathTouched = false;
+  /** What the open transaction sees, with all that it has changed; the reading that everybody has, that it stands for. */
+  #inside: { readonly shared: Reading; readonly reading: Reading } | undefined;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -78,19 +83,41 @@ export class Admission {
     };
   }
 
+  /** What statements are understood with now. Undefined: the catalog must be read first. */
+  reading(): Reading | undefined {
+    const { ground, names } = this.#options;
+    const shared = ground.reading(names.searchPath);
+    const inside = this.#inside;
+    if (!shared || !inside) return shared;
+    if (inside.shared === shared) return inside.reading;
+    // Where others have changed the catalog, what was seen inside is old, too.
+    this.#inside = inside.shared.catalog === shared.catalog ? { shared, reading: { ...shared, catalog: inside.reading.catalog } } : undefined;
+    return this.#inside?.reading ?? shared;
+  }
+
   /**
    * Understands a statement; a promise where the catalog must be read first.
    * @param sql the same text, where it is at hand
+   * @param looked there is no more to be seen inside of the transaction
    */
-  understand(bytes: Buffer, bound?: Bound, sql: string = bytes.toString()): Candidate | Promise<Candidate> {
-    const { ground, names } = this.#options;
-    const reading = ground.reading(names.searchPath);
-    if (!reading) return ground.catalogs.fresh().then(() => this.understand(bytes, bound, sql));
+  understand(bytes: Buffer, bound?: Bound, sql: string = bytes.toString(), looked = false): Candidate | Promise<Candidate> {
+    const { ground } = this.#options;
+    let reading = this.reading();
+    if (!reading) return ground.catalogs.fresh().then(() => this.understand(bytes, bound, sql, looked));
     const marked = mayHoldMask(sql) || (bound !== undefined && boundMayHoldMask(bound));
     let batch = this.#classify(sql, reading, marked);
+    // What the first statements of a text take back, those after them do not see.
+    const takesBack = this.#inside !== undefined && batch.endsTransaction && batch.statements.length > 1;
+    if (this.#inside && takesBack) {
+      reading = this.#inside.shared;
+      this.#inside = undefined;
+      batch = this.#classify(sql, reading, marked);
+    }
+    const inside = looked || takesBack ? undefined : this.#hidden(batch, reading);
+    if (inside) return this.#look(inside, reading).then(() => this.understand(bytes, bound, sql, true));
     if (batch.misses.length > 0 && ground.catalogs.olderThan(MISS_REFRESH_MS)) {
       ground.catalogs.stale();
-      return ground.catalogs.fresh().then(() => this.understand(bytes, bound, sql));
+      return ground.catalogs.fresh().then(() => this.understand(bytes, bound, sql, looked));
     }
     let revealed: Revealed | undefined;
     if (marked) {
@@ -101,6 +128,17 @@ export class Admission {
     }
     const operation = new StatementOperation(this.#operations, { sql, bytes, bound, batch, reading, revealed });
     return { sql, bytes, bound, batch, reading, operation, revealed };
+  }
+
+  /** What to ask for where a statement is not understood because of what its own transaction may have changed. */
+  #hidden({ misses, statements }: Batch, { catalog }: Reading): Inside | undefined {
+    if (!this.#catalogTouched || this.#inside || (misses.length === 0 && !statements.some((s) => s.doubtful || s.refused !== undefined))) return undefined;
+    return insideTransaction(catalog, this.#options.names.known.changed ?? NO_NAMES);
+  }
+
+  async #look(inside: Inside, shared: Reading): Promise<void> {
+    const catalog = await this.#options.look(inside);
+    if (catalog) this.#inside = { shared, reading: { ...shared, catalog } };
   }
 
   /** Whether policy denies it outright, whatever a person would say. */
@@ -247,6 +285,7 @@ export class Admission {
    */
   takeCatalogTouched(last: boolean): boolean {
     const touched = this.#catalogTouched;
+    this.#inside = undefined;
     if (touched && last) {
       this.#catalogTouched = false;
       this.#options.names.catalogRead();
@@ -264,7 +303,8 @@ export class Admission {
   #classify(sql: string, reading: Reading, exactly = false): Batch {
     const { ground, identity, names } = this.#options;
     const ending = this.#pathTouched || names.hasTemporary;
-    return classify(ground.classifier, sql, reading, names.known, {
+    const known = reading === this.#inside?.reading ? { ...names.known, changed: NO_NAMES } : names.known;
+    return classify(ground.classifier, sql, reading, known, {
       uncertain: this.doubtful || this.unsettled !== 'nothing',
       uncertainAfterTransaction: ending,
       readOnly: identity.readOnly ?? false,
@@ -281,6 +321,7 @@ export class Admission {
       if (this.unsettled !== 'all') this.unsettled = unsettles;
       this.doubtful = true;
     }
+    if (batch.changesCatalog || batch.endsTransaction) this.#inside = undefined;
     if (batch.changesCatalog) {
       this.#catalogTouched = true;
       for (const { changes } of batch.statements) if (changes) names.changes(changes);
@@ -295,11 +336,11 @@ export class Admission {
 
   /** After a wait: whether the statement still means what was approved. The catalog or the masking may be others now. */
   async #still(candidate: Candidate): Promise<{ readonly batch: Batch; readonly reading: Reading } | undefined> {
-    const { ground, names } = this.#options;
-    let reading = ground.reading(names.searchPath);
+    const { ground } = this.#options;
+    let reading = this.reading();
     while (!reading) {
       await ground.catalogs.fresh();
-      reading = ground.reading(names.searchPath);
+      reading = this.reading();
     }
     if (reading === candidate.reading) return candidate;
     // Where its values may go was decided by the columns as they were.
@@ -308,6 +349,8 @@ export class Admission {
     return meaning(batch, reading) === meaning(candidate.batch, candidate.reading) ? { batch, reading } : undefined;
   }
 }
+
+const NO_NAMES: ReadonlySet<string> = new Set();
 
 const CHANGED = {
   outcome: 'cancelled',

@@ -32,6 +32,13 @@ export const FRONT = {
   terminate: 0x58,
 } as const;
 
+/** What ends a COPY or skips to a Sync, and holds no statement. */
+export function passesUnsettled(type: number): boolean {
+  return (
+    type === FRONT.copyData || type === FRONT.copyDone || type === FRONT.copyFail || type === FRONT.sync || type === FRONT.flush || type === FRONT.terminate
+  );
+}
+
 export const BACK = {
   authentication: 0x52,
   backendKey: 0x4b,

@@ -87,6 +87,11 @@ export class Frontend {
     return this.#skipping === 'server';
   }
 
+  /** Something was sent that only a Sync will have answered. */
+  get midSegment(): boolean {
+    return this.#sent;
+  }
+
   /** A Parse is kept that was not sent yet. */
   get holds(): boolean {
     return this.#held !== undefined;
@@ -289,12 +294,12 @@ export class Frontend {
   }
 
   #describe(buffer: Buffer, start: number, end: number): Wait {
-    const { answers, ground, names, toServer } = this.#options;
+    const { admission, answers, ground, names, toServer } = this.#options;
     const again = (): Wait => this.message(FRONT.describe, buffer, start, end);
     const body = FieldReader.body(buffer, start, end);
     const kind = body.byte();
     const name = body.text();
-    const reading = ground.reading(names.searchPath);
+    const reading = admission.reading();
     if (!reading) return after(ground.catalogs.fresh().then(NOTHING), again);
     if (kind === PORTAL) {
       const portal = names.portals.lookup(name, this.#segment);

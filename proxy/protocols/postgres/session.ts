@@ -15,14 +15,16 @@ import { type Backend, cancelBackend, closeBackend } from './backend.ts';
 import type { DryRunSession } from './dryRun.ts';
 import { cannot } from './dryRunText.ts';
 import type { Flight } from './flight.ts';
-import { FAILED_TRANSACTION, FRONT, FrameReader, IDLE } from './frames.ts';
+import { FAILED_TRANSACTION, FrameReader, IDLE, IN_TRANSACTION, passesUnsettled } from './frames.ts';
 import { Frontend, type Wait } from './frontend.ts';
 import type { Ground } from './ground.ts';
+import { type Ask, look } from './look.ts';
 import { errorResponse, noticeResponse, type OwnError, queryMessage, SQLSTATE, TERMINATE } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { readInPlace } from './readInPlace.ts';
 import { NamesInSession, READ_ALL, READ_PATH } from './sessionNames.ts';
 import { isOn, isUtf8 } from './settings.ts';
+import type { Catalog, Inside } from './sql/catalog.ts';
 import type { StatementInfo } from './sql/classifier.ts';
 
 /** Bytes that a client may send ahead while an ask holds it, before its socket is no longer read. */
@@ -82,6 +84,8 @@ export class ClientSession {
   #afterwards: (() => void)[] = [];
   /** Names and settings are read again: it waits for the answers that are out, then for its own. */
   #settling: 'no' | 'waiting' | 'reading' = 'no';
+  /** The catalog is read in the client's transaction. */
+  #looking = false;
   /** Cancels that the server is being told of: each would hit a query of ours as well. */
   #cancelling = 0;
   #waiters: (() => void)[] = [];
@@ -128,6 +132,7 @@ export class ClientSession {
         else work();
       },
       waiting: () => this.#held(),
+      look: (inside) => this.#look(inside),
       dryRuns: { login: parts.dryRunLogin, settled: (signal) => this.#alone(signal) },
     });
     this.#frontend = new Frontend({
@@ -180,7 +185,7 @@ export class ClientSession {
   /** A CancelRequest with this session's key: withdraws what is asked, or cancels what runs. */
   cancel(): Promise<void> | undefined {
     if (this.#admission.withdraw('cancelled by the client')) return undefined;
-    if (this.#answers.idle || this.#settling === 'reading') {
+    if (this.#answers.idle || this.#settling === 'reading' || this.#looking) {
       // What the server does now is for us. A statement that has come and was not sent yet is not sent any more.
       this.#admission.cancelled = this.#busy || this.#inbox.length > 0 || this.#reader.pending > 0;
       return undefined;
@@ -390,12 +395,33 @@ export class ClientSession {
   /** For a dry run: another connection must see what this one would. @throws Problem `no-dry-run` where it would not */
   async #alone(signal: AbortSignal): Promise<void> {
     const answered = this.#until(() => this.#answers.idle);
-    if (answered) await Promise.race([answered, elapsed(ANSWERED_MS, signal)]);
+    if (answered) await Promise.race([answered, sleep(ANSWERED_MS, undefined, { signal, ref: false }).catch(() => {})]);
     if (!this.#answers.idle) throw cannot('statements before it are still running');
     if (this.#frontend.executing || this.#answers.status !== IDLE)
       throw cannot('the session is in a transaction, and another connection does not see what it has changed');
     if (this.#names.hasTemporary) throw cannot('the session has temporary tables, which another connection does not see');
     if (this.#names.ownSettings) throw cannot('the session has changed settings, or run code that may have, and another connection would not have them');
+  }
+
+  /** What the open transaction alone sees; undefined where it cannot be read now. */
+  async #look(inside: Inside): Promise<Catalog | undefined> {
+    if (this.#frontend.midSegment) return undefined;
+    await this.#until(() => this.#answers.idle && this.#cancelling === 0);
+    if (this.#ended || this.#answers.status !== IN_TRANSACTION) return undefined;
+    this.#looking = true;
+    try {
+      return await look((sql) => this.#ours(sql), inside);
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  #ours(sql: string): ReturnType<Ask> {
+    return new Promise((done) => {
+      this.#toServer.bytes(queryMessage(sql));
+      this.#answers.expect({ kind: 'ours', rows: [], done });
+      this.#toServer.flush(this.#server);
+    });
   }
 
   #progress(): void {
@@ -470,16 +496,4 @@ export class ClientSession {
       ),
     );
   }
-}
-
-/** What ends a COPY or skips to a Sync, and holds no statement. */
-function passesUnsettled(type: number): boolean {
-  return (
-    type === FRONT.copyData || type === FRONT.copyDone || type === FRONT.copyFail || type === FRONT.sync || type === FRONT.flush || type === FRONT.terminate
-  );
-}
-
-/** Resolves after a time, or when it is given up. */
-function elapsed(ms: number, signal: AbortSignal): Promise<void> {
-  return sleep(ms, undefined, { signal, ref: false }).catch(() => {});
 }

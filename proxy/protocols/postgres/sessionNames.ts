@@ -117,7 +117,7 @@ export class NamesInSession {
     temporaryFlows(this.#temporary, flows);
   }
 
-  /** A statement that changes what names mean was sent: what they mean is not known before its transaction is over. */
+  /** A statement that changes what names mean was sent: others do not see what they mean before its transaction is over. */
   changes(names: readonly string[]): void {
     for (const name of names) this.#changed.add(name);
   }

@@ -17,9 +17,14 @@ function failure({ messages }: Answer): string {
   return error ? (errorOf(error).get('C') ?? '') : '';
 }
 
-/** Without the line of the server's source at which something failed, and how long a question waited. */
-function shownOf({ messages }: Answer): string {
-  return messages
+/**
+ * Without the line of the server's source at which something failed, how long a question waited, and how many rows there were
+ * before a failure: docs/threat-model.md has words for that, too.
+ */
+function shownOf(answer: Answer): string {
+  const failed = failure(answer) !== '';
+  return answer.messages
+    .filter(({ type }) => !failed || (type !== 'D' && type !== 'd'))
     .filter((message) => message.type !== 'N' || !(errorOf(message).get('M') ?? '').startsWith('Countersign holds'))
     .map((message) => {
       const { body, type } = message;

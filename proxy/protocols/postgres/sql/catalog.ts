@@ -1,7 +1,7 @@
 /** What the server's catalog says, as one immutable snapshot a connection, and names resolved in it as the server would. */
 import type { MaskKind } from '../../../../contract/verdict.ts';
 import type { MaskPlan } from '../../../policy/policy.ts';
-import { readCatalog } from './catalogQueries.ts';
+import { FIRST_NORMAL_OID, normalCatalogQuery, normalCatalogRows, readCatalog } from './catalogQueries.ts';
 import { loadParser, type Parser } from './parser.ts';
 import { Sensitivity } from './sensitivity.ts';
 
@@ -124,7 +124,7 @@ export interface Catalog {
 }
 
 /** What a snapshot was made of: read again, the same makes the same. */
-const madeOf = new WeakMap<Catalog, { readonly fingerprint: string; readonly standIns: string }>();
+const madeOf = new WeakMap<Catalog, { readonly fingerprint: string; readonly standIns: string; readonly rows: CatalogRows }>();
 
 /**
  * Reads the catalog in one read-only transaction, so that it is one snapshot. `query` must run all its statements on one
@@ -139,8 +139,32 @@ export async function loadCatalog(query: (sql: string) => Promise<(string | null
   if (!read && known) return known;
   if (!read) throw new Error('nothing was read, though nothing is known');
   const catalog = new CatalogSnapshot(options ? asMinted(read.rows, options) : read.rows, parser);
-  madeOf.set(catalog, { fingerprint: read.fingerprint, standIns });
+  madeOf.set(catalog, { fingerprint: read.fingerprint, standIns, rows: read.rows });
   return catalog;
+}
+
+/** A transaction sees what it has changed itself before anybody else does: what to ask in it, and the catalog that the answer makes. */
+export interface Inside {
+  /** Names outside `pg_catalog` must not be visible while it runs. */
+  readonly query: string;
+  catalog(answer: readonly (readonly (string | null)[])[]): Promise<Catalog>;
+}
+
+/**
+ * @param known what everybody sees
+ * @param changed names that the transaction has changed
+ * @returns undefined where that is not enough to go by: names of what `initdb` has made are not asked for again, nor are roles'
+ * views told from other people's
+ */
+export function insideTransaction(known: Catalog, changed: ReadonlySet<string>): Inside | undefined {
+  const made = madeOf.get(known);
+  if (!made || made.standIns !== '') return undefined;
+  const { rows } = made;
+  if ([...rows.relations, ...rows.routines].some(({ name, oid }) => oid < FIRST_NORMAL_OID && changed.has(name))) return undefined;
+  return {
+    query: normalCatalogQuery(known.serverVersion),
+    catalog: async (answer) => new CatalogSnapshot(normalCatalogRows(rows, answer), await loadParser()),
+  };
 }
 
 function asMinted(rows: CatalogRows, { standIns }: CatalogOptions): CatalogRows {

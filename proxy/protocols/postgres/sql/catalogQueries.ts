@@ -3,27 +3,29 @@ import type { Attribute, CatalogRows, Relation, RelationKind, Routine } from './
 
 type Query = (sql: string) => Promise<(string | null)[][]>;
 
-const RELATIONS = `
+/** Below it is what `initdb` has made. */
+export const FIRST_NORMAL_OID = 16_384;
+
+const RELATIONS = (from: number): string => `
 select c.oid, n.nspname, c.relname, c.relkind, c.relhastriggers and exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal),
   case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema') then pg_get_viewdef(c.oid) end
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind not in ('i', 'I')`;
+where c.relkind not in ('i', 'I') and c.oid >= ${from}`;
 
 /** A domain over a domain is taken for one over a row. */
-const ATTRIBUTES = `
+const ATTRIBUTES = (from: number): string => `
 select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull,
   case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
   t.typtype = 'c' or t.typtype = 'd' and b.typtype in ('c', 'd')
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid left join pg_type b on b.oid = t.typbasetype
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-where a.attnum > 0 and not a.attisdropped and c.relkind not in ('i', 'I', 't')
-order by a.attrelid, a.attnum`;
+where a.attnum > 0 and not a.attisdropped and c.relkind not in ('i', 'I', 't') and a.attrelid >= ${from}`;
 
-const RULES = `
-select r.ev_class, r.ev_type, pg_get_ruledef(r.oid) from pg_rewrite r where r.ev_type in ('2', '3', '4')`;
+const RULES = (from: number): string => `
+select r.ev_class, r.ev_type, pg_get_ruledef(r.oid) from pg_rewrite r where r.ev_type in ('2', '3', '4') and r.ev_class >= ${from}`;
 
 /** An aggregate is as volatile as the functions it is made of. */
-const ROUTINES = (version: number): string => `
+const ROUTINES = (version: number, from: number): string => `
 select p.oid, n.nspname, p.proname, p.prokind,
   case when exists (select from pg_aggregate a join pg_proc f on f.oid in (a.aggtransfn, a.aggfinalfn, a.aggmtransfn, a.aggmfinalfn)
     where a.aggfnoid = p.oid and f.provolatile = 'v') then 'v' else p.provolatile end,
@@ -37,7 +39,8 @@ select p.oid, n.nspname, p.proname, p.prokind,
   case when p.prokind = 'a' and n.nspname <> 'pg_catalog' then (select array_to_json(array[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
     a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]::int8[]) from pg_aggregate a where a.aggfnoid = p.oid) end
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
-join pg_type t on t.oid = p.prorettype left join pg_type e on e.oid = t.typelem and t.typlen = -1`;
+join pg_type t on t.oid = p.prorettype left join pg_type e on e.oid = t.typelem and t.typlen = -1
+where p.oid >= ${from}`;
 
 /** Operators that need a look at the function behind them: extensions' compiled ones that change nothing are left out. */
 const OPERATORS = `
@@ -49,6 +52,26 @@ const OPERATOR_NAMES = 'select distinct oprname from pg_operator';
 
 const TYPES = `select n.nspname = 'pg_catalog', t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
 where t.typrelid = 0 or n.nspname <> 'pg_catalog'`;
+
+interface Asked {
+  readonly sql: string;
+  readonly columns: number;
+}
+
+/** @param from the lowest OID of what is asked for, where there is much below it that never changes */
+const asked = (version: number, from: number) =>
+  ({
+    relation: { sql: RELATIONS(from), columns: 6 },
+    attribute: { sql: ATTRIBUTES(from), columns: 7 },
+    rule: { sql: RULES(from), columns: 3 },
+    routine: { sql: ROUTINES(version, from), columns: 19 },
+    operator: { sql: OPERATORS, columns: 3 },
+    operatorName: { sql: OPERATOR_NAMES, columns: 1 },
+    type: { sql: TYPES, columns: 2 },
+    inheritance: { sql: 'select inhrelid, inhparent from pg_inherits', columns: 2 },
+    schema: { sql: 'select nspname from pg_namespace', columns: 1 },
+  }) satisfies Record<string, Asked>;
+type RowKind = keyof ReturnType<typeof asked>;
 
 /** Everything that the queries above read, and everything whose name a definition can hold. */
 const READ_FROM = [
@@ -91,6 +114,54 @@ const VOLATILITIES: Readonly<Record<string, Routine['volatility']>> = { i: 'immu
 const ROUTINE_KINDS: Readonly<Record<string, Routine['kind']>> = { f: 'function', p: 'procedure', a: 'aggregate', w: 'window' };
 const RULE_EVENTS: Readonly<Record<string, 'insert' | 'update' | 'delete'>> = { '2': 'update', '3': 'insert', '4': 'delete' };
 
+/** All of it in one statement, so that it is one snapshot: a kind, and a row as JSON. What `initdb` has made is left out. */
+export function normalCatalogQuery(version: number): string {
+  return Object.entries<Asked>(asked(version, FIRST_NORMAL_OID))
+    .map(([kind, { columns, sql }]) => {
+      const names = Array.from({ length: columns }, (_, i) => `c${i}`).join(', ');
+      return `select '${kind}', row_to_json(x)::text from (${sql}) x(${names})`;
+    })
+    .join('\nunion all ');
+}
+
+/** What that gave, with what it left out of what was known before. */
+export function normalCatalogRows(known: CatalogRows, answer: readonly (readonly (string | null)[])[]): CatalogRows {
+  const kinds = Map.groupBy(answer, ([kind]) => kind);
+  const rows = toRows((kind) => (kinds.get(kind) ?? []).map(([, json]) => Object.values(JSON.parse(json ?? '{}') as Record<string, unknown>).map(asText)));
+  const system = ({ oid }: { readonly oid: number }): boolean => oid < FIRST_NORMAL_OID;
+  return {
+    ...rows,
+    user: known.user,
+    serverVersion: known.serverVersion,
+    relations: [...known.relations.filter(system), ...rows.relations],
+    routines: [...known.routines.filter(system), ...rows.routines],
+  };
+}
+
+/** As the server itself writes it. */
+function asText(value: unknown): string | null {
+  if (value === null || typeof value === 'string') return value;
+  return typeof value === 'boolean' ? (value ? 't' : 'f') : JSON.stringify(value);
+}
+
+function toRows(rowsOf: (kind: RowKind) => (string | null)[][]): Omit<CatalogRows, 'user' | 'serverVersion'> {
+  const attributes = Map.groupBy(rowsOf('attribute'), (row) => Number(row[0]));
+  const rules = Map.groupBy(rowsOf('rule'), (row) => Number(row[0]));
+  const [builtin, types] = [true, false].map((wanted) => rowsOf('type').filter((row) => (row[0] === 't') === wanted));
+  const names = (rows: readonly (string | null)[][] = [], at = 0): ReadonlySet<string> => new Set(rows.map((row) => row[at] ?? ''));
+  const inOrder = (a: (string | null)[], b: (string | null)[]): number => Number(a[1]) - Number(b[1]);
+  return {
+    relations: rowsOf('relation').map((row) => toRelation(row, (attributes.get(Number(row[0])) ?? []).toSorted(inOrder), rules.get(Number(row[0])) ?? [])),
+    routines: rowsOf('routine').map(toRoutine),
+    inheritance: rowsOf('inheritance').map((row) => [Number(row[0]), Number(row[1])] as const),
+    operators: rowsOf('operator').map((row) => ({ schema: row[0] ?? '', name: row[1] ?? '', routine: Number(row[2]) })),
+    operatorNames: names(rowsOf('operatorName')),
+    types: names(types, 1),
+    builtinTypes: names(builtin, 1),
+    schemas: names(rowsOf('schema')),
+  };
+}
+
 /** @param known the fingerprint of what is known already; @returns undefined where that is still what there is */
 export async function readCatalog(query: Query, known?: string): Promise<{ readonly rows: CatalogRows; readonly fingerprint: string } | undefined> {
   await query('begin isolation level repeatable read read only');
@@ -103,23 +174,9 @@ export async function readCatalog(query: Query, known?: string): Promise<{ reado
     // An answer without rows proves nothing.
     if (prints.length === READ_FROM.length && fingerprint === known) return undefined;
     const version = Number(who?.[1] ?? 0);
-    const attributes = Map.groupBy(await query(ATTRIBUTES), (row) => Number(row[0]));
-    const rules = Map.groupBy(await query(RULES), (row) => Number(row[0]));
-    const relations = (await query(RELATIONS)).map((row) => toRelation(row, attributes.get(Number(row[0])) ?? [], rules.get(Number(row[0])) ?? []));
-    const routines = (await query(ROUTINES(version))).map(toRoutine);
-    const types = await query(TYPES);
-    const rows = {
-      user: who?.[0] ?? '',
-      serverVersion: version,
-      relations,
-      routines,
-      inheritance: (await query('select inhrelid, inhparent from pg_inherits')).map((row) => [Number(row[0]), Number(row[1])] as const),
-      operators: (await query(OPERATORS)).map((row) => ({ schema: row[0] ?? '', name: row[1] ?? '', routine: Number(row[2]) })),
-      operatorNames: new Set((await query(OPERATOR_NAMES)).map((row) => row[0] ?? '')),
-      types: new Set(types.filter((row) => row[0] !== 't').map((row) => row[1] ?? '')),
-      builtinTypes: new Set(types.filter((row) => row[0] === 't').map((row) => row[1] ?? '')),
-      schemas: new Set((await query('select nspname from pg_namespace')).map((row) => row[0] ?? '')),
-    };
+    const read = new Map<string, (string | null)[][]>();
+    for (const [kind, { sql }] of Object.entries<Asked>(asked(version, 0))) read.set(kind, await query(sql));
+    const rows = { user: who?.[0] ?? '', serverVersion: version, ...toRows((kind) => read.get(kind) ?? []) };
     return { rows, fingerprint };
   } finally {
     await query('rollback');

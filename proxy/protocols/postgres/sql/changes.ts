@@ -1,6 +1,6 @@
 /**
- * Names that mean something else after a statement. Until the transaction ends and the catalog is read again, nothing that
- * uses one of them is understood: what was made in an open transaction is seen by nobody else, the proxy's own look included.
+ * Names that mean something else after a statement. Until the catalog is read again, inside of the transaction (`look.ts`) or when
+ * it is over, nothing that uses one of them is understood: what was made in an open transaction is seen by nobody else.
  */
 import type { Node, RangeVar } from 'libpg-query';
 import type { Flow } from './findings.ts';
