@@ -43,6 +43,8 @@ export const ToApprovals = z.discriminatedUnion('type', [
     mine: z.array(id).max(500).optional(),
     /** Ids of those that the person asked and others answer: they can be taken back. */
     own: z.array(id).max(500).optional(),
+    /** Ids of those for whose like access over a time can be asked for. */
+    requestable: z.array(id).max(500).optional(),
     decided: z.array(DecidedApproval).max(50),
     /** Ids of those decisions that a rule of the person's own could speak of; absent: none is offered. */
     ruleable: z.array(id).max(50).optional(),
@@ -111,6 +113,8 @@ export const FromApprovals = z.discriminatedUnion('type', [
   /** A person's click: bound to the id and the digest that were on the screen. */
   z.object({ type: z.literal('answer'), answer: ApprovalAnswer }),
   z.object({ type: z.literal('endGrant'), id }),
+  /** Ask the gateway for access over a time, beginning with what this question asks. Opens the editor's own form. */
+  z.object({ type: z.literal('requestAccess'), id }),
   /** What a rule would be that lets operations like this one through. Changes nothing. */
   z.object({ type: z.literal('proposeRule'), operation: id }),
   /** Put exactly this rule, which was on the screen, into the person's policy file, in an editor. */

@@ -13,6 +13,7 @@ export const COMMANDS = {
   showOutput: 'countersign.connections.showOutput',
   signIn: 'countersign.connections.signIn',
   signOut: 'countersign.connections.signOut',
+  requestAccess: 'countersign.connections.requestAccess',
   gatewaySignIn: 'countersign.gateway.signIn',
   gatewaySignOut: 'countersign.gateway.signOut',
   importSecrets: 'countersign.secrets.importFile',
@@ -86,6 +87,8 @@ export const ITEM = {
   signedIn: 'connection.signedIn',
   /** Added to a connection's whose process has written something. */
   output: '+output',
+  /** Added to a connection's that a gateway shares. */
+  shared: '+shared',
   /** Added to a connection's where an agent's configuration was rewritten for it. */
   rewritten: '+rewritten',
   protectedGroup: 'group.protected',

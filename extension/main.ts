@@ -39,6 +39,7 @@ const HANDLERS: Readonly<Record<CommandName, Handler>> = {
   showOutput: (r, item) => r.output.show(item),
   signIn: async (r, item) => (await import('./connections/signIn.ts')).signIn(r.model, r.link, item),
   signOut: async (r, item) => (await import('./connections/signIn.ts')).signOut(r.model, r.link, item),
+  requestAccess: async (r, item) => (await import('./gateway/requestCommand.ts')).requestAccess(r.model, r.gateway, item),
   gatewaySignIn: (r) => r.gateway.createSession(),
   gatewaySignOut: (r) => r.gateway.signOut(),
   importSecrets: async (r) => (await import('./secrets/importSecrets.ts')).importByPicker(r.secrets, r.log),

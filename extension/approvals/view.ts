@@ -6,7 +6,7 @@ import { METHODS } from '../../contract/control.ts';
 import { assertNever, Problem } from '../../contract/problem.ts';
 import { FromApprovals, type ToApprovals } from '../../contract/webview.ts';
 import type { TeamApprovals } from '../gateway/team.ts';
-import { VIEWS } from '../ids.ts';
+import { COMMANDS, VIEWS } from '../ids.ts';
 import type { Model } from '../model.ts';
 import { runPanelAction } from '../panelActions.ts';
 import { showPanel } from '../panelPage.ts';
@@ -105,6 +105,7 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
       pending: this.#model.pending,
       mine: this.#model.waiting.map(({ id }) => id),
       own: [...this.#model.own],
+      requestable: [...this.#model.own].filter((one) => this.#team.has(one)),
       decided: this.#model.decided,
       // Those of the gateway are its policy's business.
       ruleable: (snapshot?.decided ?? []).map(({ id }) => id).slice(0, 50),
@@ -138,6 +139,9 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
         return;
       case 'endGrant':
         await this.#link.request(METHODS.endGrant, { id: message.id }, EndReply);
+        return;
+      case 'requestAccess':
+        await vscode.commands.executeCommand(COMMANDS.requestAccess, message.id);
         return;
       case 'proposeRule':
         this.#post(await this.#proposals.look(message.operation));

@@ -73,7 +73,7 @@ function describe(connection: ConnectionView, state: string, offered: string | u
 }
 
 function contextOf(connection: ConnectionView): string {
-  return connection.output === true ? `${standing(connection)}${ITEM.output}` : standing(connection);
+  return `${standing(connection)}${connection.output === true ? ITEM.output : ''}${connection.via === 'gateway' ? ITEM.shared : ''}`;
 }
 
 function standing(connection: ConnectionView): string {

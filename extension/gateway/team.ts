@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApprovalAnswer, DecidedApproval, PendingApproval } from '../../contract/approval.ts';
-import type { GatewayAnswerResult, GatewayApproval } from '../../contract/gateway/approvals.ts';
+import type { AccessRequest, GatewayAnswerResult, GatewayApproval } from '../../contract/gateway/approvals.ts';
 import { Problem } from '../../contract/problem.ts';
 import { type ApiOptions, call, follow } from './api.ts';
 import { NO_QUESTIONS, type TeamQuestions } from './questions.ts';
@@ -85,6 +85,11 @@ export class TeamApprovals {
     const result = await call('answer', this.#access(), { id: answer.id, body: answer });
     await this.#read();
     return result;
+  }
+
+  /** Asks for access over a time; others answer. @throws Problem */
+  async requestAccess(body: AccessRequest): Promise<void> {
+    await call('requestAccess', this.#access(), { body });
   }
 
   /** The page where the person shows again who they are, for this request alone. @throws Problem */

@@ -460,6 +460,18 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
     });
   });
 
+  it('lets whoever waits for others ask for access over a time', async () => {
+    await withPanel('approvals', async (p) => {
+      await p.send(shown({ pending: [pending()], mine: [], own: ['app-1'] }));
+      await p.page.locator('button.row').first().click();
+      await p.page.locator('vscode-button.withdraw').waitFor();
+      assert.equal(await p.page.locator('vscode-button.request').count(), 0, 'not where no gateway could grant it');
+      await p.send(shown({ pending: [pending()], mine: [], own: ['app-1'], requestable: ['app-1'] }));
+      await p.page.getByRole('button', { name: 'Request access over a time' }).click();
+      assert.deepEqual((await p.posted()).at(-1), { type: 'requestAccess', id: 'app-1' });
+    });
+  });
+
   it('offers a rule after the third same yes, says first what it would let through, and leaves whoever declines alone', async () => {
     await withPanel('approvals', async (p) => {
       const yes = [1, 2, 3].map((n) => decided({ id: `d${n}`, operation: `op-${n}`, decidedAt: NOW + n }));

@@ -232,6 +232,7 @@ export class ApprovalsPanel extends LitElement {
       .linked=${this.snapshot?.link.state === 'on'}
       .mine=${this.#isMine(entry)}
       .own=${this.snapshot?.own?.includes(entry.ask.id) ?? false}
+      .requestable=${this.snapshot?.requestable?.includes(entry.ask.id) ?? false}
       .me=${this.snapshot?.me}
       .held=${this.held}
       .notes=${this.notes}
@@ -295,6 +296,9 @@ export class ApprovalsPanel extends LitElement {
         return;
       case 'open':
         this.#host.post({ type: 'open', operation: entry.ask.operation });
+        return;
+      case 'requestAccess':
+        this.#host.post({ type: 'requestAccess', id: entry.ask.id });
         return;
       case 'openRule':
         this.#host.post({ type: 'openRule', file: wish.file, line: wish.line });

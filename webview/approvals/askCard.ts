@@ -28,6 +28,7 @@ export type CardWish =
   | { readonly wish: 'again' }
   | { readonly wish: 'next' }
   | { readonly wish: 'open' }
+  | { readonly wish: 'requestAccess' }
   | { readonly wish: 'openRule'; readonly file: string; readonly line: number };
 
 /**
@@ -42,6 +43,7 @@ export class AskCard extends LitElement {
     linked: { attribute: false },
     mine: { attribute: false },
     own: { attribute: false },
+    requestable: { attribute: false },
     me: { attribute: false },
     held: { attribute: false },
     othersLine: { attribute: false },
@@ -60,6 +62,8 @@ export class AskCard extends LitElement {
   declare mine: boolean;
   /** This person asked it, and others answer. */
   declare own: boolean;
+  /** Access over a time can be asked for, so that its like is not asked about each time. */
+  declare requestable: boolean;
   /** Who looks at the card. */
   declare me: Person | undefined;
   /** Pointer or focus is in the list: nothing here may change its height by itself. */
@@ -85,6 +89,7 @@ export class AskCard extends LitElement {
     this.linked = false;
     this.mine = true;
     this.own = false;
+    this.requestable = false;
     this.held = false;
     this.othersLine = '';
     this.notes = [];
@@ -214,6 +219,11 @@ export class AskCard extends LitElement {
       return html`${line}
         <div class="buttons">
           ${withdraw ? html`<vscode-button class="withdraw" secondary aria-label=${say('do.withdrawFor', { headline })} @click=${() => this.#deny('')}>${say('do.withdraw')}</vscode-button>` : nothing}
+          ${
+            withdraw && this.requestable
+              ? html`<vscode-button class="request" secondary aria-label=${say('do.requestAccessFor', { headline })} @click=${() => this.#wish({ wish: 'requestAccess' })}>${say('do.requestAccess')}</vscode-button>`
+              : nothing
+          }
           ${again ? html`<vscode-button secondary @click=${() => this.#wish({ wish: 'again' })}>${say('do.again')}</vscode-button>` : nothing}
           ${this.nextLabel !== undefined && tone !== 'wait' ? html`<vscode-button class="next" secondary @click=${() => this.#wish({ wish: 'next' })}>${this.nextLabel}</vscode-button>` : nothing}
           ${details}

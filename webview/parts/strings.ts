@@ -119,6 +119,8 @@ const STRINGS = {
   'do.deny': 'Deny…',
   'do.withdraw': 'Withdraw',
   'do.withdrawFor': 'Withdraw: {headline}',
+  'do.requestAccess': 'Request access…',
+  'do.requestAccessFor': 'Request access over a time, so that this is not asked each time: {headline}',
   'do.denyNow': 'Deny',
   'do.cancel': 'Cancel',
   'do.next': 'Next ask',

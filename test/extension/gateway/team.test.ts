@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { NARROWEST } from '../../../contract/approval.ts';
+import type { GatewayApprovals } from '../../../contract/gateway/approvals.ts';
+import { type AccessUi, askForAccess } from '../../../extension/gateway/requestAccess.ts';
 import { TeamApprovals } from '../../../extension/gateway/team.ts';
+import { english } from '../../../extension/translate.ts';
 import { connect } from '../../gateway/agent.ts';
 import { Browser } from '../../gateway/browser.ts';
 import { type Client, type Stage, stage } from '../../gateway/stage.ts';
@@ -95,6 +98,53 @@ describe('the gateway’s questions in the editor', () => {
     assert.equal((await here.answer({ answer: 'deny', id: shown.id, digest: shown.digest })).result, 'accepted');
     assert.equal((await done).forwarded, false);
     assert.equal(agent.forwarded.length, 0);
+  });
+
+  it('lead to a request for access over a time, that begins with what was asked, and that others answer', async () => {
+    const here = editorOf(ada);
+    const agent = await connect(on.gateways[0]!, ada.token);
+    const done = agent.do({ effect: 'write', payload: 'UPDATE orders SET c = 1' });
+    const question = await soon(() => {
+      const one = here.questions.pending.find(({ payload }) => payload === 'UPDATE orders SET c = 1');
+      assert.ok(one);
+      return one;
+    });
+    const titles: string[] = [];
+    const refused: (string | undefined)[] = [];
+    const ui: AccessUi = {
+      one: async (title, choices) => (titles.push(title), choices[0]?.value),
+      several: async (title, choices) => (titles.push(title), choices.filter(({ picked }) => picked).map(({ value }) => value)),
+      text: async (title, _prompt, value, wrong) => {
+        titles.push(title);
+        refused.push(wrong(' , '));
+        return value === '' ? 'a long afternoon of refunds' : value;
+      },
+    };
+    const request = await askForAccess(ui, ['orders'], { question }, english);
+    assert.deepEqual(request, {
+      connection: 'orders',
+      effects: ['write'],
+      targets: ['orders'],
+      minutes: 15,
+      reason: 'a long afternoon of refunds',
+      reviewers: [],
+    });
+    assert.equal(titles.length, 4, 'one approver is no choice of reviewers');
+    assert.deepEqual(refused, ['Name at least one target.', undefined]);
+    // Whoever gives up at any step has asked for nothing.
+    assert.equal(await askForAccess({ ...ui, one: async () => undefined }, ['orders'], { question }, english), undefined);
+    await here.requestAccess(request);
+    assert.equal((await here.answer({ answer: 'deny', id: question.id, digest: question.digest })).result, 'accepted');
+    await done;
+    const asked = (await dana.call('GET', '/v1/approvals')).body as unknown as GatewayApprovals;
+    const access = asked.pending.find(({ kind }) => kind === 'access');
+    assert.ok(access?.mine.mayApprove);
+    const { id, digest } = access;
+    assert.equal((await dana.call('POST', `/v1/approvals/${id}/answer`, { answer: 'approve', id, digest, scope: NARROWEST })).status, 200);
+    const free = await agent.do({ effect: 'write', payload: 'UPDATE orders SET d = 1' });
+    assert.equal(free.forwarded, true, 'what it covers is not asked about');
+    const { grants } = (await ada.call('GET', '/v1/grants')).body as unknown as { grants: { id: string }[] };
+    for (const grant of grants) assert.equal((await ada.call('DELETE', `/v1/grants/${grant.id}`)).status, 200);
   });
 
   it('wait for a fresh login where policy wants one', async () => {

@@ -110,7 +110,8 @@ export class ApprovalsPage extends ConsolePage {
       case 'openRule':
         location.hash = '#/policy';
         return;
-      // The organisation's policy is written on its own page.
+      // Access is asked for, and the organisation's policy written, on pages of their own.
+      case 'requestAccess':
       case 'proposeRule':
       case 'addRule':
       case 'run':

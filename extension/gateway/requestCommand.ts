@@ -1,0 +1,51 @@
+/** The editor's side of a request for access: quick picks and input boxes, and where the answer will be seen. */
+import * as vscode from 'vscode';
+import type { Model } from '../model.ts';
+import type { GatewayLink } from './gatewayLink.ts';
+import { type AccessStart, type AccessUi, askForAccess } from './requestAccess.ts';
+
+const ui: AccessUi = {
+  one: async (title, choices) => {
+    const picked = await vscode.window.showQuickPick([...choices], { title, ignoreFocusOut: true });
+    return picked?.value;
+  },
+  several: async (title, choices) => {
+    const picked = await vscode.window.showQuickPick([...choices], { title, canPickMany: true, ignoreFocusOut: true });
+    return picked?.map(({ value }) => value);
+  },
+  text: async (title, prompt, value, wrong) => await vscode.window.showInputBox({ title, prompt, value, ignoreFocusOut: true, validateInput: wrong }),
+};
+
+/** From a connection of the tree, from a question that waits, or from the palette. */
+export async function requestAccess(model: Model, gateway: GatewayLink, argument: unknown): Promise<void> {
+  const shared = (model.snapshot?.connections ?? []).filter(({ via }) => via === 'gateway').map(({ name }) => name);
+  const start = startOf(model, argument);
+  const named = start.connection ?? start.question?.connection;
+  if (shared.length === 0 || (named !== undefined && !shared.includes(named))) {
+    await vscode.window.showInformationMessage(
+      vscode.l10n.t('Access is asked for at a gateway, for a connection that it shares. What is this machine’s own is asked about here.'),
+    );
+    return;
+  }
+  const request = await askForAccess(ui, shared, start, vscode.l10n.t);
+  if (request === undefined) return;
+  await gateway.team.requestAccess(request);
+  const look = vscode.l10n.t('Open the Console');
+  const { state } = gateway.account;
+  const picked = await vscode.window.showInformationMessage(
+    vscode.l10n.t('Asked for access to {0}. It is answered in the gateway’s console; once granted, what it covers is not asked about.', request.connection),
+    look,
+  );
+  if (picked === look && state.kind === 'signed-in') await vscode.env.openExternal(vscode.Uri.parse(new URL('#/approvals', state.url).href, true));
+}
+
+/** What an argument says of itself is not believed: only names are taken from it. */
+function startOf(model: Model, argument: unknown): AccessStart {
+  if (typeof argument === 'string') {
+    const question = model.pending.find(({ id }) => id === argument);
+    return question ? { question } : {};
+  }
+  const connection = typeof argument === 'object' && argument !== null && 'connection' in argument ? argument.connection : undefined;
+  const name = typeof connection === 'object' && connection !== null && 'name' in connection ? connection.name : undefined;
+  return typeof name === 'string' ? { connection: name } : {};
+}
