@@ -39,7 +39,9 @@ export function chainOf(chance: Chance, number: number): readonly Step[] {
     const name = `t${number}_${i}`;
     switch (below(transaction && savepoint ? 21 : 20)) {
       case 0:
-        add(`create temp table ${name} (a text, b text${once(3) ? ", c text generated always as (a || '!') stored" : ''}${once(6) ? ', n serial' : ''})`);
+        add(
+          `create temp table ${name} (a text, b text${once(3) ? ", c text generated always as (a || '!') stored" : ''}${once(6) ? ', n serial' : ''}${once(6) ? ', d text default word_of(1)' : ''})`,
+        );
         grammar.relations.set(name, ['a', 'b']);
         break;
       case 1: {
@@ -86,6 +88,9 @@ export function chainOf(chance: Chance, number: number): readonly Step[] {
             `select x::text from ${relation} x`,
             `select to_jsonb(x) from ${relation} x`,
             `select (x).* from ${relation} x`,
+            `copy ${relation} (${pick(['a', 'b'])}) from stdin`,
+            `copy ${relation} (a) from stdin where word_of(1) like '${pick(['z%', 'h%'])}'`,
+            `insert into ${relation} (${pick(['a', 'b'])}) values ('i') returning *`,
           ]),
         );
         break;
@@ -120,7 +125,10 @@ export function chainOf(chance: Chance, number: number): readonly Step[] {
           pick([
             `alter table ${relation} rename a to z`,
             `alter table ${relation} rename to ${relation}r`,
-            `alter table ${relation} alter b type text using a`,
+            `alter table ${relation} alter b type text using ${pick(['a', 'a || b', '(a || word_of(1))', 'upper(a)'])}`,
+            `alter table ${relation} alter ${pick(['a', 'b'])} set default word_of(2)`,
+            `alter table ${relation} add column d text default 'd' || word_of(1)`,
+            `alter domain short set default word_of(1)`,
             `alter table ${relation} add column d text default 'x'`,
             `alter table ${relation} drop column b`,
             `create index on ${relation} (upper(a))`,

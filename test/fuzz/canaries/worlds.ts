@@ -191,13 +191,18 @@ export interface Answer {
   readonly ended: boolean;
 }
 
+/** What goes in by a COPY of one column. Where none was begun, the server passes over it. */
+const COPIED = 'in\n';
+
 function messagesOf({ protocol, sql }: Step): Buffer[] {
-  if (protocol === 'simple') return [front.query(sql), front.copyDone()];
+  const data = /^copy .* from stdin/.test(sql) ? [front.copyData(COPIED)] : [];
+  if (protocol === 'simple') return [front.query(sql), ...data, front.copyDone()];
   return [
     front.parse('', sql),
     front.bind('', '', [], protocol === 'binary' ? [1] : []),
     front.describe('P', ''),
     front.execute(),
+    ...data,
     front.copyDone(),
     front.sync(),
   ];

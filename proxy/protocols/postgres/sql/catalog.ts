@@ -14,6 +14,8 @@ export interface Attribute {
   readonly notNull: boolean;
   /** Source text of a generated column's expression. */
   readonly generated?: string;
+  /** Source text of what it holds where nothing is given, if that calls something. */
+  readonly default?: string;
   /** Its values are rows, or may be: IS NULL looks into them. */
   readonly composite?: true;
 }

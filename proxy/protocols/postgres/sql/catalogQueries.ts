@@ -16,7 +16,8 @@ where c.relkind not in ('i', 'I') and c.oid >= ${from}`;
 const ATTRIBUTES = (from: number): string => `
 select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull,
   case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
-  t.typtype = 'c' or t.typtype = 'd' and b.typtype in ('c', 'd')
+  t.typtype = 'c' or t.typtype = 'd' and b.typtype in ('c', 'd'),
+  case when a.attgenerated = '' then coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) end
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid left join pg_type b on b.oid = t.typbasetype
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind not in ('i', 'I', 't') and a.attrelid >= ${from}`;
@@ -62,7 +63,7 @@ interface Asked {
 const asked = (version: number, from: number) =>
   ({
     relation: { sql: RELATIONS(from), columns: 6 },
-    attribute: { sql: ATTRIBUTES(from), columns: 7 },
+    attribute: { sql: ATTRIBUTES(from), columns: 8 },
     rule: { sql: RULES(from), columns: 3 },
     routine: { sql: ROUTINES(version, from), columns: 19 },
     operator: { sql: OPERATORS, columns: 3 },
@@ -200,6 +201,9 @@ function toRelation(row: (string | null)[], attributes: (string | null)[][], rul
   };
 }
 
+/** Of most defaults it is plain that they hold nothing of a table's. */
+const PLAIN_DEFAULT = /^(nextval\('[^']*'::regclass\)|(now|gen_random_uuid|clock_timestamp)\(\))$/;
+
 function toAttribute(row: (string | null)[]): Attribute {
   return {
     number: Number(row[1]),
@@ -208,6 +212,7 @@ function toAttribute(row: (string | null)[]): Attribute {
     notNull: row[4] === 't',
     ...(row[5] !== null && row[5] !== undefined && { generated: row[5] }),
     ...(row[6] !== 'f' && { composite: true as const }),
+    ...(row[7]?.includes('(') && !PLAIN_DEFAULT.test(row[7]) && { default: row[7] }),
   };
 }
 

@@ -3,6 +3,7 @@ import type { Node, RangeVar, SelectStmt } from 'libpg-query';
 import type { Catalog } from './catalog.ts';
 import { changedNames, renamedFlows } from './changes.ts';
 import { copy } from './copy.ts';
+import { followDefaults } from './defaults.ts';
 import { valuesOf } from './expression.ts';
 import { factsOf } from './facts.ts';
 import { type Budget, Findings, type Flow, relationName, TooComplex } from './findings.ts';
@@ -276,6 +277,7 @@ function utility(ground: Ground, context: Context, node: Node, parts: Parts): vo
   }
   const more = describeUtility(context, node);
   found.flows.push(...renamedFlows(context, node));
+  followDefaults(context, node, creationSchema(context.catalog, context.searchPath));
   parts.session = more.session;
   parts.notes.push(...more.notes);
   if (more.outputs) parts.outputs = more.outputs;

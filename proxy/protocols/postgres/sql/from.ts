@@ -1,6 +1,6 @@
 /** Entries of FROM: tables, subqueries, functions, joins. */
 import type { Alias, JoinExpr, JsonTable, Node, RangeFunction, RangeVar } from 'libpg-query';
-import type { Catalog, Relation, Routine } from './catalog.ts';
+import type { Relation, Routine } from './catalog.ts';
 import { isChanged } from './changes.ts';
 import { predicate, valueOf, valuesOf, valuesWithin } from './expression.ts';
 import { relationName, targetKind } from './findings.ts';
@@ -157,7 +157,7 @@ function temporaryItem(context: Context, table: RangeVar): Item | undefined {
   const doubtful = isChanged(context, name);
   if (doubtful) found.changed(name);
   // What is more than a plain table hands on what it is given in ways that are not followed here.
-  if (known === 'opaque' || doubtful || temporaryRelations(context, name).some((relation) => isLinked(catalog, relation)))
+  if (known === 'opaque' || doubtful || temporaryRelations(context, name).some((relation) => isLinked(context, relation)))
     return { ...entry([], table.alias, true, name), temporary: name, ...(doubtful && { doubtful }) };
   const columns = known.map((c) => {
     const other = behind?.columns.find((o) => o.name === c.name);
@@ -172,8 +172,10 @@ export function temporaryRelations({ catalog }: Context, name: string): readonly
   return [...catalog.relations()].filter((relation) => relation.name === name && relation.schema.startsWith('pg_temp'));
 }
 
-function isLinked({ inheritance }: Catalog, { columns, oid, rules }: Relation): boolean {
-  return rules.length > 0 || columns.some((c) => c.generated !== undefined) || inheritance.some((pair) => pair.includes(oid));
+function isLinked({ catalog, sensitivity }: Context, relation: Relation): boolean {
+  const { columns, oid, rules } = relation;
+  const given = columns.some((c) => c.generated !== undefined || (c.default !== undefined && sensitivity.column(relation, c.number).length > 0));
+  return given || rules.length > 0 || catalog.inheritance.some((pair) => pair.includes(oid));
 }
 
 export function relationColumns(context: Context, relation: Relation): readonly Column[] {

@@ -12,7 +12,7 @@ import type { Parser } from './parser.ts';
 import { analyseQuery } from './query.ts';
 import { type RoutineResult, routineResult } from './routines.ts';
 import { type Context, EMPTY_SCOPE, type Item } from './scope.ts';
-import { isTainted, type Origin, settled, strictest, type Taint, unite } from './value.ts';
+import { type Origin, settled, strictest, type Taint, unite } from './value.ts';
 
 /** Inside views and functions every name outside `pg_catalog` is qualified, or resolved along the function's own path. */
 const CATALOG_ONLY: readonly string[] = ['pg_catalog'];
@@ -173,9 +173,8 @@ export class Sensitivity {
 
   #followGenerated(relation: Relation, columns: Map<number, readonly Taint[]>): void {
     for (const column of relation.columns) {
-      if (column.generated === undefined) continue;
-      const parsed = this.parser.parse(`select ${column.generated}`);
-      const target = parsed.ok ? as(as(parsed.statements[0]?.node, 'SelectStmt')?.targetList?.[0], 'ResTarget')?.val : undefined;
+      const source = column.generated ?? column.default;
+      if (source === undefined) continue;
       const item: Item = {
         name: relation.name,
         relation,
@@ -184,10 +183,18 @@ export class Sensitivity {
         colsVisible: true,
         columns: relation.columns.map((c) => ({ name: c.name, value: { taints: columns.get(c.number) ?? NOTHING, keeps: true, sources: [] } })),
       };
-      const value = target ? valueOf(this.#context(new Findings(), CATALOG_ONLY), target, { items: [item], ctes: new Map() }) : undefined;
-      const taints = value ? settled(value) : this.opaqueTaint ? [this.opaqueTaint] : NOTHING;
-      if (value === undefined || isTainted(value)) columns.set(column.number, unite([columns.get(column.number) ?? NOTHING, taints]));
+      const taints = this.#given(source, item);
+      // What is not understood of a default (most functions that make ids) is no reason to hide the column.
+      const followed = column.generated === undefined ? taints.filter((taint) => taint !== this.opaqueTaint) : taints;
+      if (followed.length > 0) columns.set(column.number, unite([columns.get(column.number) ?? NOTHING, followed]));
     }
+  }
+
+  #given(source: string, item: Item): readonly Taint[] {
+    const parsed = this.parser.parse(`select ${source}`);
+    const target = parsed.ok ? as(as(parsed.statements[0]?.node, 'SelectStmt')?.targetList?.[0], 'ResTarget')?.val : undefined;
+    if (target) return settled(valueOf(this.#context(new Findings(), CATALOG_ONLY), target, { items: [item], ctes: new Map() }));
+    return this.opaqueTaint ? [this.opaqueTaint] : NOTHING;
   }
 
   #allOpaque(relation: Relation): ReadonlyMap<number, readonly Taint[]> {
