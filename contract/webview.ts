@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { Person } from './actor.ts';
 import { ANSWER_RESULTS, ApprovalAnswer, DecidedApproval, GrantView, PendingApproval } from './approval.ts';
 import { OperationDetail, RuleHistory } from './control.ts';
+import { MAX_STEPS, Step } from './timeline.ts';
 import { MaskKind } from './verdict.ts';
 
 const PANELS = ['approvals', 'operation'] as const;
@@ -86,6 +87,8 @@ export const ToOperation = z.discriminatedUnion('type', [
   z.object({ type: z.literal('operation'), detail: OperationDetail }),
   /** Could not be had: what happened and what to do. The panel keeps what it showed before. */
   z.object({ type: z.literal('missing'), operation: id, sentence: z.string().max(1000) }),
+  /** The session that the operation is of, whole as far as a panel is given it. */
+  z.object({ type: z.literal('timeline'), session: id, steps: z.array(Step).max(MAX_STEPS) }),
   /** What came of a report. */
   z.object({ type: z.literal('maskReported'), operation: id, sentence: z.string().max(5000) }),
 ]);
@@ -127,6 +130,8 @@ export const FromOperation = z.discriminatedUnion('type', [
   ...shared,
   /** Read the session's chain again and say whether it holds. */
   z.object({ type: z.literal('verify'), session: id }),
+  /** Show another operation of the session in the same place. */
+  z.object({ type: z.literal('step'), operation: id }),
   /** Keep a note on this machine that a mask is wrong, and copy the line of policy that would mend it. */
   z.object({ type: z.literal('reportMask'), operation: id, report: MaskReport }),
 ]);

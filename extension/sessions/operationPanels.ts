@@ -1,8 +1,9 @@
 /** Operations in editor tabs: request, response, decision, timing, and what the agent saw. One tab an operation. */
 import * as vscode from 'vscode';
-import { METHODS, OperationDetail } from '../../contract/control.ts';
+import { METHODS, OperationDetail, OperationPage } from '../../contract/control.ts';
 import { MAX_ID_LENGTH } from '../../contract/ids.ts';
 import { assertNever, Problem } from '../../contract/problem.ts';
+import { MAX_STEPS, stepsOf } from '../../contract/timeline.ts';
 import { FromOperation, type MaskReport, type ToOperation } from '../../contract/webview.ts';
 import type { TeamSessions } from '../gateway/teamSessions.ts';
 import { COMMANDS, OPERATION_PANEL } from '../ids.ts';
@@ -54,6 +55,8 @@ export class OperationPanels implements vscode.Disposable {
   #show(operation: string): void {
     const open = this.#open.get(operation);
     if (open) {
+      // It may have been led to another one of its session since.
+      open.go(operation);
       open.panel.reveal();
       return;
     }
@@ -79,7 +82,9 @@ export class OperationPanels implements vscode.Disposable {
 
 class OperationTab {
   readonly panel: vscode.WebviewPanel;
-  readonly #operation: string;
+  /** The one that is shown: its session can be gone through in the same tab. */
+  #operation: string;
+  #timeline: { readonly session: string; readonly revision: number } | undefined;
   readonly #link: ProxyLink;
   readonly #model: Model;
   readonly #team: TeamSessions;
@@ -101,6 +106,13 @@ class OperationTab {
     this.#subscriptions = [panel.webview.onDidReceiveMessage((raw: unknown) => this.#run(this.#receive(raw))), link.onDidAttach(() => this.#run(this.#load()))];
   }
 
+  /** Shows another operation here. */
+  go(operation: string): void {
+    if (operation === this.#operation) return;
+    this.#operation = operation;
+    this.#run(this.#load());
+  }
+
   refreshIfUnfinished(): void {
     if (this.#detail !== undefined && this.#detail.summary.outcome === undefined) this.#run(this.#load());
   }
@@ -115,11 +127,12 @@ class OperationTab {
   }
 
   async #load(): Promise<void> {
+    const operation = this.#operation;
     let detail: OperationDetail | null;
     try {
-      detail = await this.#link.request(METHODS.operation, { operation: this.#operation }, Reply);
+      detail = await this.#link.request(METHODS.operation, { operation }, Reply);
       // What is not this machine's may be the gateway's.
-      detail ??= (await this.#team.operation(this.#operation)) ?? null;
+      detail ??= (await this.#team.operation(operation)) ?? null;
     } catch (error) {
       this.#log.warn(`operation ${this.#operation}: ${String(error)}`);
       this.#post({
@@ -129,7 +142,7 @@ class OperationTab {
       });
       return;
     }
-    if (this.#closed) return;
+    if (this.#closed || operation !== this.#operation) return;
     if (detail === null) {
       this.#post({
         type: 'missing',
@@ -141,6 +154,19 @@ class OperationTab {
     this.#detail = detail;
     this.panel.title = detail.summary.headline.slice(0, 60);
     this.#post({ type: 'operation', detail });
+    await this.#loadTimeline(detail.summary.session);
+  }
+
+  /** Again only where there is more of it than was shown. */
+  async #loadTimeline(session: string): Promise<void> {
+    const revision = this.#model.snapshot?.recordRevision ?? 0;
+    if (this.#timeline?.session === session && this.#timeline.revision === revision) return;
+    const { operations } = await this.#link.request(METHODS.operations, { filter: `session:${session}`, limit: MAX_STEPS }, OperationPage);
+    if (this.#closed) return;
+    // What is not this machine's may be the gateway's.
+    const steps = stepsOf(operations.length > 0 ? operations : this.#team.operations(`session:${session}`));
+    this.#timeline = { session, revision };
+    this.#post({ type: 'timeline', session, steps });
   }
 
   #post(message: ToOperation): void {
@@ -174,11 +200,16 @@ class OperationTab {
     const message = decoded.data;
     switch (message.type) {
       case 'ready':
+        // A page that was thrown away and made anew knows nothing.
+        this.#timeline = undefined;
         await this.#load();
         return;
       case 'verify':
         await vscode.commands.executeCommand(COMMANDS.verify, message.session);
         await this.#load();
+        return;
+      case 'step':
+        this.go(message.operation);
         return;
       case 'reportMask':
         await this.#report(message.operation, message.report);

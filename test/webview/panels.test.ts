@@ -591,6 +591,37 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
     );
   });
 
+  it('goes through the session by keyboard, from decision to decision, and plays it to its end', async () => {
+    await withPanel('operation', async (p) => {
+      const tones = ['allowed', 'approved', 'allowed', 'denied'] as const;
+      const steps = tones.map((tone, i) => ({ operation: `op-${i}`, at: NOW + i * 1_000 + (i > 1 ? 600_000 : 0), headline: `SELECT ${i}`, tone }));
+      const at = (i: number): object => ToOperation.parse({ type: 'operation', detail: detail({ summary: { ...detail().summary, operation: `op-${i}` } }) });
+      const stepped = async (): Promise<unknown[]> => (await p.posted()).filter(({ type }) => type === 'step').map(({ operation }) => operation);
+      await p.send(at(0));
+      const slider = p.page.getByRole('slider', { name: 'The session, step by step' });
+      assert.equal(await slider.count(), 0, 'nothing to go through is known');
+      await p.send(ToOperation.parse({ type: 'timeline', session: 'ses-1', steps }));
+      assert.match((await slider.getAttribute('aria-valuetext')) ?? '', /^1 of 4 · .*: SELECT 0, allowed by a rule$/);
+      assert.equal(await p.page.locator('.mark').count(), 2);
+      await slider.focus();
+      await p.page.keyboard.press('ArrowRight');
+      assert.deepEqual(await stepped(), ['op-1']);
+      await p.send(at(1));
+      await p.page.getByRole('button', { name: 'Next decision' }).click();
+      await p.send(at(3));
+      assert.deepEqual(await stepped(), ['op-1', 'op-3']);
+      assert.equal(await p.page.getByRole('button', { name: 'Next operation' }).isDisabled(), true);
+      await p.page.getByRole('button', { name: 'Previous operation' }).click();
+      await p.send(at(2));
+      await p.page.getByText('3 of 4').waitFor();
+      await p.page.getByText('of nothing').waitFor();
+      await p.page.getByRole('button', { name: 'Play the session' }).click();
+      await soon(async () => assert.deepEqual(await stepped(), ['op-1', 'op-3', 'op-2', 'op-3']));
+      await p.send(at(3));
+      await p.page.getByRole('button', { name: 'Play the session' }).waitFor();
+    });
+  });
+
   it('goes through its tabs by keyboard and remembers the one last shown', async () => {
     await withPanel(
       'operation',

@@ -4,4 +4,4 @@ import { page } from '../parts/theme.ts';
 import { OperationPanel } from './operationPanel.ts';
 
 if (page.styleSheet) document.adoptedStyleSheets = [...document.adoptedStyleSheets, page.styleSheet];
-document.body.append(new OperationPanel(connectHost<FromOperation, ToOperation>(['operation', 'missing', 'maskReported'])));
+document.body.append(new OperationPanel(connectHost<FromOperation, ToOperation>(['operation', 'missing', 'timeline', 'maskReported'])));

@@ -4,9 +4,11 @@ import '@vscode-elements/elements/dist/vscode-tab-panel/index.js';
 import '../parts/announcer.ts';
 import '../parts/payloadView.ts';
 import './answerView.ts';
+import './timelineView.ts';
 import './wrongMaskForm.ts';
 import { html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { OperationDetail } from '../../contract/control.ts';
+import type { Step } from '../../contract/timeline.ts';
 import type { FromOperation, ToOperation } from '../../contract/webview.ts';
 import type { Announcer } from '../parts/announcer.ts';
 import { guardKeys } from '../parts/guardKeys.ts';
@@ -35,6 +37,7 @@ export class OperationPanel extends LitElement {
     tab: { state: true },
     compare: { state: true },
     checking: { state: true },
+    steps: { state: true },
     reported: { state: true },
   };
   declare detail: OperationDetail | undefined;
@@ -48,6 +51,8 @@ export class OperationPanel extends LitElement {
   declare copied: boolean;
   /** What came of a report of a wrong mask, in a sentence. */
   declare reported: string | undefined;
+  /** The operation's session, in order; empty until it is known. */
+  declare steps: readonly Step[];
   readonly #host: Host<FromOperation, ToOperation>;
   readonly #reports: boolean;
   #stop: (() => void) | undefined;
@@ -64,6 +69,7 @@ export class OperationPanel extends LitElement {
     this.compare = kept.compare ?? true;
     this.checking = false;
     this.copied = false;
+    this.steps = [];
     guardKeys(this);
   }
 
@@ -91,6 +97,7 @@ export class OperationPanel extends LitElement {
 
   #operation(detail: OperationDetail): TemplateResult {
     return html`${this.#header(detail)}
+      <cs-timeline .steps=${this.steps} .operation=${detail.summary.operation} @step=${(e: CustomEvent<string>) => this.#host.post({ type: 'step', operation: e.detail })}></cs-timeline>
       <vscode-tabs aria-label=${say('op.sections')} .selectedIndex=${this.tab} @vsc-tabs-select=${(e: CustomEvent<{ selectedIndex: number }>) => this.#select(e.detail.selectedIndex)}>
         ${TABS.map((tab) => html`<vscode-tab-header slot="header" @keydown=${(e: KeyboardEvent) => this.#tabKey(e)}>${say(`op.${tab}`)}</vscode-tab-header>`)}
         <vscode-tab-panel>${this.#request(detail)}</vscode-tab-panel>
@@ -231,6 +238,10 @@ export class OperationPanel extends LitElement {
     if (message.type === 'missing') {
       this.missing = message.sentence;
       this.checking = false;
+      return;
+    }
+    if (message.type === 'timeline') {
+      this.steps = message.steps;
       return;
     }
     if (message.type === 'maskReported') {

@@ -3,6 +3,7 @@ import { css, html, nothing, type TemplateResult } from 'lit';
 import type { OperationDetail } from '../../../contract/control.ts';
 import { SessionRecord } from '../../../contract/gateway/sessionRecord.ts';
 import type { GatewaySession } from '../../../contract/gateway/sessions.ts';
+import { stepsOf } from '../../../contract/timeline.ts';
 import type { FromOperation, ToOperation } from '../../../contract/webview.ts';
 import { OperationPanel } from '../../operation/operationPanel.ts';
 import { standingOf } from '../../operation/standing.ts';
@@ -160,8 +161,10 @@ export class SessionPage extends ConsolePage {
 
   #show(): void {
     const detail = this.chosen === undefined ? undefined : this.#record.operation(this.chosen);
-    if (detail) this.#tell?.({ type: 'operation', detail });
-    else if (this.chosen !== undefined && this.operations.length > 0)
+    if (detail) {
+      this.#tell?.({ type: 'operation', detail });
+      this.#tell?.({ type: 'timeline', session: this.#id, steps: stepsOf(this.operations.map(({ summary }) => summary)) });
+    } else if (this.chosen !== undefined && this.operations.length > 0)
       this.#tell?.({ type: 'missing', operation: this.chosen, sentence: 'This session has no such operation.' });
   }
 
@@ -170,6 +173,7 @@ export class SessionPage extends ConsolePage {
       post: (message) => {
         if (message.type === 'ready' || message.type === 'verify') this.#show();
         else if (message.type === 'copy') void navigator.clipboard.writeText(message.text);
+        else if (message.type === 'step') this.#choose(message.operation);
         else if (message.type === 'openRule') location.hash = '#/policy';
       },
       listen: (take) => {
