@@ -17,8 +17,9 @@ export type Ask = (sql: string) => Promise<readonly (readonly (string | null)[])
 export async function look(ask: Ask, inside: Inside): Promise<Catalog | undefined> {
   const savepoint = `countersign_${randomBytes(8).toString('hex')}`;
   const back = `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`;
+  // Left out of the path, the session's temporary relations would come first: one called pg_class could say anything.
   const answer = await ask(`SAVEPOINT ${savepoint};
-SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = ${LOOK_MS}; SET LOCAL lock_timeout = ${LOCK_MS};
+SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = ${LOOK_MS}; SET LOCAL lock_timeout = ${LOCK_MS};
 SELECT 'isolation', current_setting('transaction_isolation');
 ${inside.query};
 ${back}`);

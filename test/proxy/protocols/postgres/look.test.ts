@@ -78,6 +78,18 @@ suite('a look inside of a transaction', { timeout: 120_000 }, () => {
     await ask(raw, 'rollback');
   });
 
+  it("is not led astray by what the session has put in the catalog's place", async () => {
+    const raw = await p.raw();
+    await ask(raw, 'begin; create or replace view shown as select id, ssn as v from customers; create view clean as select id, name as v from customers');
+    const names = "(case c.relname when 'shown' then 'clean' when 'clean' then 'shown' else c.relname::text end)::name";
+    await ask(raw, `create temp view pg_class as select oid, ${names} as relname, relnamespace, relkind, relhastriggers from pg_catalog.pg_class c`);
+    await ask(raw, 'create table made_up (a text)');
+    assert.equal(await ask(raw, 'select a from made_up'), 'T C:SELECT 0 Z:T');
+    for (const sql of ["select v || '' from shown", 'select v from shown', "select v || '' from shown, made_up"])
+      assert.doesNotMatch(JSON.stringify(await rows(raw, sql)), SECRET, sql);
+    await ask(raw, 'rollback');
+  });
+
   it('is not taken where SQL sees less than the server does', async () => {
     const raw = await p.raw();
     await ask(raw, 'begin isolation level repeatable read; create table kept (a text)');
