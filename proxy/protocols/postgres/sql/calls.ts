@@ -20,6 +20,7 @@ import { routineName } from './findings.ts';
 import { as, qualified } from './nodes.ts';
 import type { RoutineResult } from './routines.ts';
 import { type Context, opaque, type Scope } from './scope.ts';
+import { setsHarmlessly } from './settings.ts';
 import { CLEAN, computed, isTainted, oneOf, plain, presence, unite, type Value } from './value.ts';
 
 export function callValue(context: Context, call: FuncCall, scope: Scope): Value {
@@ -118,6 +119,10 @@ function builtinEffects(context: Context, routine: Routine, args: FuncCall['args
   const { found, sensitivity } = context;
   const { name } = routine;
   const effect = BUILTIN_EFFECTS.get(name);
+  if (name === 'set_config' && setsHarmlessly(args)) {
+    found.changesSession = true;
+    return CLEAN;
+  }
   const safe = !NOT_AS_DECLARED.has(name) && (routine.volatility !== 'volatile' || HARMLESS_VOLATILE.has(name) || name.startsWith('pg_stat_get_'));
   if (effect !== undefined || !safe) {
     found.raise(effect ?? 'execute');

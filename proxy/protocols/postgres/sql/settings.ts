@@ -126,6 +126,12 @@ export function setEffect(stmt: VariableSetStmt): Effect {
   }
 }
 
+/** `set_config('work_mem', '64MB', false)`: the same as a SET that is let through, its name and value in plain sight. */
+export function setsHarmlessly([name, value]: readonly Node[]): boolean {
+  const setting = as(name, 'A_Const')?.sval?.sval?.toLowerCase();
+  return setting !== undefined && setting !== 'search_path' && as(value, 'A_Const')?.sval !== undefined && isHarmless(setting);
+}
+
 function isHarmless(name: string): boolean {
   return HARMLESS.has(name) || HARMLESS_FAMILIES.test(name);
 }
