@@ -6,7 +6,7 @@
 import type { Caller } from './exchanges.ts';
 import type { JsonObject } from './message.ts';
 
-/** How soon a call that is asked about late is looked at again, in milliseconds. */
+/** How soon a call is looked at again for which there was no room among those without a client, in milliseconds. */
 const LOOK_AGAIN_MS = 1_000;
 /** How long an approved call can still be made when it was approved at the last moment, in milliseconds. */
 const CLAIM_GRACE_MS = 60_000;
@@ -48,7 +48,7 @@ export class Calls<R> {
   }
 
   /** @param key equal for the same call made again; @param start makes the call, which is done for the first try only */
-  async run(key: string, attempt: Attempt, patient: boolean, start: (held: Held) => Promise<R>): Promise<R> {
+  run(key: string, attempt: Attempt, patient: boolean, start: (held: Held) => Promise<R>): Promise<R> {
     let call = this.#parked.get(key);
     // Also one that was decided meanwhile: its answer is given once.
     if (call) this.#parked.delete(key);
@@ -60,8 +60,6 @@ export class Calls<R> {
         this.#all.delete(begun);
         if (this.#parked.get(key) === begun) this.#keepAnswer(key, begun);
       });
-      // What is answered while nobody waits must not be an unhandled rejection.
-      begun.reply.catch(() => {});
       call = begun;
     }
     return this.#attend(key, call, attempt, patient);
@@ -72,17 +70,13 @@ export class Calls<R> {
     for (const call of this.#all) call.abort();
   }
 
-  async #attend(key: string, call: Call<R>, attempt: Attempt, patient: boolean): Promise<R> {
+  /** Resolves to the call's answer, or, for a client that is not patient, to what it is told while a person is asked. */
+  #attend(key: string, call: Call<R>, attempt: Attempt, patient: boolean): Promise<R> {
     call.attach(attempt);
+    const { answerMs, now, pending } = this.#options;
     const { signal } = attempt.caller;
+    const since = performance.now();
     let timer: NodeJS.Timeout | undefined;
-    const giveBack = new Promise<'park'>((resolve) => {
-      const look = (): void => {
-        if (call.waiting && this.#parked.size < MAX_PARKED) resolve('park');
-        else timer = setTimeout(look, LOOK_AGAIN_MS);
-      };
-      if (!patient) timer = setTimeout(look, this.#options.answerMs);
-    });
     const gone = (): void => {
       // A client that was told to come back and has gone again may come once more.
       if (call.givenBack && call.waiting) this.#park(key, call);
@@ -90,15 +84,42 @@ export class Calls<R> {
     };
     signal.addEventListener('abort', gone, { once: true });
     if (signal.aborted) gone();
-    try {
-      const first = await Promise.race([call.reply, giveBack]);
-      if (first !== 'park') return first;
-      this.#park(key, call);
-      return this.#options.pending(call.sentence(this.#options.now()), attempt);
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', gone);
-    }
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', gone);
+        if (call.onAsked === startClock) call.onAsked = undefined;
+      };
+      const giveBack = (): void => {
+        timer = undefined;
+        if (!call.waiting) return;
+        if (this.#parked.size >= MAX_PARKED) {
+          timer = setTimeout(giveBack, LOOK_AGAIN_MS);
+          return;
+        }
+        leave();
+        this.#park(key, call);
+        resolve(pending(call.sentence(now()), attempt));
+      };
+      // Most calls are asked of nobody, and need no clock.
+      const startClock = (): void => {
+        timer ??= setTimeout(giveBack, Math.max(0, since + answerMs - performance.now()));
+      };
+      if (!patient) {
+        call.onAsked = startClock;
+        if (call.waiting) startClock();
+      }
+      call.reply.then(
+        (reply) => {
+          leave();
+          resolve(reply);
+        },
+        (cause: unknown) => {
+          leave();
+          reject(cause as Error);
+        },
+      );
+    });
   }
 
   /** What was decided while the client was away is its answer when it comes back before the deadline. */
@@ -124,6 +145,8 @@ class Call<R> implements Held {
   reply: Promise<R> = NEVER;
   /** It was given back to its client once: the question stays without one. */
   givenBack = false;
+  /** For whoever waits for it now. */
+  onAsked: (() => void) | undefined;
   readonly #now: () => number;
   readonly #abort = new AbortController();
   #attempt: Attempt | undefined;
@@ -177,6 +200,7 @@ class Call<R> implements Held {
     this.#approval = approval;
     this.#deadline = deadline;
     this.#asking = true;
+    this.onAsked?.();
   };
 
   readonly claim = async (): Promise<boolean> => {

@@ -5,6 +5,7 @@ import type { Client } from '@modelcontextprotocol/client';
 import type { PendingApproval } from '../../../../contract/approval.ts';
 import { mcpRelay } from '../../../../proxy/protocols/mcp/mcp.ts';
 import { isPatient } from '../../../../proxy/protocols/mcp/patience.ts';
+import { Calls, type Held } from '../../../../proxy/protocols/mcp/waiting.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
 import { OfferingServer, tool } from './offeringServer.ts';
 import { Stage } from './stage.ts';
@@ -198,5 +199,36 @@ describe('a session that ends', () => {
     await (transport as { terminateSession?: () => Promise<void> }).terminateSession?.();
     await stage.quiet();
     assert.equal(outcomes().at(-1)?.outcome, 'cancelled');
+  });
+});
+
+describe('a call of a client that does not wait', () => {
+  const calls = new Calls<string>({ answerMs: 20, now: () => Date.now(), pending: (sentence) => sentence });
+  const attempt = () => ({ caller: { signal: new AbortController().signal, notify: () => {} }, method: 'tools/call', params: undefined });
+
+  it('is not given back for being slow, and is at once when a person is asked late', async () => {
+    let held: Held | undefined;
+    const answer = calls.run('late', attempt(), false, (call) => {
+      held = call;
+      return new Promise(() => {});
+    });
+    const early = await Promise.race([answer, new Promise<string>((resolve) => setTimeout(resolve, 100, 'still waits'))]);
+    assert.equal(early, 'still waits');
+    held?.asked('app_1', Date.now() + 60_000);
+    assert.match(await answer, /^Pending approval #app_1: /);
+  });
+
+  it('fails for its client where it fails, also when it was given back before', async () => {
+    let fail: (cause: Error) => void = () => {};
+    const start = (call: Held): Promise<string> => {
+      call.asked('app_2', Date.now() + 60_000);
+      return new Promise((_resolve, reject) => {
+        fail = reject;
+      });
+    };
+    assert.match(await calls.run('fails', attempt(), false, start), /^Pending approval #app_2: /);
+    const again = calls.run('fails', attempt(), true, start);
+    fail(new Error('no'));
+    await assert.rejects(again, /^Error: no$/);
   });
 });
