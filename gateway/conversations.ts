@@ -6,12 +6,15 @@ import type { ClientIdentity } from '../proxy/protocols/protocol.ts';
 import type { Principal } from './identity/principal.ts';
 import type { SessionOwner } from './recording/recorder.ts';
 
-/** Beyond it the one unused longest is forgotten. */
+/** Of all, and of one person or service account: beyond it the one unused longest is forgotten. */
 const MAX_CONVERSATIONS = 20_000;
+const MAX_EACH = 1_000;
 
 export class Conversations {
   readonly #byRun = new Map<string, Conversation>();
   readonly #owners = new Map<string, SessionOwner>();
+  /** By whose they are, the one unused longest first: nobody has what others have read forgotten by naming ever new runs. */
+  readonly #byPerson = new Map<string, Set<string>>();
 
   /**
    * What a session's client is to the engine. Agent and run are what the client said of itself, unless its token says so.
@@ -27,10 +30,17 @@ export class Conversations {
     this.#byRun.delete(id);
     this.#byRun.set(id, conversation);
     this.#owners.set(id, { person: principal.id, basis: principal.basis });
+    const own = this.#byPerson.get(principal.id) ?? new Set();
+    this.#byPerson.set(principal.id, own);
+    own.delete(id);
+    own.add(id);
+    for (const oldest of own) {
+      if (own.size <= MAX_EACH) break;
+      this.#forget(oldest);
+    }
     for (const oldest of this.#byRun.keys()) {
       if (this.#byRun.size <= MAX_CONVERSATIONS) break;
-      this.#byRun.delete(oldest);
-      this.#owners.delete(oldest);
+      this.#forget(oldest);
     }
     return { actor: { person: principal.person, agent }, surface, conversation };
   }
@@ -40,5 +50,14 @@ export class Conversations {
     const owner = this.#owners.get(conversation);
     if (!owner) throw new Problem('not-signed-in', 'This session belongs to nobody who is signed in. Connect again.');
     return owner;
+  }
+
+  #forget(id: string): void {
+    const person = this.#owners.get(id)?.person ?? '';
+    this.#byRun.delete(id);
+    this.#owners.delete(id);
+    const own = this.#byPerson.get(person);
+    own?.delete(id);
+    if (own?.size === 0) this.#byPerson.delete(person);
   }
 }

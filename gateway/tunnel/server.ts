@@ -64,6 +64,8 @@ interface Live extends EdgeLink {
 export class TunnelServer {
   readonly #options: TunnelOptions;
   readonly #links = new Map<string, Live>();
+  /** WebSockets that were let in and have not said hello, with whose they are: cut and counted as links are. */
+  readonly #strangers = new Map<WebSocket, TunnelPrincipal>();
   readonly #server = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
@@ -96,6 +98,9 @@ export class TunnelServer {
     this.#admit(request).then(
       (principal) => {
         if (socket.destroyed) return;
+        // Now, and not before it was looked at who it is: many who come at once are many.
+        const full = this.#full(principal);
+        if (full) return refuse(socket, full);
         this.#server.handleUpgrade(request, socket, head, (websocket) => this.#greet(websocket, principal));
       },
       (cause: unknown) => {
@@ -110,6 +115,13 @@ export class TunnelServer {
   /** Cuts every link of whom it is true, with a sentence: a token was revoked, a person locked out. */
   cut(whose: (principal: TunnelPrincipal) => boolean, code: string, sentence: string): number {
     let cut = 0;
+    for (const [socket, principal] of this.#strangers) {
+      if (!whose(principal)) continue;
+      sayOn(socket, { type: 'bye', code, sentence });
+      this.#strangers.delete(socket);
+      socket.close();
+      cut++;
+    }
     for (const link of this.#links.values()) {
       if (!whose(link.principal)) continue;
       this.#end(link, code, sentence);
@@ -143,13 +155,18 @@ export class TunnelServer {
     if (request.headers.origin !== undefined) throw new Refused(403, 'Web pages may not open a tunnel.');
     if (request.headers['sec-websocket-protocol'] !== TUNNEL_PROTOCOL)
       throw new Refused(400, 'This gateway speaks another version of the tunnel. Update Countersign.');
-    if (this.#links.size >= MAX_LINKS) throw new Refused(503, 'The gateway serves as many tunnels as it can. Try again in a moment.');
     const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
     if (token === undefined) throw new Refused(401, 'You are not signed in to the gateway. Sign in, then connect again.');
     const principal = await this.#authenticate(token);
-    const mine = [...this.#links.values()].filter((link) => samePrincipal(link.principal, principal)).length;
-    if (mine >= MAX_LINKS_EACH) throw new Refused(429, `You have ${mine} tunnels to this gateway already. Close some editors, then try again.`);
     return principal;
+  }
+
+  #full(principal: TunnelPrincipal): Refused | undefined {
+    if (this.#links.size + this.#strangers.size >= MAX_LINKS) return new Refused(503, 'The gateway serves as many tunnels as it can. Try again in a moment.');
+    let mine = 0;
+    for (const link of this.#links.values()) if (samePrincipal(link.principal, principal)) mine++;
+    for (const other of this.#strangers.values()) if (samePrincipal(other, principal)) mine++;
+    return mine >= MAX_LINKS_EACH ? new Refused(429, `You have ${mine} tunnels to this gateway already. Close some editors, then try again.`) : undefined;
   }
 
   async #authenticate(token: string): Promise<TunnelPrincipal> {
@@ -168,10 +185,16 @@ export class TunnelServer {
 
   #greet(socket: WebSocket, principal: TunnelPrincipal): void {
     socket.on('error', () => socket.terminate());
+    this.#strangers.set(socket, principal);
     const late = setTimeout(() => socket.terminate(), HELLO_MS);
-    socket.once('close', () => clearTimeout(late));
+    socket.once('close', () => {
+      clearTimeout(late);
+      this.#strangers.delete(socket);
+    });
     socket.once('message', (data: Buffer) => {
       clearTimeout(late);
+      // It was cut before it said anything: the sign-in that it came with was ended.
+      if (!this.#strangers.delete(socket)) return socket.close();
       try {
         const hello = ToGateway.parse(readControl(data));
         if (hello.type !== 'hello') throw new TunnelViolation('no hello');

@@ -158,6 +158,44 @@ describe('a tunnel', () => {
     await t.stop();
   });
 
+  it('is cut before it has said anything, too: a sign-in that was ended in that moment opens nothing', async () => {
+    const t = await testTunnel();
+    const token = t.token('ada');
+    const socket = new WebSocket(`ws://127.0.0.1:${t.port}/tunnel`, TUNNEL_PROTOCOL, { headers: { Authorization: `Bearer ${token.token.reveal()}` } });
+    const said: string[] = [];
+    socket.on('message', (data: Buffer) => said.push(data.toString()));
+    await new Promise((resolve) => socket.once('open', resolve));
+    t.revoke(token);
+    t.server.cut(({ person }) => person.subject === 'ada', 'revoked', 'An administrator ended your sign-in. Sign in again.');
+    socket.send(Buffer.concat([Buffer.of(MESSAGE.control), Buffer.from(JSON.stringify({ type: 'hello', version: '1' }))]));
+    await soon(() => assert.notEqual(socket.readyState, WebSocket.OPEN));
+    assert.equal(t.server.size, 0);
+    assert.doesNotMatch(said.join(), /welcome/);
+    await t.stop();
+  });
+
+  it('is one of so many of a person, also when they come all at once or say nothing', async () => {
+    const t = await testTunnel();
+    const headers = { Authorization: `Bearer ${t.token('mallory').token.reveal()}` };
+    const sockets = Array.from({ length: 80 }, () => new WebSocket(`ws://127.0.0.1:${t.port}/tunnel`, TUNNEL_PROTOCOL, { headers }));
+    const statuses = await Promise.all(
+      sockets.map(
+        (socket) =>
+          new Promise<number>((resolve) => {
+            socket.on('error', () => {});
+            socket.once('open', () => resolve(101));
+            socket.once('unexpected-response', (_request, response) => resolve(response.statusCode ?? 0));
+          }),
+      ),
+    );
+    assert.deepEqual([statuses.filter((s) => s === 101).length, statuses.filter((s) => s === 429).length], [50, 30]);
+    for (const socket of sockets) socket.terminate();
+    const { uplink, until } = testUplink(t.url, t.token('mallory'));
+    await until('ready');
+    await uplink.stop('done');
+    await t.stop();
+  });
+
   it('says who is signed out, and takes the token when there is one', async () => {
     const t = await testTunnel();
     const { uplink, until, setToken } = testUplink(t.url, undefined);
