@@ -9,6 +9,7 @@ import { isOffered } from '../../proxy/approval/scopes.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { Policy } from '../../proxy/policy/policy.ts';
 import type { GatewayConfig } from '../config/load.ts';
+import { personOf } from '../identity/people.ts';
 import { appendAudit } from '../recording/chains.ts';
 import type { Sealer } from '../sealed.ts';
 import { tell } from '../store/bus.ts';
@@ -16,7 +17,6 @@ import { type Database, json, one, type Queryable, retried } from '../store/data
 import { coversInWords, reviewOf } from './access.ts';
 import type { Notices } from './notices.ts';
 import {
-  type AnswerRow,
   type ApprovalRow,
   answersOf,
   comparable,
@@ -39,6 +39,8 @@ const MAX_GRANTS_SHOWN = 500;
 const ACCESS_WAIT_MS = 24 * 60 * 60_000;
 /** A grant for "until the session ends" ends by then at the latest, in milliseconds. */
 const SESSION_GRANT_MS = 24 * 60 * 60_000;
+/** Requests for access that wait of one person: each waits for a day, and reviewers see them all. */
+const MAX_ACCESS_WAITING = 20;
 const SWEEP_MS = 1_000;
 
 export interface AnswersOptions {
@@ -90,12 +92,16 @@ export class Answers {
 
   async list(viewer: Viewer): Promise<GatewayApprovals> {
     const { db } = this.#options;
-    const pending = await db.query<ApprovalRow>("SELECT * FROM approvals WHERE state = 'pending' AND deadline > ms() ORDER BY asked_at LIMIT $1", [
-      4 * MAX_PENDING_SHOWN,
-    ]);
+    // Whom it concerns is asked of the store: what others pile up leaves nobody's questions out.
+    const named = [`user:${viewer.person.subject}`, ...viewer.person.groups.map((group) => `group:${group}`)];
+    const concerns = '($2::boolean OR requester = $3 OR approvers ?| $4::text[] OR escalate_to ?| $4::text[])';
+    const pending = await db.query<ApprovalRow>(
+      `SELECT * FROM approvals WHERE state = 'pending' AND deadline > ms() AND ${concerns} ORDER BY asked_at LIMIT $1`,
+      [4 * MAX_PENDING_SHOWN, viewer.auditor, viewer.id, named],
+    );
     const decided = await db.query<ApprovalRow>(
-      "SELECT * FROM approvals WHERE decided_at > ms() - 86400000 AND why IS DISTINCT FROM 'policy-changed' ORDER BY decided_at DESC LIMIT $1",
-      [8 * MAX_DECIDED_SHOWN],
+      `SELECT * FROM approvals WHERE decided_at > ms() - 86400000 AND why IS DISTINCT FROM 'policy-changed' AND ${concerns} ORDER BY decided_at DESC LIMIT $1`,
+      [8 * MAX_DECIDED_SHOWN, viewer.auditor, viewer.id, named],
     );
     const mine = (rows: readonly ApprovalRow[], most: number): ApprovalRow[] => rows.filter((row) => maySee(row, viewer)).slice(0, most);
     return { pending: await this.#views(mine(pending, MAX_PENDING_SHOWN), viewer), decided: await this.#views(mine(decided, MAX_DECIDED_SHOWN), viewer) };
@@ -170,8 +176,7 @@ export class Answers {
       digest: row.digest,
       ...(freshAt !== null && { freshAt }),
     });
-    const given = await tx.query<AnswerRow>('SELECT approval, person, answer, note, at, by FROM answers WHERE approval = $1 ORDER BY at, person', [row.id]);
-    const people = given.filter((one) => one.answer === 'approve').map(({ by }) => by as Person);
+    const people = await this.#approvers(tx, row, requester);
     if (answer.answer === 'deny') await this.#decide(tx, row, 'denied', [viewer.person], answer.note);
     else if (people.length >= row.quorum) await this.#approve(tx, row, people, answer.scope);
     else await tell(tx, 'approval', row.id);
@@ -183,6 +188,17 @@ export class Answers {
       by: viewer.person,
     });
     return { result: 'accepted' };
+  }
+
+  /** Whose approvals count now: one of somebody who was shut out since, or whom policy's words do not name any more, was given too early. */
+  async #approvers(tx: Queryable, row: ApprovalRow, requester: Person): Promise<Person[]> {
+    const terms = termsOf(row);
+    const given = await tx.query<{ by: unknown; issuer: string; subject: string; name: string | null; groups: string[] }>(
+      `SELECT a.by, p.issuer, p.subject, p.name, p.groups FROM answers a JOIN people p ON p.id = a.person
+       WHERE a.approval = $1 AND a.answer = 'approve' AND p.disabled_at IS NULL ORDER BY a.at, a.person`,
+      [row.id],
+    );
+    return given.filter((one) => mayApprove(terms, requester, personOf(one))).map(({ by }) => by as Person);
   }
 
   async #approve(tx: Queryable, row: ApprovalRow, people: readonly Person[], scope: { what: string; howLong: string }): Promise<void> {
@@ -271,6 +287,11 @@ export class Answers {
     const id = `app_${randomBytes(16).toString('base64url')}`;
     const headline = `Access for ${access.minutes} minutes: ${coversInWords(access)}`.slice(0, 300);
     await db.transaction(async (tx) => {
+      const waiting = await one<{ n: number }>(tx, "SELECT count(*) AS n FROM approvals WHERE state = 'pending' AND kind = 'access' AND requester = $1", [
+        viewer.id,
+      ]);
+      if ((waiting?.n ?? 0) >= MAX_ACCESS_WAITING)
+        throw new Problem('too-many', `${MAX_ACCESS_WAITING} requests of yours wait already. Take some back, or wait until they are answered.`);
       await tx.query(
         `INSERT INTO approvals (id, kind, state, digest, policy_version, connection, requester, question, approvers, quorum, fresh_login, deadline)
          VALUES ($1, 'access', 'pending', $1, $2, $3, $4, $5::jsonb, $6::jsonb, $7, $8, ms() + ${ACCESS_WAIT_MS})`,

@@ -29,7 +29,7 @@ export class CredentialStore {
   readonly #db: Database;
   readonly #keys: KeyWrapper;
   readonly #log: Log;
-  readonly #open = new Map<string, { readonly version: number; readonly secret: Secret }>();
+  readonly #open = new Map<string, { readonly sealed: string; readonly secret: Secret }>();
 
   constructor(db: Database, keys: KeyWrapper, log: Log) {
     this.#db = db;
@@ -56,9 +56,10 @@ export class CredentialStore {
       changed.push(name);
     }
     for (const row of rows) {
-      if (this.#open.get(row.name)?.version === row.version) continue;
+      // Not by its version: one that was removed and put again begins with the first.
+      if (this.#open.get(row.name)?.sealed === row.sealed) continue;
       try {
-        this.#open.set(row.name, { version: row.version, secret: await openEnvelope(this.#keys, contextOf(row), row) });
+        this.#open.set(row.name, { sealed: row.sealed, secret: await openEnvelope(this.#keys, contextOf(row), row) });
         changed.push(row.name);
       } catch (cause) {
         this.#log.error('credential.not-opened', { name: row.name, cause });

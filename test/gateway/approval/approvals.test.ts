@@ -140,6 +140,45 @@ describe('approvals between people', () => {
     await agent.session.close('done');
   });
 
+  it('count no approval of someone who was shut out before the others had answered', async () => {
+    const agent = await connect(on.gateways[0]!, ada.token);
+    const doing = agent.do({ effect: 'delete', payload: 'DELETE FROM orders' });
+    const seen = await nextFor(dana);
+    assert.equal(await answer(dana, seen, 'approve'), 'accepted');
+    const people = (await root.call('GET', '/v1/people')).body.people as { id: string; person: { subject: string } }[];
+    const id = people.find(({ person }) => person.subject === 'dana')?.id;
+    assert.equal((await root.call('POST', `/v1/people/${id}/disable`, {})).status, 200);
+    try {
+      const dora = await on.signIn('dora');
+      assert.equal(await answer(dora, seen, 'approve'), 'accepted');
+      assert.equal((await nextFor(dora)).state, 'pending', 'one of two is not there any more');
+      assert.equal(agent.forwarded.length, 0);
+      assert.equal(await answer(drew, seen, 'approve'), 'accepted');
+      assert.equal((await doing).forwarded, true);
+    } finally {
+      assert.equal((await root.call('POST', `/v1/people/${id}/enable`, {})).status, 200);
+      dana = await on.signIn('dana');
+    }
+    await agent.session.close('done');
+  });
+
+  it('are seen by whom they concern, however many of others wait', async () => {
+    const { db } = on.gateways[0]!;
+    await db.query(
+      `INSERT INTO approvals (id, kind, state, digest, policy_version, connection, requester, question, approvers, quorum, fresh_login, asked_at, deadline)
+       SELECT 'app_flood' || n, 'access', 'pending', 'x', 'x', 'orders', 'per_flood', '{}', '["group:elsewhere"]', 1, false, 0, ms() + 600000 FROM generate_series(1, 2100) n`,
+    );
+    try {
+      const agent = await connect(on.gateways[0]!, ada.token);
+      const doing = agent.do({ effect: 'write' });
+      assert.equal(await answer(dana, await nextFor(dana), 'deny'), 'accepted');
+      assert.ok(!(await doing).forwarded);
+      await agent.session.close('done');
+    } finally {
+      await db.query("DELETE FROM approvals WHERE requester = 'per_flood'");
+    }
+  });
+
   it('may be refused by the requester, with a note that reaches the agent, and are nobody else’s business', async () => {
     const agent = await connect(on.gateways[0]!, ada.token);
     const doing = agent.do({ effect: 'write' });
@@ -252,6 +291,15 @@ describe('approvals between people', () => {
     }
     assert.ok(!(await agent.do({ effect: 'write', bulk: true })).forwarded, 'what a rule denies stays denied');
     assert.equal((await ada.call('POST', '/v1/access-requests', { ...request, effects: ['read'] })).status, 400, 'needs no request');
+    // Each waits for a day: reviewers are not buried in them.
+    const { db } = on.gateways[0]!;
+    await db.query(
+      `INSERT INTO approvals (id, kind, state, digest, policy_version, connection, requester, question, approvers, quorum, fresh_login, deadline)
+       SELECT 'app_many' || n, 'access', 'pending', 'x', 'x', 'orders', requester, question, '[]', 1, false, ms() + 600000 FROM approvals, generate_series(1, 20) n WHERE id = $1`,
+      [asked.id],
+    );
+    assert.equal((await ada.call('POST', '/v1/access-requests', request)).status, 429);
+    await db.query("DELETE FROM approvals WHERE id LIKE 'app_many%'");
     assert.equal((await ada.call('POST', '/v1/access-requests', { ...request, connection: 'none' })).status, 404);
     assert.equal(await answer(dana, asked, 'deny'), 'accepted');
     await agent.session.close('done');

@@ -51,6 +51,18 @@ describe('secrets in the gateway’s store', () => {
     assert.equal(other.get('orders'), undefined);
   });
 
+  it('are the newest everywhere, also where one was removed and put again before anybody looked', async () => {
+    const keys = localKeys([key()]);
+    const store = open(keys);
+    await put(store, 'orders', 'leaked');
+    await store.load();
+    await db.transaction((tx) => store.remove(tx, 'orders'));
+    await put(store, 'orders', 'fresh');
+    assert.deepEqual(await store.load(), ['orders']);
+    assert.equal(store.get('orders')?.reveal(), 'fresh');
+    assert.deepEqual(await store.load(), []);
+  });
+
   it('do not open where they were changed, moved to another name, or put back from before', async () => {
     const keys = localKeys([key()]);
     const store = open(keys);
