@@ -3,7 +3,7 @@
  * range of ephemeral ports, so that no outgoing connection takes one meanwhile, and each process takes them from a block
  * that it has to itself, so that no other process of ours does.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,18 +48,32 @@ function claim(): number {
     try {
       writeFileSync(file, String(process.pid), { flag: 'wx' });
     } catch {
-      if (isHeld(file)) continue;
-      rmSync(file, { force: true });
-      try {
-        writeFileSync(file, String(process.pid), { flag: 'wx' });
-      } catch {
-        continue;
-      }
+      if (isHeld(file) || !takeOver(file)) continue;
     }
     process.once('exit', () => rmSync(file, { force: true }));
     return block;
   }
   throw new Error(`All of the blocks of ports are claimed. Remove ${CLAIMS} if nothing of ours runs.`);
+}
+
+/** One at a time: who looked before another took it over would take that one's away. */
+function takeOver(file: string): boolean {
+  const taking = `${file}.taking`;
+  try {
+    mkdirSync(taking);
+  } catch {
+    return false;
+  }
+  try {
+    if (isHeld(file)) return false;
+    rmSync(file, { force: true });
+    writeFileSync(file, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmdirSync(taking);
+  }
 }
 
 function isHeld(file: string): boolean {

@@ -191,6 +191,8 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     await shot('needs-sign-in');
     const opened = context.waitForEvent('page', { timeout: STEP_MS });
     const asked = context.waitForEvent('request', { predicate: (request) => /\/auth\?/.test(request.url()), timeout: STEP_MS });
+    // Where the press below fails, that is what is said.
+    for (const one of [opened, asked]) one.catch(() => undefined);
     await row.hover();
     await row.locator('.action-label[aria-label*="Sign In"]').first().click();
     const [login, request] = await Promise.all([opened, asked]);
@@ -236,7 +238,7 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     const lines = page.locator('.editor-instance .view-lines', { hasText: 'moody today, with card' }).first();
     await lines.waitFor({ timeout: STEP_MS });
     await shot('output');
-    assert.doesNotMatch(await lines.innerText(), /4111/);
+    assert.doesNotMatch(await lines.innerText(), /1111\s1111/);
     await runCommand(page, 'View: Close All Editors');
   });
 

@@ -307,7 +307,8 @@ describe('a shared connection', () => {
     const seen = [laptop(), JSON.stringify(failed), JSON.stringify(doctor), JSON.stringify(await access())].join('\n');
     for (const secret of [PASSWORD, MCP_TOKEN]) assert.ok(!seen.includes(secret), `${secret} is on the laptop`);
     // Nor where the database is.
-    assert.ok(!seen.includes(`:${database.port}`), 'the address of the database is on the laptop');
+    // Behind a host: a process's number or a moment may begin with the same digits.
+    assert.doesNotMatch(seen, new RegExp(`[\\w.\\]]:${database.port}\\b`), 'the address of the database is on the laptop');
     const stored =
       JSON.stringify(await gateway.db.query('SELECT line FROM entries')) +
       JSON.stringify(await gateway.db.query('SELECT line FROM audit')) +

@@ -77,9 +77,10 @@ test('any text is covered without a gap, in any language', () => {
 test('a hostile text is read in a time that grows with its length', () => {
   for (const unit of ['+', "'", '$a$', '/*', '"\\', "E'\\", '--', '#', '$', '\n ', '"a" ']) {
     for (const language of ['sql', 'json', 'shell']) {
-      const started = performance.now();
+      // Of the processor: what else the machine does is not what is measured.
+      const started = process.cpuUsage();
       tokens(unit.repeat(50_000 / unit.length), language);
-      assert.ok(performance.now() - started < 3000, `${JSON.stringify(unit)} in ${language}`);
+      assert.ok(process.cpuUsage(started).user < 3_000_000, `${JSON.stringify(unit)} in ${language}`);
     }
   }
 });

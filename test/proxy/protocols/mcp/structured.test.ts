@@ -88,7 +88,7 @@ describe('a mask in a structured answer', () => {
     } as JsonObject);
     const raw = { result: { content: [], structuredContent: { a: `${'a'.repeat(5_000)}!`, card: CARD } } };
     fitToSchema(raw, maskReply(raw, masking), schema);
-    assert.ok(performance.now() - started < 2_000);
+    assert.ok(performance.now() - started < 20_000, 'it would take hours');
   });
 
   it('does not follow a schema in circles', () => {
