@@ -183,7 +183,10 @@ async function byHttp(name: string): Promise<Talker> {
 }
 
 const call = (name: string, args: object = {}): object => ({ name, arguments: args });
-const echoes = async (one: Talker, id: number): Promise<void> => assert.equal((await one.ask(id, 'tools/call', call('echo'))).result?.content[0].text, 'echo');
+const echoes = async (one: Talker, id: number): Promise<void> => {
+  const { error, result, text } = await one.ask(id, 'tools/call', call('echo'));
+  assert.equal(result?.content[0].text, 'echo', error?.message ?? text.slice(0, 400));
+};
 
 const WAYS: readonly (readonly [string, () => Promise<Talker>, object])[] = [
   ['from a process to a client of lines', () => byLines('stdio'), {}],

@@ -52,7 +52,8 @@ function overStdio(): void {
 }
 
 function overHttp(port: number): void {
-  createServer((request, response) => {
+  // It hangs up on nobody who is silent for a while: on a busy machine that meets their next request.
+  createServer({ keepAliveTimeout: 0 }, (request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {

@@ -3,7 +3,8 @@ import { createServer, request as send } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export async function forwarder(to: URL, headers: Readonly<Record<string, string>>): Promise<{ readonly url: string; readonly stop: () => void }> {
-  const server = createServer((request, response) => {
+  // It hangs up on nobody who is silent for a while: on a busy machine that meets their next request.
+  const server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
     const { port } = server.address() as AddressInfo;
     // A Host that means this server means the one behind it; any other is passed on for that one to judge.
     const host = request.headers.host?.replace(new RegExp(`^(127\\.0\\.0\\.1|localhost):${port}$`), `127.0.0.1:${to.port}`) ?? '';

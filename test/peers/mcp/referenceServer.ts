@@ -373,7 +373,8 @@ const [, , only] = process.argv;
 const MODERN_ONLY = only === 'stateless';
 const LEGACY_ONLY = only === 'sessions';
 
-createServer((request, response) => {
+// It hangs up on nobody who is silent for a while: on a busy machine that meets their next request.
+createServer({ keepAliveTimeout: 0 }, (request, response) => {
   void (async () => {
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);

@@ -267,7 +267,8 @@ if (process.env.PORT === undefined) {
     if (answered) send(answered.message);
   });
 } else {
-  createServer((request, response) => {
+  // It hangs up on nobody who is silent for a while: on a busy machine that meets their next request.
+  createServer({ keepAliveTimeout: 0 }, (request, response) => {
     void serve(request, response).catch(() => response.destroy());
   }).listen(Number(process.env.PORT), '127.0.0.1');
 }
