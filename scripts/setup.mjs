@@ -123,9 +123,9 @@ export function setup({ editor = false, chromium = false, say = console.log } = 
 }
 
 /** Runs a script's main and turns a `SetupProblem` into a sentence and exit code 1. */
-export function main(body) {
+export async function main(body) {
   try {
-    body();
+    await body();
   } catch (error) {
     if (!(error instanceof SetupProblem)) throw error;
     console.error(error.message);
