@@ -13,7 +13,7 @@ ${LAYER_HELP}
 Exits with 0 if all are good, 1 if not.`,
   async run(args, io) {
     const { values, positionals } = parseArgs({ args: [...args], options: LAYER_OPTIONS, allowPositionals: true });
-    const layered = values.organisation !== undefined || values.user !== undefined || values.workspace !== undefined;
+    const layered = values.gateway !== undefined || values.organisation !== undefined || values.user !== undefined || values.workspace !== undefined;
     if (positionals.length === 0 && !layered) throw new UsageError('Say which file to check: countersign policy check countersign.yaml');
     let good = true;
     const check = async (options: Parameters<typeof loadLayers>[0], name: string): Promise<void> => {

@@ -41,9 +41,9 @@ Exits with 0 if all cases hold, 1 if not.`,
       }
       return 1;
     }
-    const given = values.organisation !== undefined || values.user !== undefined || values.workspace !== undefined;
-    const { organisation, user, workspace } = cases.data.policy;
-    const named = { organisation, user, ...(workspace !== undefined && { workspace: [workspace] }), untrusted: values.untrusted };
+    const given = values.gateway !== undefined || values.organisation !== undefined || values.user !== undefined || values.workspace !== undefined;
+    const { gateway, organisation, user, workspace } = cases.data.policy;
+    const named = { gateway, organisation, user, ...(workspace !== undefined && { workspace: [workspace] }), untrusted: values.untrusted };
     const policy = await (given ? loadLayers(values, io.cwd, io) : loadLayers(named, dirname(path), io));
     if (!policy) return 1;
     const results = runCases(policy, cases.data);

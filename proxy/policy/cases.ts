@@ -64,7 +64,7 @@ export type WrittenOperation = z.infer<typeof WrittenOperation>;
 
 export const Cases = z.strictObject({
   /** The files to try, by layer, relative to this one. */
-  policy: z.strictObject({ organisation: word.optional(), user: word.optional(), workspace: word.optional() }).default({}),
+  policy: z.strictObject({ gateway: word.optional(), organisation: word.optional(), user: word.optional(), workspace: word.optional() }).default({}),
   cases: z
     .array(
       z.strictObject({

@@ -69,6 +69,19 @@ describe('the command line', () => {
     assert.match(both.error, /^loose\.yaml:2:20: warning: The workspace can only tighten/m);
   });
 
+  it('reads an organisation’s policy as a gateway does, where it is told that it is one', async () => {
+    const text = "version: 1\nrules: [{ id: two, match: { effect: write }, verdict: ask, approvers: 'group:dba', min: 2 }]\n";
+    writeFileSync(join(cwd, 'shared.yaml'), text);
+    assert.match((await countersign('policy check --organisation shared.yaml')).error, /needs the shared gateway/);
+    assert.deepEqual(await countersign('policy check --gateway shared.yaml'), { code: 0, out: 'together: good. 1 rule, 0 connections.', error: '' });
+    writeFileSync(
+      join(cwd, 'sharedcases.yaml'),
+      'policy: { gateway: shared.yaml }\ncases: [{ name: a, operation: { effect: write }, expect: { verdict: ask, rule: two } }]\n',
+    );
+    assert.match((await countersign('policy test sharedcases.yaml')).out, /1 passed, 0 failed/);
+    assert.equal((await countersign('policy check --gateway shared.yaml --organisation shared.yaml')).code, 2);
+  });
+
   it('explains one operation', async () => {
     const explained = await countersign('policy explain good.yaml operation.json');
     assert.equal(explained.code, 0);

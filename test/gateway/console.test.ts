@@ -251,6 +251,18 @@ describe('the console', () => {
     );
   });
 
+  it('rotates the signing keys for an admin, who stays signed in', async () => {
+    const kid = (): string | undefined => on.gateways[0]?.identity.keys.signing('token').kid;
+    const before = kid();
+    const page = await visit('root', 'health');
+    await page.getByRole('button', { name: 'Rotate keys' }).click();
+    await sure(page.getByRole('alertdialog', { name: 'Rotate the signing keys?' }));
+    await page.getByRole('status').getByText('New keys sign from now on.').waitFor();
+    assert.notEqual(kid(), before);
+    await page.reload();
+    await page.getByRole('button', { name: 'Rotate keys' }).waitFor();
+  });
+
   it('says what went wrong under the name of the page, and loads it when told to try again', async () => {
     const page = await visit('root', 'health');
     await page.getByRole('heading', { name: 'Health' }).waitFor();

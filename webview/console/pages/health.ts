@@ -75,7 +75,28 @@ export class HealthPage extends ConsolePage {
                       ${report.problems.length === 0 ? nothing : html`<ul>${report.problems.map((problem) => html`<li class="bad">${safeText(problem)}</li>`)}</ul>`}`
               }`
           : nothing
+      }
+      ${
+        this.roles.includes('admin')
+          ? html`<h2>Signing keys</h2>
+              <p class="lead quiet">They sign the gateway’s tokens and the policy that laptops hold.</p>
+              <vscode-button secondary ?disabled=${this.busy} @click=${() => void this.#rotate()}>Rotate keys</vscode-button>`
+          : nothing
       }`;
+  }
+
+  #rotate(): Promise<void> {
+    return this.actIfSure(
+      {
+        title: 'Rotate the signing keys?',
+        what: 'New ones are made and used at once; what the ones before signed is believed for eight more days. Nobody is signed out.',
+        button: 'Rotate',
+      },
+      async () => {
+        await this.api.call('rotateKeys', { body: {} });
+        return 'New keys sign from now on.';
+      },
+    );
   }
 
   #addEdge(name: string): Promise<void> {
