@@ -602,7 +602,7 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
       assert.equal(await slider.count(), 0, 'nothing to go through is known');
       await p.send(ToOperation.parse({ type: 'timeline', session: 'ses-1', steps }));
       assert.match((await slider.getAttribute('aria-valuetext')) ?? '', /^1 of 4 · .*: SELECT 0, allowed by a rule$/);
-      assert.equal(await p.page.locator('.mark').count(), 2);
+      assert.equal(await p.page.locator('cs-timeline .decision').count(), 2);
       await slider.focus();
       await p.page.keyboard.press('ArrowRight');
       assert.deepEqual(await stepped(), ['op-1']);

@@ -51,7 +51,7 @@ export class Timeline extends LitElement {
         outline: 1px solid var(--vscode-focusBorder, currentColor);
         outline-offset: 1px;
       }
-      .mark {
+      .decision {
         position: absolute;
         top: 0;
         width: 16px;
@@ -126,7 +126,7 @@ export class Timeline extends LitElement {
       html`<button title=${label} aria-label=${label} ?disabled=${target === undefined || steps[target] === undefined} @click=${to(target)}>${icon(name)}</button>`;
     return html`<section aria-label=${say('replay.title')}>
       <div class="track">
-        ${steps.map((one, i) => (isDecision(one) ? html`<span class="mark ${toneClass(one.tone)}" data-at=${i / (steps.length - 1)} aria-hidden="true">${icon(MARKS[one.tone])}</span>` : nothing))}
+        ${steps.map((one, i) => (isDecision(one) ? html`<span class="decision ${toneClass(one.tone)}" data-at=${i / (steps.length - 1)} aria-hidden="true">${icon(MARKS[one.tone])}</span>` : nothing))}
         <input
           type="range"
           min="0"
@@ -150,7 +150,7 @@ export class Timeline extends LitElement {
   protected override updated(changed: PropertyValues<this>): void {
     // By script, for no inline style passes the page's content security policy.
     if (changed.has('steps'))
-      for (const mark of this.shadowRoot?.querySelectorAll<HTMLElement>('.mark') ?? []) mark.style.left = `${Number(mark.dataset['at']) * 100}%`;
+      for (const mark of this.shadowRoot?.querySelectorAll<HTMLElement>('.decision') ?? []) mark.style.left = `${Number(mark.dataset['at']) * 100}%`;
   }
 
   #go(target: number | undefined): void {

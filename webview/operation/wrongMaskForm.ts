@@ -52,6 +52,11 @@ export class WrongMaskForm extends LitElement {
         gap: 3px;
       }
       select,
+      input,
+      pre {
+        box-sizing: border-box;
+      }
+      select,
       input {
         width: 100%;
         height: 26px;
