@@ -3,7 +3,7 @@ import type { Node, RangeVar, SelectStmt } from 'libpg-query';
 import type { Catalog } from './catalog.ts';
 import { changedNames, renamedFlows } from './changes.ts';
 import { copy } from './copy.ts';
-import { followDefaults } from './defaults.ts';
+import { askedByDefinition, followExpressions } from './definitions.ts';
 import { valuesOf } from './expression.ts';
 import { factsOf } from './facts.ts';
 import { type Budget, Findings, type Flow, relationName, TooComplex } from './findings.ts';
@@ -277,7 +277,8 @@ function utility(ground: Ground, context: Context, node: Node, parts: Parts): vo
   }
   const more = describeUtility(context, node);
   found.flows.push(...renamedFlows(context, node));
-  followDefaults(context, node, creationSchema(context.catalog, context.searchPath));
+  followExpressions(context, node, creationSchema(context.catalog, context.searchPath));
+  askedByDefinition(context, node);
   parts.session = more.session;
   parts.notes.push(...more.notes);
   if (more.outputs) parts.outputs = more.outputs;

@@ -1,9 +1,10 @@
 /**
- * Expressions in definitions that put values where no query says so: a column's default, what a column's type is changed USING.
- * Where that makes a column of masked ones, it is as sensitive as they are; where it could not be followed, it is refused.
+ * Expressions in definitions. Some put values where no query says so: a column's default, what a column's type is changed USING.
+ * Where that makes a column of masked ones, it is as sensitive as they are; where it could not be followed, it is refused. Others
+ * are conditions: how large a partial index is tells how many rows meet its own, a policy's decides which rows there are.
  */
 import type { ColumnDef, Node, RangeVar } from 'libpg-query';
-import { valueOf } from './expression.ts';
+import { predicates, valueOf } from './expression.ts';
 import { Findings } from './findings.ts';
 import { relationItem } from './from.ts';
 import { as, walk } from './nodes.ts';
@@ -11,7 +12,7 @@ import { type Context, EMPTY_SCOPE, type Scope } from './scope.ts';
 import type { Taint } from './value.ts';
 
 /** @param schema where a table without one is made */
-export function followDefaults(context: Context, node: Node, schema: string): void {
+export function followExpressions(context: Context, node: Node, schema: string): void {
   const made = as(node, 'CreateStmt');
   for (const element of made?.tableElts ?? []) columnDefault(context, made?.relation, as(element, 'ColumnDef'), schema, false);
   const altered = as(node, 'AlterTableStmt');
@@ -31,6 +32,24 @@ export function followDefaults(context: Context, node: Node, schema: string): vo
   if (as(node, 'CreateDomainStmt')) eachDefault(node, (expression) => refuse(context, expression, 'the default of a domain'));
   for (const parameter of as(node, 'CreateFunctionStmt')?.parameters ?? [])
     refuse(context, as(parameter, 'FunctionParameter')?.defexpr, 'the default of a parameter');
+}
+
+export function askedByDefinition(context: Context, node: Node): void {
+  const index = as(node, 'IndexStmt');
+  const policy = as(node, 'CreatePolicyStmt') ?? as(node, 'AlterPolicyStmt');
+  const table = index?.relation ?? policy?.table;
+  const conditions = [index?.whereClause, policy?.qual, policy?.with_check].filter((condition) => condition !== undefined);
+  if (!table || conditions.length === 0) return;
+  const found = new Findings();
+  const item = relationItem({ ...context, found }, table);
+  // What is not there yet holds nothing.
+  if (item) predicates({ ...context, found }, conditions, { items: [item], ctes: new Map() });
+  for (const label of found.predicates) {
+    context.found.predicates.add(label);
+    context.found.touched.add(label);
+    context.found.allLiterals = true;
+  }
+  context.found.onlyEquality &&= found.onlyEquality;
 }
 
 function columnDefault(context: Context, table: RangeVar | undefined, column: ColumnDef | undefined, schema: string, known = true): void {
