@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { after, beforeEach, describe, it } from 'node:test';
 import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { ENDLESS, HAS_PSQL, midResult, Stage, settled, socketOf } from './stage.ts';
@@ -9,14 +9,16 @@ const REFUND = "UPDATE orders SET status = 'refunded' WHERE id = 1";
 const NO_PSQL = HAS_PSQL ? false : 'psql is not on this machine';
 
 const shop = await Shop.open();
-let stage: Stage;
+const stage = await Stage.open(shop);
 let before: number;
-after(() => shop.close());
+after(async () => {
+  await stage.close();
+  await shop.close();
+});
 beforeEach(async () => {
-  stage = await Stage.open(shop);
+  stage.fresh();
   before = await shop.attempts();
 });
-afterEach(() => stage.close());
 
 /** Nothing is left of a client that went: no question, no session in the database, no open record, nothing executed. */
 async function nothingIsLeft(headline: string, count = 1): Promise<void> {

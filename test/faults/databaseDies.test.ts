@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { after, beforeEach, describe, it } from 'node:test';
 import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { midResult, Stage, settled, socketOf } from './stage.ts';
@@ -12,12 +12,16 @@ function refund(order: number): string {
 }
 
 const shop = await Shop.open();
-let stage: Stage;
-after(() => shop.close());
-beforeEach(async () => {
-  stage = await Stage.open(shop);
+// One proxy for all of it: that it goes on when the database is back is what each of these is about.
+const stage = await Stage.open(shop);
+after(async () => {
+  await stage.close();
+  await shop.close();
 });
-afterEach(() => stage.close());
+beforeEach(async () => {
+  stage.fresh();
+  await shop.abandoned();
+});
 
 /** Once the database is back, everything works again and nobody had to do anything. */
 async function worksAgain(order: number): Promise<void> {

@@ -27,6 +27,8 @@ export class Shop {
   readonly database = DATABASE;
   readonly #folder: string;
   readonly #direct = new Set<Client>();
+  /** For what is asked over and over: to connect takes longer than the answer. */
+  #asking: Promise<Client> | undefined;
   #server: RunningPostgres;
 
   private constructor(folder: string, server: RunningPostgres) {
@@ -55,11 +57,13 @@ export class Shop {
   }
 
   async #ask<Row extends object>(sql: string, params: unknown[] = []): Promise<Row[]> {
-    const client = await this.direct();
-    const { rows } = await client.query<Row>(sql, params);
-    this.#direct.delete(client);
-    await client.end();
-    return rows;
+    this.#asking ??= this.direct();
+    try {
+      return (await (await this.#asking).query<Row>(sql, params)).rows;
+    } catch (cause) {
+      this.#asking = undefined;
+      throw cause;
+    }
   }
 
   async status(order: number): Promise<string | undefined> {
@@ -86,6 +90,7 @@ export class Shop {
 
   /** As a power cut does it. */
   async crash(): Promise<void> {
+    this.#asking = undefined;
     await this.#server.stop('immediate');
   }
 

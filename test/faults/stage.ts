@@ -48,6 +48,8 @@ export class Stage {
   readonly #clients = new Set<{ destroy(): void }>();
   #proxy: (Running & { readonly at: ProxyFile }) | undefined;
   #person: ControlClient | undefined;
+  /** What was recorded until then is another test's, in epoch milliseconds. */
+  #since = 0;
 
   constructor(shop: Shop, options: { readonly policy?: string; readonly env?: Record<string, string> } = {}) {
     this.shop = shop;
@@ -204,7 +206,7 @@ export class Stage {
   async recorded(test: (operation: OperationSummary) => boolean, count = 1): Promise<OperationSummary[]> {
     let found: OperationSummary[] = [];
     await eventually(async () => {
-      found = (await this.operations()).filter(test);
+      found = (await this.operations()).filter((operation) => operation.at > this.#since && test(operation));
       return found.length >= count;
     });
     return found;
@@ -233,8 +235,19 @@ export class Stage {
       );
   }
 
-  async close(): Promise<void> {
+  /** For the next test on the same proxy: nobody is connected any more, and `recorded` tells of nothing that was before. */
+  fresh(): void {
+    this.#hangUp();
+    this.#since = Date.now();
+  }
+
+  #hangUp(): void {
     for (const client of this.#clients) client.destroy();
+    this.#clients.clear();
+  }
+
+  async close(): Promise<void> {
+    this.#hangUp();
     await this.home.remove();
   }
 }
