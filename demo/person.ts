@@ -143,10 +143,20 @@ export class ScriptedPerson {
   async approve(): Promise<void> {
     const panel = await this.panel('approvals');
     const button = panel.locator('cs-armed-button.approve').first();
-    await button.scrollIntoViewIfNeeded();
-    // A press counts only after the button has stood still for a moment: as a person would, look first.
-    await button.locator('vscode-button:not(.waiting)').waitFor({ timeout: STEP_MS });
-    await button.click();
+    for (const deadline = Date.now() + STEP_MS; ; ) {
+      await button.scrollIntoViewIfNeeded({ timeout: STEP_MS });
+      // A press counts only after the button has stood still for a moment: as a person would, look first.
+      await button.locator('vscode-button:not(.waiting)').waitFor({ timeout: STEP_MS });
+      const counts = await button.evaluateHandle((element) => {
+        const press = { counted: false };
+        element.addEventListener('press', () => Object.assign(press, { counted: true }));
+        return press;
+      });
+      await button.click({ timeout: STEP_MS });
+      // What the card learned meanwhile may have moved it under the pointer: such a press does nothing.
+      if (await counts.evaluate(({ counted }) => counted)) return;
+      if (Date.now() > deadline) throw new Error('The button for yes does not stand still.');
+    }
   }
 
   /** Puts the answered request away, so that what comes next stands open. */
