@@ -153,6 +153,15 @@ describe('the documents', () => {
     assert.deepEqual(shown.flatMap(problems), []);
   });
 
+  it('begin with a policy that is one: in the README and in the walkthrough', () => {
+    for (const name of ['README.md', 'media/walkthrough/connect.md']) {
+      const [, text = ''] = /^```yaml\n(.*?)^```$/ms.exec(readFileSync(join(ROOT, name), 'utf8')) ?? [];
+      const loaded = loadPolicy([{ layer: 'user', file: name, text }]);
+      assert.deepEqual(loaded.ok ? [...loaded.warnings] : loaded.problems, [], name);
+      assert.ok(loaded.ok && loaded.policy.connections.size > 0, name);
+    }
+  });
+
   it('are all named in the README, which is where one begins', () => {
     const readme = pages.find(({ name }) => name === 'README.md')?.text ?? '';
     assert.deepEqual(
