@@ -4,24 +4,45 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { VerifyReport } from '../../contract/control.ts';
 import { Problem } from '../../contract/problem.ts';
+import { canonical } from '../../proxy/recording/canonical.ts';
 import { FILE_MODE, FOLDER_MODE } from '../../proxy/recording/chainFile.ts';
 import { CHECKPOINT_FILE, PUBLIC_KEY_FILE } from '../../proxy/recording/checkpoint.ts';
 import { AUDIT_FILE, SESSIONS_FOLDER } from '../../proxy/recording/layout.ts';
 import { verifyRecord } from '../../proxy/recording/verify.ts';
 import type { Queryable } from '../store/database.ts';
 import { RecordLines } from './archive/recordLines.ts';
-import { fileOf } from './recorder.ts';
+import { fileOf, recordOf } from './recorder.ts';
 import type { RecordKey } from './recordKey.ts';
 
 /** Lines that are read at once. */
 const PAGE = 1_000;
 const MAX_PROBLEMS = 100;
 
+/** A session as lists show it. */
+interface SessionRow {
+  readonly id: string;
+  readonly opened_at: number;
+  readonly person: string;
+  readonly conversation: string;
+  readonly actor: unknown;
+  readonly connection: string;
+  readonly protocol: string;
+  readonly surface: string;
+}
+
 /**
  * Writes the record into a folder: `countersign verify --record FOLDER` reads it.
+ * @param differing gets a sentence for each session that is listed as something else than its record says
  * @returns sessions that could not be read whole, with a sentence on why
  */
-export async function exportRecord(db: Queryable, lines: RecordLines, chain: string, key: RecordKey, folder: string): Promise<ReadonlyMap<string, string>> {
+export async function exportRecord(
+  db: Queryable,
+  lines: RecordLines,
+  chain: string,
+  key: RecordKey,
+  folder: string,
+  differing?: string[],
+): Promise<ReadonlyMap<string, string>> {
   await mkdir(join(folder, SESSIONS_FOLDER), { recursive: true, mode: FOLDER_MODE });
   // The checkpoint first, the audit next, the sessions last: what is read later can only have grown.
   const [checkpoint] = await db.query<{ kid: string; signature: string }>(
@@ -34,18 +55,39 @@ export async function exportRecord(db: Queryable, lines: RecordLines, chain: str
     db.query(`SELECT seq, line FROM audit WHERE chain = $1 AND seq >= $2::bigint ORDER BY seq LIMIT ${PAGE}`, [chain, from]),
   );
   const unread = new Map<string, string>();
-  const sessions = await db.query<{ id: string; opened_at: number }>('SELECT id, opened_at FROM sessions WHERE chain = $1 AND expired_at IS NULL', [chain]);
-  for (const { id, opened_at } of sessions) {
+  const sessions = await db.query<SessionRow>(
+    'SELECT id, opened_at, person, conversation, actor, connection, protocol, surface FROM sessions WHERE chain = $1 AND expired_at IS NULL',
+    [chain],
+  );
+  for (const row of sessions) {
+    const { id, opened_at } = row;
     const path = join(folder, SESSIONS_FOLDER, fileOf(id, opened_at));
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE });
     try {
-      await writePages(path, (from) => lines.page(db, id, from, PAGE));
+      await writePages(path, async (from) => {
+        const page = await lines.page(db, id, from, PAGE);
+        if (from === 0 && page[0] && !saysSame(row, chain, page[0].line))
+          differing?.push(`Session ${id}: what lists show of it (whose it is, with which agent, on what, since when) is not what its record says.`);
+        return page;
+      });
     } catch (cause) {
       if (!(cause instanceof Problem)) throw cause;
       unread.set(id, cause.message);
     }
   }
   return unread;
+}
+
+/** Lists are read from a session's row, which no chain holds: it must say what the first line of its chain does. */
+function saysSame({ opened_at, person, ...row }: SessionRow, chain: string, first: string): boolean {
+  try {
+    const { at, body } = JSON.parse(first) as { at: string; body: Record<string, unknown> };
+    const said = ({ actor, connection, conversation, protocol, surface }: Record<string, unknown>): string =>
+      canonical({ actor, connection, conversation, protocol, surface });
+    return body.type === 'session.open' && said(body) === said({ ...row }) && Date.parse(at) === opened_at && chain === recordOf(person);
+  } catch {
+    return false;
+  }
 }
 
 /** Reads the whole record of everyone again, person by person, and says what does not hold. @param lines where parts of it were archived to */
@@ -61,13 +103,14 @@ export async function verifyRecords(
   for (const { chain } of chains) {
     const folder = await mkdtemp(join(tmpdir(), 'countersign-verify-'));
     try {
-      const unread = await exportRecord(db, lines, chain, key, folder);
+      const differing: string[] = [];
+      const unread = await exportRecord(db, lines, chain, key, folder, differing);
       const report = await verifyRecord(folder);
       sessions += report.sessions;
       entries += report.entries;
       // Of one that could not be read, its file cannot say anything better.
       const told = report.problems.filter((problem) => ![...unread.keys()].some((session) => problem.startsWith(`Session ${session}:`)));
-      problems.push(...[...unread.values(), ...told].map((problem) => `${chain}: ${problem}`));
+      problems.push(...[...unread.values(), ...differing, ...told].map((problem) => `${chain}: ${problem}`));
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -261,7 +261,7 @@ function reasonOf(body: string): string {
 }
 
 /** The chain of someone's sessions; what else is noted of them has one of its own. */
-function recordOf(person: string): string {
+export function recordOf(person: string): string {
   return `record:${person}`;
 }
 

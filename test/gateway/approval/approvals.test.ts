@@ -377,6 +377,25 @@ describe('approvals between people', () => {
     assert.ok(report.sessions > 10 && report.entries > 80);
     const olga = await on.signIn('olga');
     assert.equal((await olga.call('POST', '/v1/audit/verify', {})).body.ok, true);
+    // What lists show of a session is in no chain: whoever changes that alone is found out, too.
+    const { db } = on.gateways[0]!;
+    for (const [set, back] of [
+      [`actor = jsonb_set(actor, '{person,subject}', '"mallory"')`, 'actor'],
+      ["connection = 'harmless'", 'connection'],
+      ['person = (SELECT id FROM people WHERE id <> sessions.person LIMIT 1)', 'person'],
+      ['opened_at = opened_at + 60000', 'opened_at'],
+    ] as const) {
+      const [was] = await db.query<{ id: string; value: unknown }>(`SELECT id, ${back} AS value FROM sessions ORDER BY id LIMIT 1`);
+      await db.query(`UPDATE sessions SET ${set} WHERE id = $1`, [was?.id]);
+      const { ok, problems } = (await olga.call('POST', '/v1/audit/verify', {})).body as { ok: boolean; problems: string[] };
+      assert.equal(ok, false, back);
+      assert.match(problems.join(), new RegExp(`${was?.id}: what lists show of it`), back);
+      await db.query(`UPDATE sessions SET ${back} = $2${back === 'actor' ? '::jsonb' : ''} WHERE id = $1`, [
+        was?.id,
+        back === 'actor' ? JSON.stringify(was?.value) : was?.value,
+      ]);
+    }
+    assert.equal((await olga.call('POST', '/v1/audit/verify', {})).body.ok, true);
     await on.gateways[0]!.db.query("UPDATE entries SET line = replace(line, 'WRITE', 'READ') WHERE line LIKE '%WRITE orders%'");
     assert.equal((await olga.call('POST', '/v1/audit/verify', {})).body.ok, false);
   });
