@@ -1,4 +1,4 @@
-/** A session's operations in order, for going through them: what each was, and what became of it. */
+/** Operations of a conversation or a session in order, for going through them: what each was, and what became of it. */
 import { z } from 'zod';
 import type { OperationSummary } from './control.ts';
 

@@ -87,8 +87,8 @@ export const ToOperation = z.discriminatedUnion('type', [
   z.object({ type: z.literal('operation'), detail: OperationDetail }),
   /** Could not be had: what happened and what to do. The panel keeps what it showed before. */
   z.object({ type: z.literal('missing'), operation: id, sentence: z.string().max(1000) }),
-  /** The session that the operation is of, whole as far as a panel is given it. */
-  z.object({ type: z.literal('timeline'), session: id, steps: z.array(Step).max(MAX_STEPS) }),
+  /** What the operation's agent did in one go (its conversation, or a session), as far as a panel is given it. */
+  z.object({ type: z.literal('timeline'), of: id, steps: z.array(Step).max(MAX_STEPS) }),
   /** What came of a report. */
   z.object({ type: z.literal('maskReported'), operation: id, sentence: z.string().max(5000) }),
 ]);

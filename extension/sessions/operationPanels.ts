@@ -84,7 +84,7 @@ class OperationTab {
   readonly panel: vscode.WebviewPanel;
   /** The one that is shown: its session can be gone through in the same tab. */
   #operation: string;
-  #timeline: { readonly session: string; readonly revision: number } | undefined;
+  #timeline: { readonly conversation: string; readonly revision: number } | undefined;
   readonly #link: ProxyLink;
   readonly #model: Model;
   readonly #team: TeamSessions;
@@ -154,19 +154,19 @@ class OperationTab {
     this.#detail = detail;
     this.panel.title = detail.summary.headline.slice(0, 60);
     this.#post({ type: 'operation', detail });
-    await this.#loadTimeline(detail.summary.session);
+    await this.#loadTimeline(detail.summary.conversation);
   }
 
-  /** Again only where there is more of it than was shown. */
-  async #loadTimeline(session: string): Promise<void> {
+  /** Of the whole conversation: an agent's tools may take a session each. Again only where there is more of it than was shown. */
+  async #loadTimeline(conversation: string): Promise<void> {
     const revision = this.#model.snapshot?.recordRevision ?? 0;
-    if (this.#timeline?.session === session && this.#timeline.revision === revision) return;
-    const { operations } = await this.#link.request(METHODS.operations, { filter: `session:${session}`, limit: MAX_STEPS }, OperationPage);
+    if (this.#timeline?.conversation === conversation && this.#timeline.revision === revision) return;
+    const { operations } = await this.#link.request(METHODS.operations, { filter: `conversation:${conversation}`, limit: MAX_STEPS }, OperationPage);
     if (this.#closed) return;
-    // What is not this machine's may be the gateway's.
-    const steps = stepsOf(operations.length > 0 ? operations : this.#team.operations(`session:${session}`));
-    this.#timeline = { session, revision };
-    this.#post({ type: 'timeline', session, steps });
+    // One agent may use what is this machine's and what the gateway shares.
+    const steps = stepsOf([...operations, ...this.#team.operations(`conversation:${conversation}`)]);
+    this.#timeline = { conversation, revision };
+    this.#post({ type: 'timeline', of: conversation, steps });
   }
 
   #post(message: ToOperation): void {

@@ -600,7 +600,7 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
       await p.send(at(0));
       const slider = p.page.getByRole('slider', { name: 'The session, step by step' });
       assert.equal(await slider.count(), 0, 'nothing to go through is known');
-      await p.send(ToOperation.parse({ type: 'timeline', session: 'ses-1', steps }));
+      await p.send(ToOperation.parse({ type: 'timeline', of: 'con-1', steps }));
       assert.match((await slider.getAttribute('aria-valuetext')) ?? '', /^1 of 4 · .*: SELECT 0, allowed by a rule$/);
       assert.equal(await p.page.locator('cs-timeline .decision').count(), 2);
       await slider.focus();

@@ -163,7 +163,7 @@ export class SessionPage extends ConsolePage {
     const detail = this.chosen === undefined ? undefined : this.#record.operation(this.chosen);
     if (detail) {
       this.#tell?.({ type: 'operation', detail });
-      this.#tell?.({ type: 'timeline', session: this.#id, steps: stepsOf(this.operations.map(({ summary }) => summary)) });
+      this.#tell?.({ type: 'timeline', of: this.#id, steps: stepsOf(this.operations.map(({ summary }) => summary)) });
     } else if (this.chosen !== undefined && this.operations.length > 0)
       this.#tell?.({ type: 'missing', operation: this.chosen, sentence: 'This session has no such operation.' });
   }
