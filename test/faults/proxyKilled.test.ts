@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, describe, it } from 'node:test';
+import { after, beforeEach, describe, it } from 'node:test';
 import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { HAS_PSQL, midResult, Stage, settled, socketOf } from './stage.ts';
@@ -9,9 +9,17 @@ const OPTIONS = { timeout: 300_000 };
 const LOST = /terminated|closed|reset|ECONNRESET|EPIPE|socket|fetch failed|SSE|aborted|does not answer|EOF/i;
 
 const shop = await Shop.open();
-let stage: Stage;
-after(() => shop.close());
-afterEach(() => stage.close());
+// One proxy, killed in each of these and back with what it kept: the next finds the record as the last has left it.
+const stage = await Stage.open(shop);
+after(async () => {
+  await stage.close();
+  await shop.close();
+});
+beforeEach(async () => {
+  stage.fresh();
+  if (stage.proxy.child.signalCode !== null) await stage.start();
+  await shop.abandoned();
+});
 
 function refund(order: number): string {
   return `UPDATE orders SET status = 'refunded' WHERE id = ${order}`;
@@ -33,7 +41,6 @@ async function recovered(): Promise<void> {
 
 describe('a proxy that is killed in the middle of an ask', OPTIONS, () => {
   it('leaves every client with an error and no statement executed, and comes back with the record, the port and the login as they were', async () => {
-    stage = await Stage.open(shop);
     const before = await shop.attempts();
     const environment = await stage.environment();
     const simple = await stage.terminal();
@@ -86,7 +93,6 @@ describe('a proxy that is killed in the middle of an ask', OPTIONS, () => {
   });
 
   it('executes nothing that was not approved before, at whatever moment around the answer it is killed', async () => {
-    stage = await Stage.open(shop);
     for (const [turn, moment] of [
       () => Promise.resolve(),
       () => new Promise((resolve) => setImmediate(resolve)),
@@ -115,7 +121,6 @@ describe('a proxy that is killed in the middle of an ask', OPTIONS, () => {
 
 describe('a proxy that is killed in the middle of a result', OPTIONS, () => {
   it('leaves the client with an error, nothing running in the database, and the reading recorded as lost', async () => {
-    stage = await Stage.open(shop);
     const client = await stage.terminal();
     const { outcome } = await midResult(client);
     assert.equal((await shop.backends()).length, 1);
@@ -133,7 +138,6 @@ describe('a proxy that is killed in the middle of a result', OPTIONS, () => {
 
 describe('a proxy that is killed in the middle of a write', OPTIONS, () => {
   it('has the approval on disk before the statement reaches the database, and calls its end lost', async () => {
-    stage = await Stage.open(shop);
     const holder = await shop.direct();
     await holder.query('BEGIN; SELECT 1 FROM orders WHERE id = 20 FOR UPDATE');
     const client = await stage.terminal();
@@ -158,7 +162,6 @@ describe('a proxy that is killed in the middle of a write', OPTIONS, () => {
   });
 
   it('commits nothing of a transaction that the client had not committed', async () => {
-    stage = await Stage.open(shop);
     const before = await shop.status(30);
     const client = await stage.terminal();
     await client.query('BEGIN');
