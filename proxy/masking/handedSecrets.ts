@@ -70,6 +70,12 @@ export function knowing(masking: SessionMasking, secrets: HandedSecrets): Sessio
     ...masking,
     scrub,
     mask: (value, kind, label) => (secrets.in(value) ? mark : masking.mask(value, kind, label)),
+    *pieces(text) {
+      for (const piece of secrets.cut(text)) {
+        if (piece === undefined) yield { text: mark, findings: [{ label: 'secret', by: 'secret', mask: 'redact', at: [0, mark.length], shape: '' }] };
+        else yield* masking.pieces(piece);
+      }
+    },
     // A secret may lie across any two chunks, however far they are apart.
     stream: () => heldBack(scrub),
     mayHold: (bytes, start, end) => masking.mayHold(bytes, start, end) || secrets.in(bytes.toString('latin1', start, end)),

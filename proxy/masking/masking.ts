@@ -9,6 +9,7 @@ export { shapeOf } from './forms.ts';
 export { type Place, type Revealed, type SessionTokens, UNKNOWN_TOKEN } from './revealing.ts';
 export { createSessionMasking } from './sessionMasking.ts';
 export { bytesMayHoldMask, maskIn, mayHoldMask } from './tokenText.ts';
+export { UNREAD, UNREAD_TEXT } from './unread.ts';
 export { type Found, TokenVault } from './vault.ts';
 
 /** Text in which every detected value has been replaced. The brand is what the recorder and the agent's side require. */
@@ -30,8 +31,12 @@ interface ValueMasker {
 export interface SessionMasking extends ValueMasker {
   /** Tokens that come back: found in what an agent sends, and turned into their values where policy lets them. */
   readonly tokens: SessionTokens;
-  /** Detects and replaces every sensitive value in a piece of text that is complete (a column value, an error). */
+  /** Detects and replaces every sensitive value in a piece of text that is complete (a column value, an error). Text that would take too long is left out whole. */
   scrub(text: string): Scrubbed;
+  /** The same of a long text, in pieces, between which others have their turn. However dear it is: the caller gives up. */
+  pieces(text: string): Iterable<Scrubbed>;
+  /** What all that was scrubbed has taken so far, as `Scanner` counts it. */
+  effort(): number;
   /** The same over a stream, whatever the chunks: holds back no more than the longest span that a detector needs. */
   stream(): MaskStream;
   /** What `mask` gives, for many values that lie in buffers. */

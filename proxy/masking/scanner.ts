@@ -21,7 +21,12 @@ export interface Scan {
   readonly hold: number;
   /** Spans that begin before `hold` and end after it: what found them may be out of reach in the next scan. */
   readonly crossing: readonly Hit[];
+  /** There was more to look at than it was allowed: what was found says nothing of the text. */
+  readonly gaveUp: boolean;
 }
+
+/** What a value that was found costs, beside a place that was looked at: it is replaced and described. */
+const FOUND_COSTS = 5;
 
 /** How much text before the first unsettled character must stay in hand for the next scan. */
 export const CONTEXT = LOOK_BACK + MAX_LEAD;
@@ -106,6 +111,7 @@ export class Scanner {
   readonly #cleanTexts: (string | undefined)[] = Array.from({ length: CLEAN_TEXTS });
   readonly #rank: ReadonlyMap<Detector, number>;
   #places: Places | undefined;
+  #effort = 0;
 
   constructor(detectors: readonly Detector[]) {
     this.#rank = new Map(detectors.map((d, i) => [d, i]));
@@ -287,24 +293,35 @@ export class Scanner {
    * @param from where the text that has not been settled begins; what stands before it is context
    * @param final no more text will come
    * @param crossing from the scan before, with offsets in this text
+   * @param most effort that it may take
    */
-  scan(text: string, from: number, final: boolean, crossing: readonly Hit[] = []): Scan {
+  scan(text: string, from: number, final: boolean, crossing: readonly Hit[] = [], most = Number.POSITIVE_INFINITY): Scan {
     const found: Hit[] = [...crossing];
     let detector: Detector | undefined;
     const push = (start: number, end: number) => {
-      if (detector && end > from) found.push({ start, end, detector, remainder: false });
+      if (!detector || end <= from) return;
+      found.push({ start, end, detector, remainder: false });
+      this.#effort += FOUND_COSTS;
     };
+    const stop = this.#effort + most;
     const to = final ? text.length : Math.max(0, text.length - ANCHOR_AHEAD);
     let hold = final ? text.length : Math.max(from, to - MAX_BEFORE);
-    this.anchors(text, Math.max(0, from - MAX_LEAD), to, (candidate, anchor) => {
+    const gaveUp = this.anchors(text, Math.max(0, from - MAX_LEAD), to, (candidate, anchor) => {
+      if (++this.#effort > stop) return true;
       detector = candidate;
       const decided = candidate.scan(text, anchor, push);
       if (!final && !decided && anchor + candidate.longest > text.length) hold = Math.min(hold, Math.max(from, anchor - MAX_BEFORE));
       return false;
     });
+    if (gaveUp) return { hits: [], hold: from, crossing: [], gaveUp };
     if (found.length > 1) found.sort((a, b) => a.start - b.start || this.#order(a) - this.#order(b));
     const { hits, settled } = settle(text, found, from, hold, final);
-    return { hits, hold: settled, crossing: found.filter((hit) => hit.start < settled && hit.end > settled) };
+    return { hits, hold: settled, crossing: found.filter((hit) => hit.start < settled && hit.end > settled), gaveUp };
+  }
+
+  /** What looking has taken so far: places at which a detector was asked, and what was found. It is the same on any machine. */
+  get effort(): number {
+    return this.#effort;
   }
 
   /** Whether a whole text is known to hold nothing; false says nothing. */

@@ -7,6 +7,7 @@ import { MaskForms, shapeOf } from './forms.ts';
 import type { MaskedText, MaskStream, Scrubbed, SessionMasking } from './masking.ts';
 import { SessionTokens } from './revealing.ts';
 import { CONTEXT, type Hit, Scanner } from './scanner.ts';
+import { UNREAD, UNREAD_TEXT } from './unread.ts';
 import { TokenVault } from './vault.ts';
 
 export interface MaskingOptions {
@@ -22,6 +23,11 @@ export interface MaskingOptions {
 /** What an agent is sent is scrubbed once more for the record right after: texts of this length, in characters, are not scanned twice. */
 const REMEMBERED_FROM = 512;
 const REMEMBERED_TO = 1_048_576;
+
+/** Effort that one text may take, as `Scanner` counts it: about a quarter of a second. A megabyte full of addresses takes a third of it. */
+const MAX_EFFORT = 250_000;
+/** Pieces of a long text, in characters: a millisecond of ordinary text. */
+const PIECE = 32_768;
 
 export function createSessionMasking(options: MaskingOptions): SessionMasking {
   const { connection = '', plan, vault = new TokenVault() } = options;
@@ -58,13 +64,20 @@ export function createSessionMasking(options: MaskingOptions): SessionMasking {
     scrub(text) {
       if (last?.text === text) return last.scrubbed;
       if (scanner.isKnownClean(text)) return { text: text as MaskedText, findings: [] };
-      const { hits } = scanner.scan(text, 0, true);
+      const { gaveUp, hits } = scanner.scan(text, 0, true, [], MAX_EFFORT);
+      if (gaveUp) return { text: UNREAD_TEXT as MaskedText, findings: [{ label: UNREAD, by: UNREAD, mask: 'redact', at: [0, UNREAD_TEXT.length], shape: '' }] };
       const clean = hits.length === 0;
       const scrubbed = clean ? { text: text as MaskedText, findings: [] } : replace(text, 0, text.length, hits);
       if (clean) scanner.rememberClean(text);
       if (text.length >= REMEMBERED_FROM && text.length <= REMEMBERED_TO) last = { text, scrubbed };
       return scrubbed;
     },
+    *pieces(text) {
+      const stream = new Stream(scanner, replace);
+      for (let from = 0; from < text.length; from += PIECE) yield stream.push(text.slice(from, from + PIECE));
+      yield stream.end();
+    },
+    effort: () => scanner.effort,
     stream: () => new Stream(scanner, replace),
     byteMask: (kind, label) => byteMask(forms, kind, label),
     mayHold: (bytes, start, end) => scanner.mayHold(bytes, start, end),

@@ -4,7 +4,7 @@ import { MAX_ANSWER_CHARS } from '../../../contract/response.ts';
 import type { SessionMasking } from '../../masking/masking.ts';
 import type { Outcome } from '../../pipeline/operation.ts';
 import { CANCELLED } from './exchanges.ts';
-import { type MaskedPlace, maskJson, readableText, textsOf } from './maskJson.ts';
+import { type MaskedJson, type MaskedPlace, maskJsonInTurns, readableText, textsOf } from './maskJson.ts';
 import type { JsonObject, Reply, RpcError } from './message.ts';
 
 /** Longest piece of a value that is cut off with it, in characters, and findings that are kept of one answer. */
@@ -15,15 +15,29 @@ export interface MaskedReply {
   readonly reply: Reply;
   readonly masked: number;
   readonly places: readonly MaskedPlace[];
+  /** Some of it was left out, because it would have taken too long to look through. */
+  readonly unread: boolean;
 }
 
-export function maskReply(reply: Reply, masking: SessionMasking): MaskedReply {
-  if ('result' in reply) {
-    const { value, masked, places } = maskJson(reply.result, masking);
-    return { reply: { result: value }, masked, places };
-  }
-  const { value, masked, places } = maskJson(reply.error as unknown as JsonObject, masking);
-  return { reply: { error: { ...(value as unknown as RpcError), code: reply.error.code } }, masked, places };
+/** For the agent, in place of an answer that was not looked through to its end. */
+export const TOO_DEAR =
+  'Withheld: more in this answer could be personal data or secrets than can be looked through at once. Ask for less of it: fewer rows, fewer fields, one page.';
+
+/** At once where it takes a few milliseconds, else in turns with everything else. */
+export function maskReply(reply: Reply, masking: SessionMasking): MaskedReply | Promise<MaskedReply> {
+  const masked = maskJsonInTurns(wordsOf(reply), masking);
+  return masked instanceof Promise ? masked.then((done) => replyOf(reply, done)) : replyOf(reply, masked);
+}
+
+function wordsOf(reply: Reply): JsonObject {
+  return 'result' in reply ? reply.result : (reply.error as unknown as JsonObject);
+}
+
+function replyOf(reply: Reply, { value, ...rest }: MaskedJson<JsonObject>): MaskedReply {
+  if ('result' in reply) return { reply: { result: value }, ...rest };
+  const { code } = reply.error;
+  const { message, ...words } = value as unknown as RpcError;
+  return { reply: { error: { ...words, code, message: typeof message === 'string' ? message : TOO_DEAR } }, ...rest };
 }
 
 /** A refusal as each request's client can read it: a tool's result for the model, an error for the rest. */
@@ -38,6 +52,7 @@ export function outcomeOf(raw: Reply, masked: MaskedReply, masking: SessionMaski
     const { code, message } = masked.reply.error;
     return { outcome: 'failed', masked: masked.masked, error: { code: String(code).slice(0, 40), message: message.slice(0, 4000) } };
   }
+  if (masked.unread) return { outcome: 'failed', masked: masked.masked, error: { code: 'too-dear', message: TOO_DEAR } };
   const texts = 'result' in raw ? textsOf(raw.result) : [];
   // Where it has none, what is shown is what its client gets: a value whose name gives it away can stand far from it.
   const shown = texts.length > 0 ? answer(texts.join('\n'), masking) : cutTo(JSON.stringify(masked.reply.result, null, 2));

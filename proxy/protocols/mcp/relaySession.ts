@@ -13,6 +13,7 @@ import { run } from '../../pipeline/run.ts';
 import { Session } from '../../pipeline/session.ts';
 import type { McpConnection } from '../../policy/policy.ts';
 import type { ClientIdentity, ProtocolHost } from '../protocol.ts';
+import { AnswerMasking } from './answerMasking.ts';
 import { ArgumentTokens } from './argumentTokens.ts';
 import { connectFacts, isTold, shapeOfCall, treatmentOf } from './classify.ts';
 import { type AskClient, ClientAsks } from './clientAsks.ts';
@@ -21,7 +22,7 @@ import { type Caller, Exchanges, MAX_PENDING, tokenOf } from './exchanges.ts';
 import { maskJson } from './maskJson.ts';
 import type { Id, JsonObject, Message, Reply } from './message.ts';
 import { type KnownTool, Offer } from './offer.ts';
-import { type MaskedReply, maskReply, outcomeOf, refusal } from './outcome.ts';
+import { type MaskedReply, outcomeOf, refusal, TOO_DEAR } from './outcome.ts';
 import { ANSWER_WITHIN_MS, isPatient } from './patience.ts';
 import { type McpRequest, PERSONAL, readInputs, readRequest, withoutSecrets, withTokenOf, wordsWithoutSecrets } from './request.ts';
 import { fitToSchema, UNFIT } from './structured.ts';
@@ -72,6 +73,7 @@ export class RelaySession {
   readonly #session: Session;
   /** What an approval is bound to besides the call. */
   readonly #upstream: string;
+  readonly #answers: AnswerMasking;
   readonly #exchanges: Exchanges;
   readonly #asks: ClientAsks;
   readonly #offer: Offer;
@@ -109,6 +111,7 @@ export class RelaySession {
   private constructor(options: RelayOptions, session: Session) {
     this.#options = options;
     this.#session = session;
+    this.#answers = new AnswerMasking(session.masking);
     this.#upstream = JSON.stringify(options.connection.upstream, asText);
     const server = (): Upstream | undefined => this.#server;
     const mask = (method: string, params: JsonObject): JsonObject => this.#said(method, params);
@@ -147,7 +150,7 @@ export class RelaySession {
   }
 
   get busy(): boolean {
-    return this.#exchanges.size > 0 || this.#asks.size > 0;
+    return this.#exchanges.size > 0 || this.#asks.size > 0 || this.#answers.busy;
   }
 
   /** Whether a task that was begun here may still be at work. */
@@ -193,7 +196,7 @@ export class RelaySession {
     switch (treatmentOf(method)) {
       case 'housekeeping': {
         const reply = await this.#exchanges.forward(method, this.#offer.asked(params), caller);
-        if ('error' in reply) return maskReply(reply, this.#session.masking).reply;
+        if ('error' in reply) return (await this.#answers.masked(reply)).reply;
         const introduces = method === 'initialize' || method === 'server/discover';
         return { result: await (introduces ? this.#offer.introduction(reply.result) : this.#offer.page(method, reply.result)) };
       }
@@ -323,9 +326,9 @@ export class RelaySession {
         const raw = work.send
           ? await work.send(held.caller)
           : await this.#exchanges.forward(method, withTokenOf(request.sent, held.params), held.caller, waiting.progress);
-        const masked = maskReply(raw, masking);
+        const masked = await this.#answers.masked(raw);
         const outputSchema = work.outputSchema ?? tool?.outputSchema;
-        reply = fitToSchema(raw, masked, outputSchema) ?? work.unfit ?? refusal(method, UNFIT);
+        reply = masked.unread ? refusal(method, TOO_DEAR) : (fitToSchema(raw, masked, outputSchema) ?? work.unfit ?? refusal(method, UNFIT));
         if (method === 'tools/call' && begunIn(raw))
           reply = await this.#tasks.begun(raw, reply, { tool: target, parts: operation.parts, recorded: request.facts.recorded, outputSchema });
         this.#tainted(target, masked);
@@ -362,7 +365,7 @@ export class RelaySession {
     const result = await run(host.engine, this.#session, operation, signal, async (permit) => {
       permit.use(operation.digest);
       reply = withoutSecrets(await ask(), connection, masking);
-      return outcomeOf(reply, maskReply(reply, masking), masking);
+      return outcomeOf(reply, await this.#answers.masked(reply), masking);
     });
     if (!result.forwarded) return { error: { code: -32_000, message: result.refusal.sentence } };
     return reply ?? { error: { code: -32_603, message: 'The client did not answer.' } };
@@ -454,10 +457,12 @@ export class RelaySession {
     this.#exchanges.settleAll(why);
     this.#options.host.engine.log.warn('mcp.server.ended', { connection: this.#options.connection.name, why });
     // What waits has its answer now, which takes a few turns to get out; the session goes after it.
-    setImmediate(() => {
-      this.#options.client.ended(why);
-      void this.close(why);
-    });
+    void this.#answers.settled().then(() =>
+      setImmediate(() => {
+        this.#options.client.ended(why);
+        void this.close(why);
+      }),
+    );
   }
 
   /** While a person thinks: progress that grows, where the client asked for it, so that it does not give up. */

@@ -55,9 +55,11 @@ export function readRequest(
     recordedPayload: JSON.stringify(recorded, null, 2),
     bound: bindingText(withoutExchange(values.params ?? {})),
     sent: values.params,
-    refused: illFormed(method, params) ?? values.refused,
+    refused: illFormed(method, params) ?? (whole.unread ? TOO_MUCH : values.refused),
   };
 }
+
+const TOO_MUCH = 'Refused: more in what it says could be personal data or secrets than can be looked through at once. Send less at once.';
 
 /** A name in a list and arguments in a text are read by some servers as if they were not: policy would have seen another call, or none. */
 function illFormed(method: string, params: JsonObject | undefined): string | undefined {

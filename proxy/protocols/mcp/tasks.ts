@@ -268,10 +268,10 @@ export class Tasks {
 
   /** A task as its server describes it, on its way to the client: what came of it is handed out as what came of the call. */
   async #deliver(task: Task, raw: Reply, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
-    if ('error' in raw) return maskReply(raw, this.#options.session.masking).reply;
+    if ('error' in raw) return (await maskReply(raw, this.#options.session.masking)).reply;
     const { result, error, inputRequests, ...state } = raw.result;
     if (isOver(state)) this.#over(task);
-    const masked = maskReply({ result: state }, this.#options.session.masking);
+    const masked = await maskReply({ result: state }, this.#options.session.masking);
     this.#options.tainted(task.headline, masked);
     const shown = withTaskId(masked.reply, task.shown);
     if ('error' in shown) return shown;
@@ -424,7 +424,7 @@ export class Tasks {
   async #list(params: JsonObject | undefined, caller: Caller): Promise<Reply> {
     const { forward, session, tainted } = this.#options;
     const raw = await forward('tasks/list', params, caller);
-    if ('error' in raw) return maskReply(raw, session.masking).reply;
+    if ('error' in raw) return (await maskReply(raw, session.masking)).reply;
     const { tasks, ...rest } = raw.result;
     const own = new Map([...this.#own.values()].map((task) => [task.id, task]));
     const theirs = (Array.isArray(tasks) ? (tasks as readonly Json[]) : []).flatMap((one) => {
@@ -433,7 +433,7 @@ export class Tasks {
       if (!isObject(one) || task?.owner !== this.#owner || this.#denied(task) !== undefined) return [];
       return [{ raw: one, task }];
     });
-    const masked = maskReply({ result: { ...rest, ...(Array.isArray(tasks) && { tasks: theirs.map((one) => one.raw) }) } }, session.masking);
+    const masked = await maskReply({ result: { ...rest, ...(Array.isArray(tasks) && { tasks: theirs.map((one) => one.raw) }) } }, session.masking);
     tainted('tasks/list', masked);
     if ('error' in masked.reply || !Array.isArray(masked.reply.result.tasks)) return masked.reply;
     const shown = (masked.reply.result.tasks as readonly JsonObject[]).map((one, n) => ({ ...one, taskId: theirs[n]?.task.shown ?? '' }));

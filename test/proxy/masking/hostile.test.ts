@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { DETECTORS } from '../../../proxy/masking/detectors/index.ts';
-import { createSessionMasking } from '../../../proxy/masking/masking.ts';
+import { createSessionMasking, maskIn, UNREAD, UNREAD_TEXT } from '../../../proxy/masking/masking.ts';
 import { Scanner } from '../../../proxy/masking/scanner.ts';
 import { HOSTILE, ORDINARY, textOf } from '../../support/hostileText.ts';
 
@@ -26,6 +26,39 @@ describe('text that is made to be dear', () => {
     const isDear = (text: string): boolean => cost(text) > MOST * prose && cost(text) > MOST * prose && cost(text) > MOST * prose;
     const dear = HOSTILE.filter((shape) => isDear(textOf(shape, LENGTH)));
     assert.deepEqual(dear, []);
+  });
+
+  it('is left out whole, and said to be, where there is too much of it to look through at once', () => {
+    const masking = createSessionMasking({
+      plan: { columns: new Map(), detectors: new Map([['email', 'partial']]), otherwise: 'redact' },
+      hashKey: new Uint8Array(32),
+    });
+    const { findings, text } = masking.scrub('ann@ex.org '.repeat(50_000));
+    assert.equal(text, UNREAD_TEXT);
+    assert.deepEqual(findings, [{ label: UNREAD, by: UNREAD, mask: 'redact', at: [0, text.length], shape: '' }]);
+    assert.equal(masking.scrub(text).findings.length, 0);
+    assert.equal(maskIn(text), 'withheld');
+    // What an export of an ordinary size takes is far from it.
+    const rows = masking.scrub(textOf(ORDINARY.find(({ name }) => name === 'rows with addresses') ?? assert.fail(), 1_000_000));
+    assert.ok(rows.findings.length > 9_000);
+  });
+
+  it('has the same found in it, piece by piece, as at once', () => {
+    const masking = createSessionMasking({
+      plan: { columns: new Map(), detectors: new Map([['email', 'partial']]), otherwise: 'redact' },
+      hashKey: new Uint8Array(32),
+    });
+    for (const shape of [...ORDINARY, ...HOSTILE.filter((_, n) => n % 3 === 0)]) {
+      const text = `${textOf(shape, 32_760)} ann@ex.org ${textOf(shape, 1_000)}`;
+      let pieces = '';
+      let found = 0;
+      for (const piece of masking.pieces(text)) {
+        pieces += piece.text;
+        found += piece.findings.length;
+      }
+      const whole = masking.scrub(text);
+      assert.deepEqual([pieces === whole.text, found], [true, whole.findings.length], shape.name);
+    }
   });
 
   /** Written before the detectors were made to look at nothing twice. */

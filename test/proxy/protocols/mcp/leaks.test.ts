@@ -4,7 +4,9 @@ import { after, before, describe, it } from 'node:test';
 import type { Client } from '@modelcontextprotocol/client';
 import { Secret } from '../../../../contract/secret.ts';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
+import { TOO_DEAR } from '../../../../proxy/protocols/mcp/outcome.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { soon } from '../../../support/soon.ts';
 import { OfferingServer, tool } from './offeringServer.ts';
 import { Stage } from './stage.ts';
 
@@ -39,6 +41,7 @@ const server = new OfferingServer({
   templates: [{ uriTemplate: 'memo://{a}', name: 'm', description: canary, future: canary }],
   results: {
     odd: { future: { password: ['hunter2-CANARY'], data: Buffer.from(`key ${KEY}`).toString('base64') } },
+    dear: { content: [{ type: 'text', text: 'user canary-is-here@ex.org '.repeat(180_000) }], structuredContent: { key: KEY } },
     long: { content: [{ type: 'text', text: `${'x '.repeat(32_760)}  ${KEY} and more ${'y '.repeat(20_000)}` }] },
   },
 });
@@ -141,6 +144,24 @@ describe('an answer', () => {
     const said = await raw(client, 'tools/call', { name: 'long', arguments: {} });
     const text = JSON.stringify([said, stage.entries]);
     assert.ok(!/sk-ant-|CANARY/.test(text), text.slice(text.search(/sk-ant-|CANARY/) - 20).slice(0, 80));
+  });
+});
+
+describe('an answer with more in it than can be looked through', () => {
+  it('is withheld whole: the agent is told why, and so is the record', async () => {
+    const client = await stage.client('mcp/a');
+    const result = (await raw(client, 'tools/call', { name: 'dear', arguments: {} })) as { content: readonly { text: string }[]; isError: boolean };
+    assert.deepEqual(result, { content: [{ type: 'text', text: TOO_DEAR }], isError: true });
+    await soon(() => assert.ok(stage.entries.some((entry) => entry.type === 'operation.outcome' && entry.error?.code === 'too-dear')));
+    assert.ok(!JSON.stringify([result, stage.entries, stage.logged]).includes('canary-is-here'));
+    assert.ok(JSON.stringify(stage.entries).length < 1_000_000);
+  });
+
+  it('is no request either', async () => {
+    const client = await stage.client('mcp/a');
+    const result = await raw(client, 'tools/call', { name: 'look', arguments: { text: 'u@ex.org '.repeat(200_000) } });
+    assert.match(JSON.stringify(result), /Refused: more in what it says could be personal data/);
+    assert.ok(!server.seen().includes('u@ex.org u@ex.org'));
   });
 });
 

@@ -151,6 +151,13 @@ describe('the process of a relayed server', () => {
     assert.ok(lost?.type === 'operation.outcome' && /has ended/.test(lost.error?.message ?? ''));
   });
 
+  it('that goes once it has answered is heard out, however long its answer takes to mask', async () => {
+    await serve('');
+    const client = await stage.client('mcp/rude');
+    const answer = text(await client.callTool({ name: 'parting', arguments: { size: 40_000 } }));
+    assert.equal(answer, 'note for ‹redacted›\n'.repeat(40_000));
+  });
+
   it('that dies is started again for the next call of a stateless client', async () => {
     await serve('');
     const client = await stage.client('mcp/rude', { modern: true });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import { parseStrict } from '../../../../proxy/http/strictJson.ts';
-import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
-import { maskJson, readableText } from '../../../../proxy/protocols/mcp/maskJson.ts';
+import { createSessionMasking, UNREAD_TEXT } from '../../../../proxy/masking/masking.ts';
+import { maskJson, maskJsonInTurns, readableText } from '../../../../proxy/protocols/mcp/maskJson.ts';
 import type { JsonObject } from '../../../../proxy/protocols/mcp/message.ts';
 
 const masking = createSessionMasking({ plan: { columns: new Map(), detectors: new Map(), otherwise: 'redact' }, hashKey: new Uint8Array(32) });
@@ -123,6 +123,59 @@ describe('masking of JSON', () => {
     assert.equal(value['‹redacted› 2'], 1);
     assert.equal(value['‹redacted› 3'], 'mine');
     assert.equal(value['‹redacted› 10001'], 9_999);
+  });
+
+  it('lets others have their turn while it looks through what is long, and finds the same', async () => {
+    const row = 'order 10442 for ann@ex.org, shipped to Utrecht\n';
+    const long = { content: [{ type: 'text', text: row.repeat(10_000) }], rows: Array.from({ length: 20_000 }, (_, id) => ({ id, note: `${id} ann@ex.org` })) };
+    let turns = 0;
+    let longest = 0;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      turns++;
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    const masked = maskJsonInTurns(long as JsonObject, masking);
+    assert.ok(masked instanceof Promise);
+    const { value, ...rest } = await masked;
+    clearInterval(timer);
+    assert.ok(turns > 5, `${turns} turns, the longest wait ${longest} ms`);
+    assert.deepEqual(rest, { masked: 30_000, places: rest.places, unread: false });
+    assert.equal((value.content as { text: string }[])[0]?.text, row.replace('ann@ex.org', '‹redacted›').repeat(10_000));
+    assert.equal(JSON.stringify(value).includes('ann@'), false);
+    assert.ok(!(maskJsonInTurns({ content: [{ type: 'text', text: row }] }, masking) instanceof Promise), 'what is short is there at once');
+  });
+
+  it('finds in a long text what lies in its Base64, and across the pieces that it is looked through in', async () => {
+    const text = `${'x'.repeat(65_530)} card 4111 1111 1111 1111 ${'y '.repeat(40_000)}`;
+    for (const long of [text, Buffer.from(text).toString('base64')]) {
+      const { value, masked } = await maskJsonInTurns({ content: [{ text: long }], blob: long }, masking);
+      assert.equal(masked, 2);
+      const shown = [(value.content as { text: string }[])[0]?.text ?? '', value.blob as string];
+      for (const one of shown) assert.ok(!`${one} ${Buffer.from(one, 'base64').toString()}`.includes('1111 1111'));
+    }
+  });
+
+  it('lets nothing through of what it did not look at, and says so', async () => {
+    const dear = 'ann@ex.org '.repeat(5_000);
+    const many = {
+      content: Array.from({ length: 40 }, (_, n) => ({ type: 'text', text: `${n} ${dear}` })),
+      last: 'bob@ex.org',
+      count: 4111111111111111,
+      deep: { er: ['bob@ex.org'] },
+    };
+    const all = mask(many);
+    assert.equal(all.unread, true);
+    assert.equal(all.places.length, 1_000);
+    assert.ok(!/@ex|41111/.test(JSON.stringify(all.value)));
+    // In one text as in many.
+    const one = await maskJsonInTurns({ text: dear.repeat(40) }, masking);
+    assert.deepEqual([one.unread, one.value.text], [true, UNREAD_TEXT]);
+    const short = Object.fromEntries(Array.from({ length: 210_000 }, (_, n) => [`k${n}`, 'a@ex.org']));
+    const { unread, value } = await maskJsonInTurns(short, masking);
+    assert.equal(unread, true);
+    assert.ok(!JSON.stringify(value).includes('@ex'));
   });
 
   it('shows a person the text of a result, else all of it', () => {

@@ -32,6 +32,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
     case 'complain': for (let i = 0; i < params.arguments.count; i++) process.stderr.write('complaint ' + i + '\\n'); return text('complained');
     case 'hang': return undefined;
     case 'big': return text('x'.repeat(params.arguments.size));
+    case 'parting': return process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: 'note for ann@ex.org\\n'.repeat(params.arguments.size) }] } }) + '\\n', () => process.exit(0));
     case 'flood': process.stdout.write('y'.repeat(params.arguments.size)); return undefined;
     case 'line': return text(line);
     case 'many':

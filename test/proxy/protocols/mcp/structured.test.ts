@@ -3,8 +3,9 @@ import { describe, it } from 'node:test';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/server/validators/ajv';
 import * as fc from 'fast-check';
 import { createSessionMasking } from '../../../../proxy/masking/masking.ts';
+import { maskJson } from '../../../../proxy/protocols/mcp/maskJson.ts';
 import type { JsonObject } from '../../../../proxy/protocols/mcp/message.ts';
-import { maskReply } from '../../../../proxy/protocols/mcp/outcome.ts';
+import type { MaskedReply } from '../../../../proxy/protocols/mcp/outcome.ts';
 import { fitToSchema } from '../../../../proxy/protocols/mcp/structured.ts';
 
 const masking = createSessionMasking({
@@ -15,10 +16,15 @@ const CARD = '4111 1111 1111 1111';
 const MAIL = 'ada.lovelace@analytical.example';
 const schemaOf = (properties: object, more: object = {}): JsonObject => ({ type: 'object', properties, ...more }) as JsonObject;
 
+function maskedNow(raw: { readonly result: JsonObject }): MaskedReply {
+  const { value, ...rest } = maskJson(raw.result, masking);
+  return { reply: { result: value }, ...rest };
+}
+
 /** As the client gets it: masked, and by another validator than ours still valid; undefined where it is withheld. */
 function shown(structuredContent: JsonObject, schema: JsonObject): JsonObject | undefined {
   const raw = { result: { content: [], structuredContent } };
-  const reply = fitToSchema(raw, maskReply(raw, masking), schema);
+  const reply = fitToSchema(raw, maskedNow(raw), schema);
   if (!reply) return undefined;
   assert.ok('result' in reply);
   const value = reply.result.structuredContent as JsonObject;
@@ -87,14 +93,19 @@ describe('a mask in a structured answer', () => {
       properties: { ...(schema.properties as JsonObject), a: { type: 'string' } },
     } as JsonObject);
     const raw = { result: { content: [], structuredContent: { a: `${'a'.repeat(5_000)}!`, card: CARD } } };
+<<<<<<< HEAD
     fitToSchema(raw, maskReply(raw, masking), schema);
     assert.ok(performance.now() - started < 20_000, 'it would take hours');
+=======
+    fitToSchema(raw, maskedNow(raw), schema);
+    assert.ok(performance.now() - started < 2_000);
+>>>>>>> f9a78cb (Look through a long answer in turns with everything else, and withhold what is too dear to look through: one answer held everybody's bytes up for seconds)
   });
 
   it('does not follow a schema in circles', () => {
     const schema = { type: 'object', $ref: '#', properties: { card: { $ref: '#/properties/card', type: 'string' } } } as JsonObject;
     const raw = { result: { content: [], structuredContent: { card: CARD } } };
-    const reply = fitToSchema(raw, maskReply(raw, masking), schema);
+    const reply = fitToSchema(raw, maskedNow(raw), schema);
     assert.doesNotMatch(JSON.stringify(reply ?? null), /4111/);
   });
 
@@ -108,7 +119,7 @@ describe('a mask in a structured answer', () => {
     ] as const) {
       const raw = { result: { content: [], structuredContent: { card: CARD, list } } };
       const started = performance.now();
-      assert.equal(fitToSchema(raw, maskReply(raw, masking), schema), undefined);
+      assert.equal(fitToSchema(raw, maskedNow(raw), schema), undefined);
       assert.ok(performance.now() - started < 20_000, 'it would take hours');
     }
   });
@@ -116,14 +127,14 @@ describe('a mask in a structured answer', () => {
   it('takes no word of a schema for one of ours', () => {
     for (const format of ['constructor', 'toString', '__proto__']) {
       const raw = { result: { content: [], structuredContent: { card: CARD } } };
-      const reply = fitToSchema(raw, maskReply(raw, masking), schemaOf({ card: { type: 'string', format } }));
+      const reply = fitToSchema(raw, maskedNow(raw), schemaOf({ card: { type: 'string', format } }));
       assert.doesNotMatch(JSON.stringify(reply ?? null), /4111/, format);
     }
   });
 
   it('leaves alone what it did not touch', () => {
     const raw = { result: { content: [], structuredContent: { a: 'plain' } } };
-    assert.equal(fitToSchema(raw, maskReply(raw, masking), schemaOf({ a: { type: 'integer' } })) !== undefined, true);
+    assert.equal(fitToSchema(raw, maskedNow(raw), schemaOf({ a: { type: 'integer' } })) !== undefined, true);
   });
 
   it('is valid and gives nothing away, whatever the constraints', () => {

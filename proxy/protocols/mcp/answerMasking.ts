@@ -1,0 +1,33 @@
+/** Answers on their way through the masks: long ones take turns with everything else, and their session stays for as long as that takes. */
+import type { SessionMasking } from '../../masking/masking.ts';
+import type { Reply } from './message.ts';
+import { type MaskedReply, maskReply } from './outcome.ts';
+
+export class AnswerMasking {
+  readonly #masking: SessionMasking;
+  readonly #under = new Set<Promise<MaskedReply>>();
+
+  constructor(masking: SessionMasking) {
+    this.#masking = masking;
+  }
+
+  get busy(): boolean {
+    return this.#under.size > 0;
+  }
+
+  async masked(reply: Reply): Promise<MaskedReply> {
+    const masked = maskReply(reply, this.#masking);
+    if (!(masked instanceof Promise)) return masked;
+    this.#under.add(masked);
+    try {
+      return await masked;
+    } finally {
+      this.#under.delete(masked);
+    }
+  }
+
+  /** Resolves once all that are under way have been masked. Never rejects. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#under);
+  }
+}
