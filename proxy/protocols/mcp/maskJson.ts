@@ -67,6 +67,14 @@ async function inTurns<T extends Json>(walk: Walk, steps: Steps<Json>): Promise<
 /** Stops where it is somebody else's turn. */
 type Steps<T> = Generator<undefined, T, undefined>;
 
+type Leaf = string | number | boolean | null | { readonly rawJSON: string };
+
+/** What is looked through in one step. */
+function isLeaf(value: Json): value is Leaf & Json {
+  if (typeof value === 'string') return value.length <= MAX_WHOLE;
+  return value === null || typeof value !== 'object' || ('rawJSON' in value && Object.isFrozen(value));
+}
+
 class Walk {
   #count = 0;
   #unread = false;
@@ -98,13 +106,18 @@ class Walk {
       this.#chars = 0;
       if (performance.now() > this.#until) yield;
     }
-    if (typeof value === 'string') return value.length > MAX_WHOLE ? yield* this.#long(value) : this.#text(value, name);
+    if (isLeaf(value)) return this.#leaf(value, name);
+    if (typeof value === 'string') return yield* this.#long(value);
+    return Array.isArray(value) ? yield* this.#list(value as readonly Json[], name) : yield* this.#object(value as JsonObject);
+  }
+
+  /** Most of any value: a step of its own for each would cost as much as looking through it. */
+  #leaf(value: Leaf, name: string | undefined): Json {
+    if (typeof value === 'string') return this.#text(value, name);
     if (typeof value === 'number') return this.#number(value, name) ? 0 : value;
     if (value === null || typeof value !== 'object') return value;
-    if (Array.isArray(value)) return yield* this.#list(value as readonly Json[], name);
     // A number kept as it was written is an object to JavaScript.
-    if ('rawJSON' in value && Object.isFrozen(value)) return this.#number(Number(value.rawJSON), name, JSON.stringify(value)) ? 0 : value;
-    return yield* this.#object(value as JsonObject);
+    return this.#number(Number(value.rawJSON), name, JSON.stringify(value)) ? 0 : (value as unknown as Json);
   }
 
   *#object(object: JsonObject): Steps<JsonObject> {
@@ -123,9 +136,11 @@ class Walk {
         twice.set(masked, n);
       }
       this.#path.push(name);
-      const inner =
-        typeof value === 'string' && (key === 'blob' || (key === 'data' && media !== undefined))
-          ? yield* this.#encoded(value, media)
+      const encoded = typeof value === 'string' && (key === 'blob' || (key === 'data' && media !== undefined));
+      const inner = encoded
+        ? yield* this.#encoded(value, media)
+        : isLeaf(value) && this.#chars < LOOK_UP_EACH
+          ? this.#leaf(value, key)
           : yield* this.value(value, key);
       this.#path.pop();
       // Assigning to it would not make a property.
@@ -137,10 +152,10 @@ class Walk {
 
   *#list(list: readonly Json[], name: string | undefined): Steps<readonly Json[]> {
     const out: Json[] = [];
-    for (const [i, item] of list.entries()) {
-      if (this.#spent()) break;
+    for (let i = 0; i < list.length && !this.#spent(); i++) {
+      const item = list[i] as Json;
       this.#path.push(i);
-      out.push(yield* this.value(item, name));
+      out.push(isLeaf(item) && this.#chars < LOOK_UP_EACH ? this.#leaf(item, name) : yield* this.value(item, name));
       this.#path.pop();
     }
     return out;

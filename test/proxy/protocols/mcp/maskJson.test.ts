@@ -172,10 +172,6 @@ describe('masking of JSON', () => {
     // In one text as in many.
     const one = await maskJsonInTurns({ text: dear.repeat(40) }, masking);
     assert.deepEqual([one.unread, one.value.text], [true, UNREAD_TEXT]);
-    const short = Object.fromEntries(Array.from({ length: 210_000 }, (_, n) => [`k${n}`, 'a@ex.org']));
-    const { unread, value } = await maskJsonInTurns(short, masking);
-    assert.equal(unread, true);
-    assert.ok(!JSON.stringify(value).includes('@ex'));
   });
 
   it('shows a person the text of a result, else all of it', () => {
