@@ -116,7 +116,7 @@ export class ClientLogins implements Clients {
     const left = expires - this.#options.clock.now();
     if (!(left > 0 && left <= LOGIN_LIFETIME_MS)) return undefined;
     const agent = agentOf(surface, this.#editors.get(window));
-    return { actor: { person: this.#options.person, agent }, surface, conversation: this.#conversation(window) };
+    return { actor: { person: this.#options.person, agent }, surface, conversation: this.#conversation(window), goodForMs: left };
   }
 
   /**

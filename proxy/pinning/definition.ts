@@ -38,6 +38,17 @@ export function definitionOf(kind: PinKind, item: unknown): Definition | undefin
   }
 }
 
+/** Every piece of text in a value; undefined where it goes too deep. */
+export function wordsIn(value: unknown): Definition['words'] | undefined {
+  const words: { at: string; text: string }[] = [];
+  try {
+    collect(value, '', 0, words);
+    return words;
+  } catch {
+    return undefined;
+  }
+}
+
 export function keyOf({ kind, name }: { readonly kind: PinKind; readonly name: string }): string {
   return `${kind}\0${name}`;
 }

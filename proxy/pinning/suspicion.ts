@@ -4,7 +4,7 @@
  */
 
 import { mixesScripts, skeleton } from './confusable.ts';
-import type { Definition } from './definition.ts';
+import { type Definition, wordsIn } from './definition.ts';
 import { hiddenIn, spelledByTags, stripHidden } from './hidden.ts';
 
 /** What of one text is searched, in characters; a longer one is looked at in overlapping pieces. */
@@ -57,13 +57,23 @@ const ORDERS: readonly Order[] = [
 ];
 
 /** Sentences without their end; empty where nothing was found. */
-export function suspicionsOf(definition: Definition): string[] {
+export function suspicionsOf({ name, words }: Definition): string[] {
+  const mixed = mixesScripts(name) ? ['its name mixes letters of several scripts that look alike'] : [];
+  return [...mixed, ...suspicionsOfWords(words)].slice(0, MAX_REASONS);
+}
+
+/** The same of what is no definition; what goes too deep to be looked at is one. */
+export function suspicionsIn(value: unknown): string[] {
+  const words = wordsIn(value);
+  return words ? suspicionsOfWords(words) : ['it goes too deep'];
+}
+
+function suspicionsOfWords(words: Definition['words']): string[] {
   const reasons: string[] = [];
   const add = (reason: string): void => {
     if (reasons.length < MAX_REASONS && !reasons.includes(reason)) reasons.push(reason);
   };
-  if (mixesScripts(definition.name)) add('its name mixes letters of several scripts that look alike');
-  for (const { at, text } of definition.words) {
+  for (const { at, text } of words) {
     const hidden = hiddenIn(text);
     if (hidden.length > 0) add(`${at} holds characters that cannot be seen (${hidden.join(', ')})`);
     const tags = spelledByTags(text);

@@ -20,6 +20,8 @@ export interface ClientIdentity {
   /** `terminal`, `mcp`, … */
   readonly surface: string;
   readonly conversation: Conversation;
+  /** For how long the login was good when it was shown, in milliseconds: what it opened ends with it. Absent: something else ends it. */
+  readonly goodForMs?: number;
   /** Set where the surface promised to change nothing. */
   readonly readOnly?: boolean;
   /** Of one call that may outlast its client's patience: see `Operation`. */

@@ -15,15 +15,12 @@ export class AnswerMasking {
     return this.#under.size > 0;
   }
 
-  async masked(reply: Reply): Promise<MaskedReply> {
+  /** What is short is there at once: what its server says next must find it answered. */
+  masked(reply: Reply): MaskedReply | Promise<MaskedReply> {
     const masked = maskReply(reply, this.#masking);
     if (!(masked instanceof Promise)) return masked;
     this.#under.add(masked);
-    try {
-      return await masked;
-    } finally {
-      this.#under.delete(masked);
-    }
+    return masked.finally(() => this.#under.delete(masked));
   }
 
   /** Resolves once all that are under way have been masked. Never rejects. */

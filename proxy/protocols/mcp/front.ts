@@ -6,6 +6,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import type { Log } from '../../pipeline/engine.ts';
 import type { ClientIdentity } from '../protocol.ts';
 import { type ClientSession, ClientSessions } from './clientSessions.ts';
+import { endWithLogin } from './http/untilLogin.ts';
 
 /** Comment frames on an open stream, in milliseconds. */
 export const KEEP_ALIVE_MS = 10_000;
@@ -60,6 +61,12 @@ export class McpFront {
     response.once('close', () => {
       if (!response.writableFinished) closed.abort();
     });
+    // Nothing else stays open for longer than its answer takes.
+    if (request.method === 'GET')
+      response.once(
+        'close',
+        endWithLogin(identity, () => void response.destroy()),
+      );
     const bearer: Bearer = { identity, closed: closed.signal, body };
     const auth: AuthInfo = { token: '', clientId: identity.surface, scopes: [], extra: { bearer } };
     const carrying = Object.assign(request, { auth });

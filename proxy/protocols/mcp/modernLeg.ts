@@ -11,6 +11,7 @@ import type { Caller } from './exchanges.ts';
 import { givesWay } from './givesWay.ts';
 import { EventReply } from './http/eventReply.ts';
 import { type ExchangeHeaders, paramMismatch, STATELESS_VERSION } from './http/exchangeHeaders.ts';
+import { endWithLogin } from './http/untilLogin.ts';
 import type { LegOptions } from './legacyLeg.ts';
 import { Listeners } from './listeners.ts';
 import { type Id, isObject, type Json, type JsonObject, type Message, type Reply } from './message.ts';
@@ -172,7 +173,7 @@ export class ModernLeg {
     shared.relay = relay;
     const noTasks = whyNoTasks(exchange, upstream);
     if (noTasks) return end(exchange, noTasks);
-    if (exchange.method === 'subscriptions/listen') return this.#listen(shared, upstream, exchange, gone);
+    if (exchange.method === 'subscriptions/listen') return this.#listen(shared, upstream, exchange, identity, gone);
     if (exchange.method === 'server/discover' && relay.era !== 'stateless') return end(exchange, { result: described(upstream) });
     if (exchange.method === 'tools/call' && typeof exchange.params?.name === 'string') {
       const wrong = paramMismatch(shared.headers.declared(exchange.params.name), exchange.params.arguments, exchange.headers);
@@ -255,8 +256,22 @@ export class ModernLeg {
     };
   }
 
-  async #listen(shared: Shared, { capabilities, relay }: Upstream, { id, params, reply }: Exchange, gone: AbortSignal): Promise<void> {
-    gone.addEventListener('abort', () => shared.listeners.remove(reply), { once: true });
+  async #listen(
+    shared: Shared,
+    { capabilities, relay }: Upstream,
+    { id, params, reply }: Exchange,
+    identity: ClientIdentity,
+    gone: AbortSignal,
+  ): Promise<void> {
+    const stop = endWithLogin(identity, () => shared.listeners.end(reply));
+    gone.addEventListener(
+      'abort',
+      () => {
+        stop();
+        shared.listeners.remove(reply);
+      },
+      { once: true },
+    );
     const wanted = taskIdsIn(params);
     const early: JsonObject[] = [];
     let notify = (task: JsonObject): void => void early.push(task);

@@ -12,6 +12,7 @@ import { type Hints, hintsOf, listingFacts, MAX_URI_CHARS } from './classify.ts'
 import type { Exchanges } from './exchanges.ts';
 import { maskListed } from './maskListed.ts';
 import { isObject, type Json, type JsonObject } from './message.ts';
+import { withoutOrdersIn, withoutOrdersInMeta } from './orders.ts';
 import { paramsWithoutSecrets } from './request.ts';
 
 /** Pages of one list that are read; a server that goes on is flooding. */
@@ -105,7 +106,7 @@ export class Offer {
     // What is no list cannot be held to what was accepted.
     if (!Array.isArray(listed)) return maskListed(rest, session.masking);
     if (list) await this.#ready(method);
-    const items = (listed as readonly Json[]).filter((item) => this.#shows(method, list, item));
+    const items = (listed as readonly Json[]).filter((item) => this.#shows(method, list, item)).map(withoutOrdersInMeta);
     if (method === 'resources/list') for (const item of items) this.#note(item);
     // What is left depends on who asks: nobody else may be served it from a cache.
     return { ...maskListed({ ...rest, [key]: items }, session.masking), ...('cacheScope' in result && { cacheScope: 'private' }) };
@@ -133,6 +134,12 @@ export class Offer {
     return typeof uri === 'string' && this.#resources.has(uri);
   }
 
+  /** Resources that an answer links to: its server has named them as well. What was masked on the way is no address of its, and the agent has not seen it. */
+  linked(raw: JsonObject, shown: JsonObject): void {
+    const seen = new Set(linksIn(shown).map(({ uri }) => uri));
+    for (const link of linksIn(raw)) if (seen.has(link.uri)) this.#note(link);
+  }
+
   #note(item: Json): void {
     if (!isObject(item) || typeof item.uri !== 'string' || item.uri.length > MAX_URI_CHARS) return;
     this.#resources.add(item.uri);
@@ -145,7 +152,7 @@ export class Offer {
   /** A server's answer to `initialize` or `server/discover`, without instructions that nobody has accepted. */
   async introduction(result: JsonObject): Promise<JsonObject> {
     const { host, connection, session } = this.#options;
-    const { instructions, ...rest } = result;
+    const { instructions, ...rest } = withoutOrdersIn(result);
     const listening = maskListed(promiseChanges(rest), session.masking);
     if (typeof instructions !== 'string') return listening;
     const definition = definitionOf('instructions', instructions);
@@ -245,6 +252,12 @@ export class Offer {
     }
     return items.slice(0, MAX_OFFERED);
   }
+}
+
+/** The links among the blocks of a call's answer, and of a prompt's messages. */
+function linksIn({ content, messages }: JsonObject): readonly JsonObject[] {
+  const said = Array.isArray(messages) ? (messages as readonly Json[]).flatMap((message) => (isObject(message) && message.content) || []) : [];
+  return [...(Array.isArray(content) ? (content as readonly Json[]) : []), ...said].filter(isObject).filter(({ type }) => type === 'resource_link');
 }
 
 /** We tell a client when policy or a quarantine changes a list, whether or not its server ever would. */

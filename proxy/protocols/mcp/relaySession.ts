@@ -3,7 +3,6 @@
  * something go through the pipeline; what comes back is masked; ids and progress tokens are ours on the server's side, so
  * that nothing of one request can reach another.
  */
-
 import type { OperationId } from '../../../contract/ids.ts';
 import { Problem } from '../../../contract/problem.ts';
 import type { HandedSecrets } from '../../masking/handedSecrets.ts';
@@ -303,7 +302,6 @@ export class RelaySession {
   /** @param answer called with what the client gets, once it is known */
   async #run(work: Work, decided: Operation, held: Held, answer: (reply: Reply) => void): Promise<Reply> {
     const { method, request, target, tool } = work;
-    const { masking } = this.#session;
     let reply: Reply | undefined;
     const waiting = this.#reportWaiting(held);
     const operation: Operation = {
@@ -326,15 +324,17 @@ export class RelaySession {
         const raw = work.send
           ? await work.send(held.caller)
           : await this.#exchanges.forward(method, withTokenOf(request.sent, held.params), held.caller, waiting.progress);
-        const masked = await this.#answers.masked(raw);
+        const answered = this.#answers.masked(raw);
+        const masked = answered instanceof Promise ? await answered : answered;
         const outputSchema = work.outputSchema ?? tool?.outputSchema;
         reply = masked.unread ? refusal(method, TOO_DEAR) : (fitToSchema(raw, masked, outputSchema) ?? work.unfit ?? refusal(method, UNFIT));
         if (method === 'tools/call' && begunIn(raw))
           reply = await this.#tasks.begun(raw, reply, { tool: target, parts: operation.parts, recorded: request.facts.recorded, outputSchema });
         this.#tainted(target, masked);
+        if ('result' in raw && 'result' in reply) this.#offer.linked(raw.result, reply.result);
         answer(reply);
         await written();
-        return outcomeOf(raw, masked, masking);
+        return outcomeOf(raw, masked, this.#session.masking);
       });
       if (!result.forwarded) return refusal(method, result.refusal.sentence);
       return reply ?? { error: { code: -32_603, message: 'There was no answer.' } };

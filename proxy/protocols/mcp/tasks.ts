@@ -271,7 +271,8 @@ export class Tasks {
     if ('error' in raw) return (await maskReply(raw, this.#options.session.masking)).reply;
     const { result, error, inputRequests, ...state } = raw.result;
     if (isOver(state)) this.#over(task);
-    const masked = await maskReply({ result: state }, this.#options.session.masking);
+    const words = maskReply({ result: state }, this.#options.session.masking);
+    const masked = words instanceof Promise ? await words : words;
     this.#options.tainted(task.headline, masked);
     const shown = withTaskId(masked.reply, task.shown);
     if ('error' in shown) return shown;

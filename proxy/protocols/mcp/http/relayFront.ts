@@ -103,7 +103,7 @@ export class RelayFront {
     if (!known) return undefined;
     if (request.method === 'GET') {
       if (!(request.headers.accept ?? '').includes('text/event-stream')) return refuse(response, 406, 'The client must accept text/event-stream.');
-      return known.leg.transport.get(request, response);
+      return known.leg.transport.get(request, response, identity);
     }
     void this.#sessions.end(known.leg.transport.id).then(() => response.writeHead(200).end());
     return undefined;

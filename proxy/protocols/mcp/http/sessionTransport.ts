@@ -3,8 +3,10 @@
  * goes to the stream that the client holds open for it; a stream that broke can be taken up where it broke.
  */
 import type { Answering, Asked } from '../../../http/answering.ts';
+import type { ClientIdentity } from '../../protocol.ts';
 import type { Id, Message } from '../message.ts';
 import { EventReply } from './eventReply.ts';
+import { endWithLogin } from './untilLogin.ts';
 
 /** Events of one session that are kept for a client that comes back: how many, and how many characters in all. */
 const MAX_KEPT = 1_000;
@@ -98,7 +100,7 @@ export class SessionTransport implements LegTransport {
   }
 
   /** The client opens the stream for what belongs to no request, or takes up one that broke. */
-  get(request: Asked, response: Answering): void {
+  get(request: Asked, response: Answering, identity: ClientIdentity): void {
     response.setHeader('Mcp-Session-Id', this.id);
     const last = request.headers['last-event-id'];
     const found = typeof last === 'string' ? this.#kept.findIndex(({ id }) => id === last) : -1;
@@ -112,6 +114,11 @@ export class SessionTransport implements LegTransport {
     clearTimeout(stream.timer);
     this.#attach(stream, response, true);
     stream.reply?.open();
+    const { reply } = stream;
+    response.once(
+      'close',
+      endWithLogin(identity, () => reply?.close()),
+    );
     for (const event of this.#kept.slice(found + 1)) if (event.stream === stream && event.data !== '') stream.reply?.event(event.data, `id: ${event.id}\n`);
     if (stream.done) stream.reply?.close();
   }

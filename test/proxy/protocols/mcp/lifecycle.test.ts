@@ -11,6 +11,12 @@ import type { Served } from '../../../../proxy/protocols/protocol.ts';
 import { RUDE_SERVER } from './servers.ts';
 import { Stage } from './stage.ts';
 
+const META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'claude-code', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
+
 let directory: string;
 let script: string;
 let stage: Stage;
@@ -187,6 +193,16 @@ describe('the process of a relayed server', () => {
     await stage.client('mcp/rude');
     assert.deepEqual(served?.state, { state: 'ready' });
     assert.match(served?.output?.lines(1)[0]?.text ?? '', /starting with card ‹redacted› and no token/);
+  });
+
+  it('that complains with a private key in many lines shows none of them, to a person or in the log', async () => {
+    await serve('keys,exits');
+    await assert.rejects(stage.client('mcp/rude'), /has ended/);
+    const lines = served?.output?.lines().map(({ text: line }) => line) ?? [];
+    assert.ok(lines.some((line) => line.includes('loading')) && lines.some((line) => line.includes('loaded')), lines.join('\n'));
+    const log = stage.logged.filter(({ event }) => event.includes('mcp.server.stderr'));
+    assert.ok(log.length > 10);
+    for (const said of [lines, stage.logged, stage.entries, served?.state]) assert.doesNotMatch(JSON.stringify(said), /canary|MIIEpAIB/);
   });
 
   it('that ends at once is left alone for a while', async () => {
@@ -405,5 +421,33 @@ describe('what a client sends to a relayed server', () => {
     const { z } = await import('zod');
     await assert.rejects(client.request({ method: 'x/y', params: {} }, z.any()), /Denied by rule/);
     assert.equal(stage.decided.at(-1)?.facts.verb, 'x/y');
+  });
+});
+
+describe('a stream that a client holds open', () => {
+  it('ends with the login that opened it, in either era', async () => {
+    await serve('');
+    // A few moments before its login ends.
+    const { Authorization = '' } = stage.headers();
+    const expires = Number.parseInt(Authorization.split('.')[2] ?? '', 36);
+    const began = Date.now();
+    stage.now = () => expires - 1_500 + (Date.now() - began);
+    const headers = { Authorization, 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' };
+    const post = (message: object, more: Record<string, string> = {}): Promise<Response> =>
+      fetch(stage.url('mcp/rude'), { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...message }) });
+    const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'claude-code', version: '1' } };
+    const opened = await post({ method: 'initialize', params });
+    const session = { 'Mcp-Session-Id': opened.headers.get('mcp-session-id') ?? '' };
+    const listen = { method: 'subscriptions/listen', params: { notifications: { toolsListChanged: true }, _meta: META } };
+    const [own, modern] = await Promise.all([
+      fetch(stage.url('mcp/rude'), { headers: { ...headers, ...session } }),
+      post(listen, { 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': 'subscriptions/listen' }),
+    ]);
+    assert.deepEqual([own.status, modern.status], [200, 200]);
+    await own.text();
+    assert.match(await modern.text(), /"resultType":"complete"/);
+    assert.ok(stage.now() >= expires - 50, 'not before');
+    stage.now = () => expires + 1;
+    assert.equal((await fetch(stage.url('mcp/rude'), { headers: { ...headers, ...session } })).status, 401);
   });
 });

@@ -3,13 +3,25 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Client } from '@modelcontextprotocol/client';
 import { loadPolicy } from '../../../../proxy/policy/load.ts';
+import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
 import { OfferingServer, stageFor, tool } from './offeringServer.ts';
 import type { Stage } from './stage.ts';
 
 const server = new OfferingServer({
-  tools: [tool('look')],
+  tools: [tool('look'), tool('find')],
   resources: [{ uri: 'memo://a', name: 'a' }],
-  results: { look: { content: [{ type: 'text', text: 'card 4111 1111 1111 1111' }] } },
+  results: {
+    find: {
+      content: [
+        { type: 'text', text: 'memo://in-words' },
+        { type: 'resource_link', uri: 'memo://found', name: 'found' },
+        { type: 'resource_link', uri: 'memo://4111111111111111', name: 'masked' },
+        { type: 'resource_link', uri: 'https://example.org/found', name: 'far' },
+      ],
+      structuredContent: { type: 'resource_link', uri: 'memo://in-data' },
+    },
+    look: { content: [{ type: 'text', text: 'card 4111 1111 1111 1111' }] },
+  },
 });
 let stage: Stage;
 let stop: () => Promise<void>;
@@ -86,5 +98,31 @@ describe('an address', () => {
     assert.equal(outward(), true);
     await client.readResource({ uri: 'https://example.org/?q=what-was-read-elsewhere' });
     assert.equal(outward(), true);
+  });
+
+  it('carries nothing either where an answer of its server links to it, for who had that answer', async () => {
+    stage.decide = () => 'allow';
+    const other = server.connection('b');
+    stage.connections.push(other);
+    const served = await mcp.serve(other, stage.host);
+    try {
+      const elsewhere = [await stage.client('mcp/b'), await stage.client('mcp/a', { window: 'another' })];
+      const carries = async (reader: Client, uri: string): Promise<boolean | undefined> => {
+        await reader.readResource({ uri });
+        return outward();
+      };
+      assert.equal(await carries(client, 'memo://found'), true, 'nobody has named it yet');
+      await elsewhere[0]?.callTool({ name: 'find', arguments: {} });
+      assert.equal(await carries(client, 'memo://found'), true, 'another server has');
+      const { content } = await client.callTool({ name: 'find', arguments: {} });
+      assert.equal(await carries(client, 'memo://found'), false);
+      for (const reader of elsewhere.slice(1)) assert.equal(await carries(reader, 'memo://found'), true, 'in another conversation');
+      // What the client has not seen, what is no link, and what lies elsewhere.
+      assert.ok(!JSON.stringify(content).includes('4111'));
+      for (const uri of ['memo://4111111111111111', 'memo://‹redacted›', 'memo://in-words', 'memo://in-data', 'memo://found/more', 'https://example.org/found'])
+        assert.equal(await carries(client, uri), true, uri);
+    } finally {
+      await served.stop('the test is over');
+    }
   });
 });

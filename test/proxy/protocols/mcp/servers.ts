@@ -3,6 +3,7 @@ export const RUDE_SERVER = `
 const { spawn } = require('node:child_process');
 const manners = new Set((process.argv[2] ?? '').split(','));
 process.stderr.write('starting with card 4111 1111 1111 1111 and ' + (process.env.TOKEN ?? 'no token') + '\\n');
+if (manners.has('keys')) process.stderr.write('loading\\n-----BEGIN RSA PRIVATE KEY-----\\n' + 'MIIEpAIBAAKCAQEAcanary\\n'.repeat(12) + '-----END RSA PRIVATE KEY-----\\nloaded\\n');
 if (manners.has('exits')) process.exit(3);
 if (manners.has('stays')) {
   process.on('SIGTERM', () => {});
