@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { personLabel } from '../contract/actor.ts';
 import type { OperationSummary } from '../contract/control.ts';
+import { parseFilter } from '../contract/operationFilter.ts';
 import { OperationIndex } from '../proxy/recording/index.ts';
 import { type Command, UsageError } from './command.ts';
 import { plain, RECORD_HELP, RECORD_OPTIONS, recordFolder } from './record.ts';
@@ -25,6 +26,12 @@ ${RECORD_HELP}
     const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
     const limit = Number(values.limit);
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw new UsageError(`--limit takes a number from 1 to ${MAX_LIMIT}.`);
+    for (const word of positionals) {
+      const [, bound] = /^(after|before):/.exec(word) ?? [];
+      // The filter takes it for text to find, as it takes anything; here it can only be a slip.
+      if (bound !== undefined && parseFilter(word, Date.now())[bound as 'after' | 'before'] === undefined)
+        throw new UsageError(`\`${word}\` has no time in it. Write a date or a time, such as ${bound}:2026-11-20, or how long ago: ${bound}:2d.`);
+    }
     const directory = recordFolder(values.record, io.cwd);
     if (!existsSync(directory)) {
       io.error(`There is no record in ${directory}.`);

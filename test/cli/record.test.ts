@@ -65,6 +65,8 @@ describe('the commands that read the record', () => {
   it('list what was done, find in it, and let nothing in it steer the terminal', async () => {
     const files = readdirSync(directory);
     const all = await countersign('sessions');
+    const slip = await countersign('sessions', 'before:yesterday');
+    assert.deepEqual([slip.code, /`before:yesterday` has no time in it/.test(slip.error)], [2, true]);
     assert.deepEqual([all.code, all.error, all.out.split('\n').length], [0, '', 2]);
     assert.match(all.out, /denied {5}orders {8}CALL \ufffd\[2J\ufffd\ufffdevil\ufffd/);
     assert.match(
