@@ -263,15 +263,7 @@ export class ModernLeg {
     identity: ClientIdentity,
     gone: AbortSignal,
   ): Promise<void> {
-    const stop = endWithLogin(identity, () => shared.listeners.end(reply));
-    gone.addEventListener(
-      'abort',
-      () => {
-        stop();
-        shared.listeners.remove(reply);
-      },
-      { once: true },
-    );
+    gone.addEventListener('abort', () => shared.listeners.remove(reply), { once: true });
     const wanted = taskIdsIn(params);
     const early: JsonObject[] = [];
     let notify = (task: JsonObject): void => void early.push(task);
@@ -286,6 +278,8 @@ export class ModernLeg {
           )
         : [];
     const uris = shared.listeners.add(id, params, capabilities, reply, tasks);
+    const stop = endWithLogin(identity, () => shared.listeners.end(reply));
+    gone.addEventListener('abort', stop, { once: true });
     notify = (task) => shared.listeners.task(reply, task);
     for (const task of early) notify(task);
     for (const uri of uris) {
