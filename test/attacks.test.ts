@@ -22,7 +22,7 @@ const rows: readonly Row[] = readFileSync(resolve(ROOT, 'docs/attacks.md'), 'utf
 /** The names of a file's tests, as they are written there. */
 function namesIn(file: string): Set<string> {
   const text = readFileSync(resolve(ROOT, file), 'utf8');
-  return new Set([...text.matchAll(/\b(?:it|test)\(\s*(['"`])((?:\\.|(?!\1).)*)\1/g)].map(([, , name = '']) => name));
+  return new Set([...text.matchAll(/\b(?:it|test|step)\(\s*(['"`])((?:\\.|(?!\1).)*)\1/g)].map(([, , name = '']) => name));
 }
 
 describe('docs/attacks.md', () => {

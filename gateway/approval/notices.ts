@@ -184,10 +184,14 @@ function named(person: Person): { issuer: string; subject: string; name?: string
 
 /** What a chat would read as markup: links, mentions, formatting. */
 function escape(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll(/[*_~`|@]/g, (c) => `${c}\u200b`)
-    .replaceAll(/[\p{Cc}\u2028\u2029]/gu, ' ');
+  return (
+    text
+      .replaceAll('&', '&amp;')
+      .replaceAll('<', '&lt;')
+      .replaceAll('>', '&gt;')
+      .replaceAll(/[*_~`|@]/g, (c) => `${c}\u200b`)
+      // An address in what somebody asks would be a link of ours to wherever they like; marks of direction would reorder the rest.
+      .replaceAll('://', ':\u200b//')
+      .replaceAll(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, ' ')
+  );
 }

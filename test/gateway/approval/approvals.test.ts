@@ -301,6 +301,12 @@ describe('approvals between people', () => {
     assert.equal((await ada.call('POST', '/v1/access-requests', request)).status, 429);
     await db.query("DELETE FROM approvals WHERE id LIKE 'app_many%'");
     assert.equal((await ada.call('POST', '/v1/access-requests', { ...request, connection: 'none' })).status, 404);
+    // A chat makes a link of every address that it finds: of ours, and of nobody else's.
+    const linked = (await ada.call('POST', '/v1/access-requests', { ...request, targets: ['https://evil.example/\u202elogin'] })).body as GatewayApproval;
+    await soon(() => assert.ok(received.some(({ url, body }) => url === '/chat' && body.includes(linked.id))));
+    const told = received.find(({ url, body }) => url === '/chat' && body.includes(linked.id))?.body ?? '';
+    assert.ok(told.includes('evil.example') && !told.includes('https://evil') && !told.includes('\u202e'), told);
+    assert.equal(await answer(dana, linked, 'deny'), 'accepted');
     assert.equal(await answer(dana, asked, 'deny'), 'accepted');
     await agent.session.close('done');
     const { grants } = (await ada.call('GET', '/v1/grants')).body as { grants: { id: string; endedAt?: number }[] };
