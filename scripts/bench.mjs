@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { buildExtension } from './build.mjs';
 import { main, ROOT, setup } from './setup.mjs';
 
-main(() => {
+await main(() => {
   const { node, env } = setup();
   buildExtension({ node, env });
   const { status } = spawnSync(node, [join(ROOT, 'bench', 'main.ts'), ...process.argv.slice(2)], { cwd: ROOT, env, stdio: 'inherit' });

@@ -70,7 +70,7 @@ export function buildExtension({ node, env, say = console.log }) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  main(() => {
+  await main(() => {
     const { bytes } = buildExtension(setup());
     console.log(`out/countersign.vsix ${(bytes / 1048576).toFixed(2)} MB (at most ${MAX_VSIX_BYTES >> 20} MB)`);
   });

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { main, ROOT, setup } from './setup.mjs';
 
-main(() => {
+await main(() => {
   const { node, env } = setup();
   const { status } = spawnSync(node, ['--disable-warning=ExperimentalWarning', join(ROOT, 'test', 'fuzz', 'main.ts'), ...process.argv.slice(2)], {
     cwd: ROOT,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { buildExtension } from './build.mjs';
 import { main, ROOT, setup } from './setup.mjs';
 
-main(() => {
+await main(() => {
   const args = process.argv.slice(2);
   const has = (flag) => args.includes(flag);
   const { node, env } = setup({ editor: !has('--desktop') && !has('--help'), chromium: has('--check') });

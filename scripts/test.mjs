@@ -14,7 +14,7 @@ const CONCURRENCY = 2;
 /** Longest that one test file may take, in milliseconds. */
 const FILE_TIMEOUT_MS = 600_000;
 
-main(async () => {
+await main(async () => {
   const args = process.argv.slice(2);
   const fast = args.includes('fast');
   const files = args.filter((arg) => arg.endsWith('.test.ts'));
@@ -93,7 +93,7 @@ main(async () => {
     );
     if (!fast) {
       tests('in a real editor', editor, 1);
-      check('npm start -- --check', 'demo/main.ts', '--check');
+      await check('npm start -- --check', 'demo/main.ts', '--check');
     }
   }
 

@@ -8,7 +8,7 @@ import { main, ROOT, setup } from './setup.mjs';
 /** What is promised, in megabytes. */
 const PROMISED_MB = 2048;
 
-main(() => {
+await main(() => {
   const args = process.argv.slice(2);
   const at = args.indexOf('--mb');
   const size = at < 0 ? PROMISED_MB : Number(args[at + 1]);

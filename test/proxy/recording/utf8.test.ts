@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { utf8, writeUtf8 } from '../../../proxy/recording/utf8.ts';
 
 const LENGTHS = [0, 1, 1_023, 1_024, 10_000, 65_535, 65_536, 65_537, 200_000];
