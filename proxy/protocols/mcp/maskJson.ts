@@ -34,6 +34,9 @@ const MAX_AT_ONCE = 16 * 1024 * 1024;
 /** Characters after which it is seen whether it is somebody else's turn, and after how many milliseconds it is. */
 const LOOK_UP_EACH = 16_384;
 const TURN_MS = 5;
+/** Characters after which what was spent is counted, and how many each string counts for besides its own. */
+const COUNT_EACH = 2_048;
+const STRING_CHARS = 8;
 
 /** At once: for what is short, and where an order must be kept. */
 export function maskJson<T extends Json>(value: T, masking: SessionMasking): MaskedJson<T> {
@@ -75,22 +78,47 @@ function isLeaf(value: Json): value is Leaf & Json {
   return value === null || typeof value !== 'object' || ('rawJSON' in value && Object.isFrozen(value));
 }
 
+/** Most members of what is looked through in one step: a row, a block. */
+const MAX_FLAT = 64;
+
+/** Whether an object is as quickly looked through as one value: each step of a walk that can stop costs as much as a short text. */
+function isFlat(value: Json): value is { readonly [key: string]: Leaf & Json } {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  let members = 0;
+  let chars = 0;
+  for (const key of Object.keys(value)) {
+    const member = (value as JsonObject)[key] as Json;
+    if (++members > MAX_FLAT || !isLeaf(member)) return false;
+    chars += key.length + (typeof member === 'string' ? member.length : 0);
+    if (chars > LOOK_UP_EACH) return false;
+  }
+  return true;
+}
+
 class Walk {
   #count = 0;
   #unread = false;
   readonly #places: MaskedPlace[] = [];
   readonly #path: (string | number)[] = [];
   readonly #masking: SessionMasking;
+  /** Effort of the turns before this one, and where the masking's own count stood when it began: others use it in between. */
   #effort = 0;
+  #effortBefore: number;
   /** Characters that may still be looked through. */
   #left: number;
-  /** Characters since the clock was looked at, and when it is somebody else's turn. */
+  /** No more may be spent: whatever comes then is left out. */
+  #over = false;
+  /** Characters since what was spent was counted; since the clock was looked at; and when it is somebody else's turn. */
+  #uncounted = 0;
   #chars = 0;
   #until = performance.now() + TURN_MS;
+  /** Of an object's names that came of several, the last number that one was given: a thousand addresses as keys are one name. */
+  readonly #lastOf = new WeakMap<object, Map<string, number>>();
 
   constructor(masking: SessionMasking, most: number) {
     this.#masking = masking;
     this.#left = most;
+    this.#effortBefore = masking.effort();
   }
 
   masked<T extends Json>(value: T): MaskedJson<T> {
@@ -99,16 +127,37 @@ class Walk {
 
   turn(): void {
     this.#until = performance.now() + TURN_MS;
+    this.#effortBefore = this.#masking.effort();
+  }
+
+  /** To be called before every `yield`, and often enough. */
+  #account(): void {
+    const effort = this.#masking.effort();
+    this.#effort += effort - this.#effortBefore;
+    this.#effortBefore = effort;
+    this.#left -= this.#uncounted;
+    this.#uncounted = 0;
+    if (this.#effort <= MAX_EFFORT && this.#left >= 0) return;
+    this.#over = true;
+    if (!this.#unread) this.#found([{ by: UNREAD }]);
   }
 
   *value(value: Json, name: string | undefined): Steps<Json> {
     if (this.#chars >= LOOK_UP_EACH) {
       this.#chars = 0;
+      this.#account();
       if (performance.now() > this.#until) yield;
     }
-    if (isLeaf(value)) return this.#leaf(value, name);
+    const now = this.#now(value, name);
+    if (now !== undefined) return now;
     if (typeof value === 'string') return yield* this.#long(value);
     return Array.isArray(value) ? yield* this.#list(value as readonly Json[], name) : yield* this.#object(value as JsonObject);
+  }
+
+  /** What needs no step of its own; undefined for the rest. */
+  #now(value: Json, name: string | undefined): Json | undefined {
+    if (isLeaf(value)) return this.#leaf(value, name);
+    return isFlat(value) ? this.#flat(value) : undefined;
   }
 
   /** Most of any value: a step of its own for each would cost as much as looking through it. */
@@ -120,42 +169,56 @@ class Walk {
     return this.#number(Number(value.rawJSON), name, JSON.stringify(value)) ? 0 : (value as unknown as Json);
   }
 
-  *#object(object: JsonObject): Steps<JsonObject> {
+  #flat(object: { readonly [key: string]: Leaf & Json }): JsonObject {
     const out: Record<string, Json> = {};
-    /** Names that came of several, and the last number that one of them was given: a thousand addresses as keys are one name. */
-    const twice = new Map<string, number>();
-    const media = typeof object.mimeType === 'string' ? object.mimeType : undefined;
     for (const key of Object.keys(object)) {
-      if (this.#spent()) break;
-      const value = object[key] as Json;
-      const masked = this.#text(key, undefined);
-      let name: string = masked;
-      // Two names that look the same once they are masked stay two.
-      for (let n = (twice.get(masked) ?? 1) + 1; Object.hasOwn(out, name); n++) {
-        name = `${masked} ${n}`;
-        twice.set(masked, n);
-      }
+      if (this.#over) break;
+      const value = object[key] as Leaf & Json;
+      const name = this.#name(key, out);
       this.#path.push(name);
-      const encoded = typeof value === 'string' && (key === 'blob' || (key === 'data' && media !== undefined));
-      const inner = encoded
-        ? yield* this.#encoded(value, media)
-        : isLeaf(value) && this.#chars < LOOK_UP_EACH
-          ? this.#leaf(value, key)
-          : yield* this.value(value, key);
+      put(out, name, isEncoded(object, key, value) ? this.#encoded(value, mediaOf(object)) : this.#leaf(value, key));
       this.#path.pop();
-      // Assigning to it would not make a property.
-      if (name === '__proto__') Object.defineProperty(out, name, { value: inner, writable: true, enumerable: true, configurable: true });
-      else out[name] = inner;
     }
     return out;
   }
 
+  *#object(object: JsonObject): Steps<JsonObject> {
+    const out: Record<string, Json> = {};
+    for (const key of Object.keys(object)) {
+      if (this.#over) break;
+      const value = object[key] as Json;
+      const name = this.#name(key, out);
+      this.#path.push(name);
+      if (isEncoded(object, key, value)) {
+        put(out, name, value.length > MAX_WHOLE ? yield* this.#longEncoded(value, mediaOf(object)) : this.#encoded(value, mediaOf(object)));
+      } else {
+        const now = this.#chars < LOOK_UP_EACH ? this.#now(value, key) : undefined;
+        put(out, name, now === undefined ? yield* this.value(value, key) : now);
+      }
+      this.#path.pop();
+    }
+    return out;
+  }
+
+  /** A member's name, masked. Two names that look the same once they are masked stay two. */
+  #name(key: string, out: Readonly<Record<string, Json>>): string {
+    const masked: string = this.#text(key, undefined);
+    if (!Object.hasOwn(out, masked)) return masked;
+    let last = this.#lastOf.get(out);
+    if (!last) this.#lastOf.set(out, (last = new Map<string, number>()));
+    let n = (last.get(masked) ?? 1) + 1;
+    while (Object.hasOwn(out, `${masked} ${n}`)) n++;
+    last.set(masked, n);
+    return `${masked} ${n}`;
+  }
+
   *#list(list: readonly Json[], name: string | undefined): Steps<readonly Json[]> {
     const out: Json[] = [];
-    for (let i = 0; i < list.length && !this.#spent(); i++) {
+    for (let i = 0; i < list.length && !this.#over; i++) {
       const item = list[i] as Json;
       this.#path.push(i);
-      out.push(isLeaf(item) && this.#chars < LOOK_UP_EACH ? this.#leaf(item, name) : yield* this.value(item, name));
+      const now = this.#chars < LOOK_UP_EACH ? this.#now(item, name) : undefined;
+      out.push(now === undefined ? yield* this.value(item, name) : now);
       this.#path.pop();
     }
     return out;
@@ -169,21 +232,13 @@ class Walk {
     }
   }
 
-  /** Whether there is no more to spend: whatever comes then is left out. */
-  #spent(): boolean {
-    if (this.#effort <= MAX_EFFORT && this.#left >= 0) return false;
-    if (!this.#unread) this.#found([{ by: UNREAD }]);
-    return true;
-  }
-
   #scrub(text: string): Scrubbed {
-    if (this.#spent())
+    if (this.#over)
       return { text: UNREAD_TEXT as MaskedText, findings: [{ label: UNREAD, by: UNREAD, mask: 'redact', at: [0, UNREAD_TEXT.length], shape: '' }] };
-    const before = this.#masking.effort();
     const scrubbed = this.#masking.scrub(text);
-    this.#effort += this.#masking.effort() - before;
-    this.#chars += text.length;
-    this.#left -= text.length;
+    this.#chars += text.length + STRING_CHARS;
+    this.#uncounted += text.length + STRING_CHARS;
+    if (this.#uncounted >= COUNT_EACH) this.#account();
     return scrubbed;
   }
 
@@ -206,16 +261,14 @@ class Walk {
   *#pieces(text: string): Steps<string | undefined> {
     let out = '';
     let found = false;
-    let before = this.#masking.effort();
     for (const piece of this.#masking.pieces(text)) {
-      this.#effort += this.#masking.effort() - before;
-      this.#left -= piece.text.length;
-      if (this.#spent()) return UNREAD_TEXT;
+      this.#uncounted += piece.text.length;
+      this.#account();
+      if (this.#over) return UNREAD_TEXT;
       this.#found(piece.findings);
       found ||= piece.findings.length > 0;
       out += piece.text;
       if (performance.now() > this.#until) yield;
-      before = this.#masking.effort();
     }
     return found ? out : undefined;
   }
@@ -255,11 +308,30 @@ class Walk {
   }
 
   /** Pictures and sounds are left as they are, and not read as text. */
-  *#encoded(value: string, media: string | undefined): Steps<string> {
-    if (!isBase64(value)) return value.length > MAX_WHOLE ? yield* this.#long(value) : this.#text(value, undefined);
-    const encoded = textInBase64(value, media !== undefined && TEXT.test(media));
-    return (value.length > MAX_WHOLE ? yield* this.#longHidden(encoded) : this.#hidden(encoded)) ?? value;
+  #encoded(value: string, media: string | undefined): string {
+    if (!isBase64(value)) return this.#text(value, undefined);
+    return this.#hidden(textInBase64(value, media !== undefined && TEXT.test(media))) ?? value;
   }
+
+  *#longEncoded(value: string, media: string | undefined): Steps<string> {
+    if (!isBase64(value)) return yield* this.#long(value);
+    return (yield* this.#longHidden(textInBase64(value, media !== undefined && TEXT.test(media)))) ?? value;
+  }
+}
+
+/** Whether a member is bytes in base64, as the specification has them. */
+function isEncoded(object: JsonObject, key: string, value: Json): value is string {
+  return typeof value === 'string' && (key === 'blob' || (key === 'data' && mediaOf(object) !== undefined));
+}
+
+function mediaOf({ mimeType }: JsonObject): string | undefined {
+  return typeof mimeType === 'string' ? mimeType : undefined;
+}
+
+/** Assigning to `__proto__` would not make a property. */
+function put(out: Record<string, Json>, name: string, value: Json): void {
+  if (name === '__proto__') Object.defineProperty(out, name, { value, writable: true, enumerable: true, configurable: true });
+  else out[name] = value;
 }
 
 const TEXT = /^(?:text\/|application\/(?:[\w.+-]*\+)?(?:json|xml|yaml|x-yaml|javascript|sql|toml)\b)/i;
