@@ -183,20 +183,22 @@ for (const count of [2, 3]) {
         people.answer = false;
       });
       const accepted = new Map<string, number>();
-      const viewer = (name: string): Parameters<Answers['answer']>[1] => ({
-        id: `per_${name}`,
-        person: { issuer: 'https://idp.example', subject: name, groups: ['dba'] },
-        auditor: false,
-      });
+      // An approval counts while whoever gave it may give it: they are people whom the gateway knows.
+      const viewer = async (name: string): Promise<Parameters<Answers['answer']>[1]> => {
+        const person = { issuer: 'https://idp.example', subject: name, groups: ['dba'] };
+        const { id } = await judge.db.transaction((tx) => judge.identity.people.signedIn(tx, person));
+        return { id, person, auditor: false };
+      };
       const approver = async (name: string): Promise<void> => {
+        const [one, again] = [await viewer(name), await viewer(`${name}-again`)];
         while (people.answer) {
           try {
-            for (const { id, digest } of (await judge.answers.list(viewer(name))).pending) {
+            for (const { id, digest } of (await judge.answers.list(one)).pending) {
               const answer =
                 Math.random() < 0.8
                   ? ({ answer: 'approve', id, digest, scope: { what: 'exact', howLong: 'once' } } as const)
                   : ({ answer: 'deny', id, digest } as const);
-              const results = await Promise.allSettled([judge.answers.answer(answer, viewer(name)), judge.answers.answer(answer, viewer(`${name}-again`))]);
+              const results = await Promise.allSettled([judge.answers.answer(answer, one), judge.answers.answer(answer, again)]);
               for (const result of results)
                 if (result.status === 'fulfilled' && result.value.result === 'accepted') accepted.set(id, (accepted.get(id) ?? 0) + 1);
             }

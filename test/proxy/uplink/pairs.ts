@@ -45,7 +45,8 @@ class Wire implements Transport {
   }
 
   #next(): void {
-    const pump = (left: number): void => void (left > 0 ? setImmediate(() => pump(left - 1)) : this.#pass());
+    // Never within `send`: no network answers before what was said has been said whole.
+    const pump = (left: number): void => void setImmediate(() => (left > 0 ? pump(left - 1) : this.#pass()));
     pump(this.#pause());
   }
 
