@@ -7,11 +7,6 @@ import type { ProxyLink } from '../proxyLink/link.ts';
 import { answer, type ReviewUi, review, type Shown } from './review.ts';
 import { kindName, noticeOf, oneLine } from './texts.ts';
 
-/**
- * The editor's chat offers a model whatever is open as context, but for documents whose names end like this: what is held back from
- * agents must not be one click away from one because a person looks at it.
- */
-const NOT_FOR_CHAT = '.copilotmd';
 /** Comparisons that are kept at once; the oldest is forgotten. */
 const MAX_SHOWN = 50;
 
@@ -80,8 +75,7 @@ export class Definitions implements vscode.TextDocumentContentProvider, vscode.D
         if (this.#shown.size <= MAX_SHOWN) break;
         this.#shown.delete(oldest);
       }
-      const uri = (side: string): vscode.Uri =>
-        vscode.Uri.from({ scheme: DEFINITION_SCHEME, path: `/${id}/definition.${DEFINITION_SCHEME}${NOT_FOR_CHAT}`, query: side });
+      const uri = (side: string): vscode.Uri => vscode.Uri.from({ scheme: DEFINITION_SCHEME, path: `/${id}/definition.${DEFINITION_SCHEME}`, query: side });
       await vscode.commands.executeCommand('vscode.diff', uri('before'), uri('after'), shown.title, { preview: false });
     },
     confirm: async (question, detail, button) => (await vscode.window.showWarningMessage(question, { modal: true, detail }, button)) === button,

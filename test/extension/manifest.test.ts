@@ -127,9 +127,7 @@ describe('the manifest and the code', () => {
     const { languages, configurationDefaults } = contributes;
     assert.ok(languages.some(({ id, extensions }) => id === DEFINITION_SCHEME && extensions.includes(`.${DEFINITION_SCHEME}`)));
     assert.equal(configurationDefaults[`[${DEFINITION_SCHEME}]`]?.['editor.wordWrap'], 'on');
-    assert.match(sources.get('extension/pins/definitions.ts') ?? '', /definition\.\$\{DEFINITION_SCHEME\}\$\{NOT_FOR_CHAT\}/);
-    // Under the name that the editor's chat leaves alone, too.
-    assert.ok(languages.some(({ extensions }) => extensions.includes(`.${DEFINITION_SCHEME}.copilotmd`)));
+    assert.match(sources.get('extension/pins/definitions.ts') ?? '', /definition\.\$\{DEFINITION_SCHEME\}`/);
   });
 
   it('run beside the agent, with limited trust and on real files only', () => {
