@@ -2,6 +2,7 @@ import '@vscode-elements/elements/dist/vscode-button/index.js';
 import './armedButton.ts';
 import { css, html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { DecidedApproval, GrantView } from '../../contract/approval.ts';
+import { lines } from '../parts/blocks.ts';
 import { icon } from '../parts/icon.ts';
 import { personName } from '../parts/names.ts';
 import { safeText } from '../parts/safeText.ts';
@@ -24,37 +25,6 @@ const lists = css`
   li {
     border-radius: 3px;
   }
-  .line {
-    display: flex;
-    align-items: baseline;
-    gap: 6px;
-    width: 100%;
-    padding: 2px;
-    font: inherit;
-    color: inherit;
-    text-align: start;
-    background: none;
-    border: 0;
-    border-radius: 3px;
-  }
-  button.line {
-    cursor: pointer;
-  }
-  button.line:hover {
-    background: var(--vscode-list-hoverBackground);
-    color: var(--vscode-list-hoverForeground, inherit);
-    outline: 1px dashed var(--vscode-contrastActiveBorder, transparent);
-    outline-offset: -1px;
-  }
-  .line .icon {
-    align-self: flex-start;
-    margin-top: 2px;
-  }
-  .text {
-    flex: 1;
-    min-width: 0;
-    overflow-wrap: anywhere;
-  }
   .sure {
     display: grid;
     gap: 6px;
@@ -67,11 +37,6 @@ const lists = css`
     flex-wrap: wrap;
     gap: 8px;
   }
-  .when {
-    flex: none;
-    font-variant-numeric: tabular-nums;
-    font-size: 0.92em;
-  }
 `;
 
 /** Decisions shown, newest first. */
@@ -81,7 +46,7 @@ const SHOWN_DECISIONS = 5;
 export class DecidedList extends LitElement {
   static override properties = { decided: { attribute: false } };
   declare decided: readonly DecidedApproval[];
-  static override styles = [shared, lists];
+  static override styles = [shared, lines, lists];
 
   constructor() {
     super();
@@ -121,7 +86,7 @@ export class GrantList extends LitElement {
   declare ending: ReadonlySet<string>;
   /** The grant that a person is asked about once more. */
   declare sure: string | undefined;
-  static override styles = [shared, lists];
+  static override styles = [shared, lines, lists];
 
   constructor() {
     super();

@@ -8,6 +8,7 @@ import './armedButton.ts';
 import { css, html, LitElement, nothing, type TemplateResult } from 'lit';
 import type { RuleHistory } from '../../contract/control.ts';
 import type { ProposalView } from '../../contract/webview.ts';
+import { codeBlock, lines } from '../parts/blocks.ts';
 import { type IconName, icon } from '../parts/icon.ts';
 import { safeText } from '../parts/safeText.ts';
 import { say } from '../parts/strings.ts';
@@ -33,6 +34,8 @@ export class RuleOffer extends LitElement {
 
   static override styles = [
     shared,
+    lines,
+    codeBlock,
     css`
       :host {
         display: block;
@@ -65,38 +68,6 @@ export class RuleOffer extends LitElement {
         gap: 8px;
         margin-top: 2px;
       }
-      .line {
-        display: flex;
-        align-items: baseline;
-        gap: 6px;
-        width: 100%;
-        padding: 1px 2px;
-        font: inherit;
-        color: inherit;
-        text-align: start;
-        background: none;
-        border: 0;
-        border-radius: 3px;
-        cursor: pointer;
-      }
-      .line:hover {
-        background: var(--vscode-list-hoverBackground);
-        outline: 1px dashed var(--vscode-contrastActiveBorder, transparent);
-        outline-offset: -1px;
-      }
-      .line .icon {
-        align-self: flex-start;
-        margin-top: 2px;
-      }
-      .text {
-        flex: 1;
-        min-width: 0;
-      }
-      .when {
-        flex: none;
-        font-size: 0.92em;
-        font-variant-numeric: tabular-nums;
-      }
       summary {
         display: flex;
         gap: 4px;
@@ -105,16 +76,8 @@ export class RuleOffer extends LitElement {
       details[open] > summary .icon {
         transform: rotate(90deg);
       }
-      pre {
-        margin: 4px 0 0;
-        padding: 6px 8px;
-        white-space: pre-wrap;
-        overflow-wrap: anywhere;
-        border: 1px solid var(--edge);
-        border-radius: 3px;
-        background: var(--vscode-textCodeBlock-background, transparent);
-        font-family: var(--code-font);
-        font-size: var(--code-size);
+      details pre {
+        margin-top: 4px;
       }
     `,
   ];

@@ -1,5 +1,6 @@
 import '@vscode-elements/elements/dist/vscode-button/index.js';
 import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+import { codeBlock } from '../parts/blocks.ts';
 import { icon } from '../parts/icon.ts';
 import { safeText } from '../parts/safeText.ts';
 import { say } from '../parts/strings.ts';
@@ -28,6 +29,7 @@ export class WrongMaskForm extends LitElement {
 
   static override styles = [
     shared,
+    codeBlock,
     css`
       :host {
         display: block;
@@ -75,17 +77,6 @@ export class WrongMaskForm extends LitElement {
       input:focus {
         outline: 1px solid var(--vscode-focusBorder, currentColor);
         outline-offset: -1px;
-      }
-      pre {
-        margin: 0;
-        padding: 6px 8px;
-        white-space: pre-wrap;
-        overflow-wrap: anywhere;
-        border: 1px solid var(--edge);
-        border-radius: 3px;
-        background: var(--vscode-textCodeBlock-background, transparent);
-        font-family: var(--code-font);
-        font-size: var(--code-size);
       }
     `,
   ];
