@@ -1,18 +1,20 @@
 // `npm test`: sets a clean clone up and runs every check and test; the last line counts them.
 //   npm test -- fast            no editor, no demo
 //   npm test -- test/proxy/...  just these files
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildExtension } from './build.mjs';
 import { installPeers } from './peers.mjs';
+import { endGroup, spawnGroup } from './processGroup.mjs';
 import { main, ROOT, setup } from './setup.mjs';
+import { runTestFiles } from './testFiles.mjs';
 
 /** Test files that run at once: they start servers of their own, and two cores are what they are planned for. */
 const CONCURRENCY = 2;
-/** Longest that one test file may take, in milliseconds. */
-const FILE_TIMEOUT_MS = 600_000;
+/** Longest that one test file or check may take, in milliseconds: three times what the slowest takes. One that takes more hangs. */
+const FILE_MS = 480_000;
+/** When no other test file is begun, in milliseconds from the first: far beyond what all of them take, and before whoever waits gives up. */
+const ALL_MS = 2_700_000;
 
 await main(async () => {
   const args = process.argv.slice(2);
@@ -32,44 +34,29 @@ await main(async () => {
 
   /** A check that passes or fails as a whole. */
   const check = async (name, script, ...rest) => {
-    const child = spawn(node, [join(ROOT, script), ...rest], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawnGroup(node, [join(ROOT, script), ...rest], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text) => {
         said += text;
       });
+    const timer = setTimeout(() => {
+      said += `\nIt had not ended after ${FILE_MS / 1000} s.`;
+      endGroup(child);
+    }, FILE_MS);
     const status = await new Promise((resolve) => child.once('error', resolve).once('close', resolve));
+    clearTimeout(timer);
     if (status !== 0) console.log(`${said}${status instanceof Error ? status.message : ''}`.trim());
     report(name, { passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1, skipped: 0 });
   };
 
-  /** A folder of node:test files. */
-  const tests = (name, found, concurrency = CONCURRENCY) => {
-    if (found.length === 0) return;
-    const folder = mkdtempSync(join(tmpdir(), 'countersign-test-'));
-    const counts = join(folder, 'counts');
-    const reporters = [
-      '--test-reporter=dot',
-      '--test-reporter-destination=stdout',
-      '--test-reporter=./scripts/countReporter.mjs',
-      `--test-reporter-destination=${counts}`,
-    ];
-    const flags = ['--disable-warning=ExperimentalWarning', '--test', `--test-concurrency=${concurrency}`, `--test-timeout=${FILE_TIMEOUT_MS}`, ...reporters];
-    const { status } = spawnSync(node, [...flags, ...found], { cwd: ROOT, env, stdio: ['ignore', 'inherit', 'inherit'] });
-    let counted = { passed: 0, failed: 1, skipped: 0 };
-    try {
-      counted = JSON.parse(readFileSync(counts, 'utf8'));
-    } catch {
-      console.log('The test runner left no counts.');
-    }
-    rmSync(folder, { recursive: true, force: true });
-    // An exit code that the counts do not explain (a crash between tests) is a failure of its own.
-    if (status !== 0 && counted.failed === 0) counted.failed = 1;
-    report(name, counted);
+  /** Files of node:test. */
+  const tests = async (name, found, concurrency = CONCURRENCY) => {
+    if (found.length > 0) report(name, await runTestFiles({ node, env, files: found, concurrency, fileMs: FILE_MS, allMs: ALL_MS }));
   };
 
   if (files.length > 0) {
-    tests('chosen tests', files);
+    await tests('chosen tests', files);
   } else {
     // None of them needs another, and each leaves a processor idle at times.
     const checks = Promise.all([
@@ -87,12 +74,12 @@ await main(async () => {
       .map((file) => join('test', file))
       .sort();
     const editor = all.filter((file) => file.startsWith(join('test', 'editor')));
-    tests(
+    await tests(
       'behaviour',
       all.filter((file) => !editor.includes(file)),
     );
     if (!fast) {
-      tests('in a real editor', editor, 1);
+      await tests('in a real editor', editor, 1);
       await check('npm start -- --check', 'demo/main.ts', '--check');
     }
   }
