@@ -5,6 +5,7 @@ import { createMessageConnection, StreamMessageReader, StreamMessageWriter } fro
 import { CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn, State } from 'vscode-languageclient/node';
 import type { z } from 'zod';
 import { CONTROL_VERSION, type Hello, KeepSecret, METHODS, type Snapshot, Snapshot as SnapshotSchema } from '../../contract/control.ts';
+import { withoutPartialTimer } from '../../contract/messageReader.ts';
 import { Problem } from '../../contract/problem.ts';
 
 /** Longest wait for a proxy to take the request to leave, in milliseconds. */
@@ -28,7 +29,7 @@ export class ControlClient implements vscode.Disposable {
 
   constructor(socket: Socket, hello: Hello, log: vscode.LogOutputChannel, events: ClientEvents) {
     this.#socket = socket;
-    this.#client = new LanguageClient('countersign', 'Countersign', () => Promise.resolve({ reader: socket, writer: socket, detached: true }), {
+    this.#client = new LanguageClient('countersign', 'Countersign', () => Promise.resolve({ ...framed(socket), detached: true }), {
       documentSelector: [{ scheme: 'file', pattern: '**/countersign.yaml' }],
       initializationOptions: hello,
       initializationFailedHandler: () => false,
@@ -92,7 +93,8 @@ export class ControlClient implements vscode.Disposable {
 
 /** Asks an older proxy to leave. It may speak an older language, so this says as little as it can. */
 export async function askToLeave(socket: Socket, reason: string, hello: Omit<Hello, 'controlVersion'>): Promise<void> {
-  const connection = createMessageConnection(new StreamMessageReader(socket), new StreamMessageWriter(socket));
+  const { reader, writer } = framed(socket);
+  const connection = createMessageConnection(reader, writer);
   connection.onError(() => undefined);
   connection.listen();
   try {
@@ -125,4 +127,8 @@ function withoutPayloads(log: vscode.LogOutputChannel): vscode.LogOutputChannel 
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
+}
+
+function framed(socket: Socket): { reader: StreamMessageReader; writer: StreamMessageWriter } {
+  return { reader: withoutPartialTimer(new StreamMessageReader(socket)), writer: new StreamMessageWriter(socket) };
 }

@@ -2,6 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import { createMessageConnection, type MessageConnection, StreamMessageReader, StreamMessageWriter } from 'vscode-jsonrpc/node';
 import { type Hello, METHODS, Snapshot } from '../../contract/control.ts';
+import { withoutPartialTimer } from '../../contract/messageReader.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Secret } from '../../contract/secret.ts';
 import { enter } from './handshake.ts';
@@ -50,7 +51,7 @@ export class ControlClient {
         'What listens on the control socket was not started by this editor, so nothing was said to it. Stop it, then try again.',
       );
     }
-    const rpc = createMessageConnection(new StreamMessageReader(socket), new StreamMessageWriter(socket));
+    const rpc = createMessageConnection(withoutPartialTimer(new StreamMessageReader(socket)), new StreamMessageWriter(socket));
     const client = new ControlClient(socket, rpc);
     rpc.listen();
     await rpc.sendRequest('initialize', { processId: process.pid, rootUri: null, capabilities: {}, initializationOptions: hello });

@@ -30,6 +30,7 @@ import {
   Workspace,
 } from '../../contract/control.ts';
 import { MAX_ID_LENGTH } from '../../contract/ids.ts';
+import { withoutPartialTimer } from '../../contract/messageReader.ts';
 import { PinAnswer, type PinAnswered, PinQuery, type PinTexts } from '../../contract/pins.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../pipeline/engine.ts';
@@ -102,7 +103,7 @@ export class ControlWindow {
     const frames = new CappedFrames();
     frames.on('error', () => socket.destroy());
     socket.pipe(frames);
-    this.#rpc = createMessageConnection(new StreamMessageReader(frames), new StreamMessageWriter(socket));
+    this.#rpc = createMessageConnection(withoutPartialTimer(new StreamMessageReader(frames)), new StreamMessageWriter(socket));
     this.#rpc.onError(() => socket.destroy());
     socket.on('drain', () => this.#sendWaiting());
     socket.once('close', () => this.#close());

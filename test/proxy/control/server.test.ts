@@ -10,6 +10,7 @@ import { Problem } from '../../../contract/problem.ts';
 import { Secret } from '../../../contract/secret.ts';
 import { ControlClient } from '../../../proxy/control/client.ts';
 import { MAX_MESSAGE_BYTES } from '../../../proxy/control/frames.ts';
+import { admit, enter } from '../../../proxy/control/handshake.ts';
 import { ControlServer } from '../../../proxy/control/server.ts';
 import type { WindowHost } from '../../../proxy/control/window.ts';
 
@@ -389,6 +390,47 @@ describe('a client of the control channel', () => {
         code: 'no-proxy',
       },
     );
+  });
+});
+
+describe('a connection that is lost in the middle of a message', () => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  /** How many there are in the end: what ends with the socket needs a moment. */
+  const settled = async (wanted: number): Promise<number> => {
+    for (let i = 0; i < 100 && timers() !== wanted; i++) await new Promise((resolve) => setTimeout(resolve, 20));
+    return timers();
+  };
+  const HALF = 'Content-Length: 100\r\n\r\n{';
+
+  test('leaves no clock running at the proxy', async () => {
+    const before = timers();
+    const socket = connect(path);
+    assert.ok(await enter(socket, new Secret(KNOWN)));
+    socket.write(HALF);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    socket.destroy();
+    assert.equal(await settled(before), before);
+  });
+
+  test('leaves none at the client, whose process can end', async () => {
+    const half = newPath();
+    let entered: Socket | undefined;
+    const listener = createServer((socket) => {
+      socket.on('error', () => undefined);
+      void admit(socket, new Secret(KNOWN)).then(() => {
+        entered = socket;
+        socket.once('data', () => socket.write(`Content-Length: 36\r\n\r\n{"jsonrpc":"2.0","id":0,"result":{}}${HALF}`));
+      });
+    }).listen(half);
+    await new Promise((resolve) => listener.once('listening', resolve));
+    const before = timers();
+    const hello = { controlVersion: CONTROL_VERSION, extensionVersion: '1', window: 'w', editor: 'Test' };
+    const client = await ControlClient.connect({ socket: half, secret: new Secret(KNOWN), hello });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    entered?.destroy();
+    await client.closed;
+    assert.equal(await settled(before), before);
+    await new Promise<void>((resolve) => listener.close(() => resolve()));
   });
 });
 
