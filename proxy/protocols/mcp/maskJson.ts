@@ -38,9 +38,12 @@ const TURN_MS = 5;
 const COUNT_EACH = 2_048;
 const STRING_CHARS = 8;
 
-/** At once: for what is short, and where an order must be kept. */
-export function maskJson<T extends Json>(value: T, masking: SessionMasking): MaskedJson<T> {
-  const walk = new Walk(masking, MAX_AT_ONCE);
+/**
+ * At once: for what is short, and where an order must be kept.
+ * @param most characters that are looked through; what comes after them is left out
+ */
+export function maskJson<T extends Json>(value: T, masking: SessionMasking, most = MAX_AT_ONCE): MaskedJson<T> {
+  const walk = new Walk(masking, most);
   const steps = walk.value(value, undefined);
   for (;;) {
     const step = steps.next();

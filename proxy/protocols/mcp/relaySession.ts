@@ -33,6 +33,8 @@ import { Calls, type Held } from './waiting.ts';
 
 /** How often a client is told that a person has not answered yet, in milliseconds. */
 const PROGRESS_MS = 5_000;
+/** Longest notification of a server's that is looked through, in characters; it holds everybody else up for as long as that takes, some twenty milliseconds. */
+const MAX_NOTIFICATION = 1024 * 1024;
 /** Notifications of other kinds that are decided about at once. */
 const MAX_TELLING = 100;
 /** What waiting adds to the progress each time: it must grow, and stay below anything that the server will report. */
@@ -382,7 +384,7 @@ export class RelaySession {
 
   /** Masks what the server says besides its answers, which is as good as read. */
   #said(method: string, params: JsonObject): JsonObject {
-    const masked = maskJson(params, this.#session.masking);
+    const masked = maskJson(params, this.#session.masking, method.startsWith('notifications/') ? MAX_NOTIFICATION : undefined);
     this.#tainted(method, masked);
     return masked.value;
   }

@@ -174,6 +174,13 @@ describe('masking of JSON', () => {
     assert.deepEqual([one.unread, one.value.text], [true, UNREAD_TEXT]);
   });
 
+  it('lets nothing through after as much as is looked at, where an order must be kept', () => {
+    const told = { level: 'info', data: ['y '.repeat(600), 'x '.repeat(600), 'bob@ex.org', { card: 4111111111111111 }] };
+    const { value, unread } = maskJson(told, masking, 1_000);
+    assert.deepEqual([unread, /@ex|41111/.test(JSON.stringify(value))], [true, false]);
+    assert.deepEqual(maskJson(told, masking, 10_000).unread, false);
+  });
+
   it('shows a person the text of a result, else all of it', () => {
     assert.equal(
       readableText({
