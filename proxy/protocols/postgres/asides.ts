@@ -40,7 +40,7 @@ export class Asides {
     const name = reader.text();
     const value = reader.text();
     // A value can be smuggled out through a setting that the server reports.
-    if ((reach === 'sensitive' || reach === 'code') && (name === 'application_name' || name === 'search_path')) return { name, value };
+    if ((reach === 'near' || reach === 'sensitive' || reach === 'code') && (name === 'application_name' || name === 'search_path')) return { name, value };
     const { text, findings } = this.#masking.scrub(value);
     if (findings.length === 0) this.#out.range(buffer, start, end);
     else this.#out.bytes(parameterStatus(name, text));

@@ -151,7 +151,8 @@ function unsettles(statements: readonly StatementInfo[]): Batch['unsettles'] {
 function reachOf(statements: readonly StatementInfo[], reading: Reading): Reach {
   if (reading.plan.columns.size === 0) return 'none';
   if (statements.some(({ facts }) => facts.effect === 'execute' || facts.effect === 'unknown' || (facts.sql?.functions.length ?? 0) > 0)) return 'code';
-  return statements.some((s) => s.touchesSensitive) ? 'sensitive' : 'possible';
+  if (statements.some((s) => s.reads)) return 'sensitive';
+  return statements.some((s) => s.touchesSensitive) ? 'near' : 'possible';
 }
 
 /** How often data can be handed on in one text before it is given up to follow. */

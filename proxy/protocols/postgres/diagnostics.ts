@@ -14,7 +14,9 @@ export type Reach =
   | 'none'
   /** There is, but the statement is not known to touch it. */
   | 'possible'
-  /** The statement touches it. */
+  /** The statement writes sensitive columns, or names a table that has some, and reads none of their values. */
+  | 'near'
+  /** The statement reads sensitive values. */
   | 'sensitive'
   /** The statement runs code that is not understood and can say anything. */
   | 'code';
@@ -31,6 +33,11 @@ export interface Known {
 
 const WITHHELD = 'The database said something that may hold sensitive values; Countersign withheld it.';
 
+/** `data_exception`: the class itself. */
+const DATA_EXCEPTION = '22000';
+const FAILED_ON_VALUE =
+  'A value that was read, or made from one, did not fit what is done with it (a cast, a calculation, a length, a name that is looked up). Masked columns take part in this statement, so Countersign does not say which value it was nor how it failed.';
+
 /** Letters whose text can hold data. The rest are codes, positions and places in the server's source. */
 const TEXTS = ['M', 'D', 'H', 'W', 'q'] as const;
 const NAMES = ['s', 't', 'c', 'd', 'n'] as const;
@@ -43,6 +50,7 @@ export function maskDiagnostic(
   known: Known,
   masking: SessionMasking,
 ): { readonly fields: Diagnostic; readonly masked: number } {
+  if (reach === 'sensitive' && failedOnValue(fields)) return { fields: onValue(fields), masked: 1 };
   const out = new Map(fields);
   let masked = 0;
   const put = (letter: string, text: string): void => {
@@ -50,7 +58,8 @@ export function maskDiagnostic(
     masked += scrubbed.findings.length;
     out.set(letter, scrubbed.text);
   };
-  const byCode = reach === 'code' || (reach === 'sensitive' && raisedByCode(fields));
+  const touching = reach === 'near' || reach === 'sensitive';
+  const byCode = reach === 'code' || (touching && raisedByCode(fields));
   // What RAISE … USING COLUMN = … puts there is data.
   const names = byCode ? [] : NAMES.flatMap((letter) => fields.get(letter) ?? []);
   const hide = (letter: string, text: string, strict: boolean): void => {
@@ -65,18 +74,18 @@ export function maskDiagnostic(
     if (letter === 'M') out.set('M', WITHHELD);
     else out.delete(letter);
   };
-  const byValue = reach === 'sensitive' && isAboutValues(fields);
+  const byValue = touching && isAboutValues(fields);
   for (const letter of TEXTS) {
     const text = fields.get(letter);
     if (text === undefined) continue;
     if (reach === 'none') put(letter, text);
     else if (reach === 'possible') hide(letter, text, false);
-    else if (reach === 'sensitive' ? letter === 'W' || letter === 'q' || (letter === 'M' && byCode) : letter !== 'M' || !raisedByServer(fields)) drop(letter);
+    else if (touching ? letter === 'W' || letter === 'q' || (letter === 'M' && byCode) : letter !== 'M' || !raisedByServer(fields)) drop(letter);
     else if (byValue && letter !== 'M' && !NUMERIC_OVERFLOW.test(text)) drop(letter);
     else hide(letter, text, true);
   }
   // With a context, the place is one in a value that was read as names or code: `to_regtype(ssn)`.
-  if ((reach === 'sensitive' || reach === 'code') && fields.has('W')) for (const letter of PLACES) if (out.delete(letter)) masked++;
+  if ((touching || reach === 'code') && fields.has('W')) for (const letter of PLACES) if (out.delete(letter)) masked++;
   for (const letter of NAMES) {
     const text = fields.get(letter);
     if (text === undefined) continue;
@@ -84,6 +93,42 @@ export function maskDiagnostic(
     else put(letter, text);
   }
   return { fields: out, masked };
+}
+
+/**
+ * Codes that an error gets by what a value holds: data exceptions, names that it was read as (`ssn::regclass`), and what
+ * grew too large from it.
+ */
+const BY_VALUE = /^(22...|54000)$/;
+const BY_NAME = /^(3D000|3F000|42601|42602|42622|42703|42704|42725|42883|42P01)$/;
+/** The server's sources that look up what a definition names, not what a value does: `ALTER TABLE … DROP COLUMN nowhere`. */
+const DEFINING = /(cmds|define)\.c$/;
+/** A parameter could not be read: the client's own, before anything of the statement runs. */
+const IN_PARAMETER = /^(unnamed portal|portal "[^"\n]*") parameter \$\d+(?: = '(?:[^']|'')*')?$/;
+
+/**
+ * An error that a statement came upon as it ran, and that depends on what it read. That it failed is one answer; which of a
+ * cast's five ways to fail it was would be a finer one: `ssn::timestamp` fails otherwise for a word, for a number and for a year
+ * that is too far away, and does so with other words, at another place, in another file of the server's source.
+ */
+function failedOnValue(fields: Diagnostic): boolean {
+  const code = fields.get('C') ?? '';
+  if (!BY_VALUE.test(code) && (!BY_NAME.test(code) || namedByDefinition(fields))) return false;
+  if (!/^(ERROR|FATAL|PANIC)$/.test(fields.get('V') ?? '')) return false;
+  const within = fields.get('W');
+  return within === undefined ? !fields.has('P') : !IN_PARAMETER.test(within);
+}
+
+function namedByDefinition(fields: Diagnostic): boolean {
+  return BY_NAME.test(fields.get('C') ?? '') && DEFINING.test(fields.get('F') ?? '');
+}
+
+function onValue(fields: Diagnostic): Diagnostic {
+  const severity = (['S', 'V'] as const).flatMap((letter): [string, string][] => {
+    const text = fields.get(letter);
+    return text === undefined ? [] : [[letter, text]];
+  });
+  return new Map([...severity, ['C', DATA_EXCEPTION], ['M', FAILED_ON_VALUE]]);
 }
 
 /** The server's sources that read a statement before anything of it runs. */
@@ -100,7 +145,8 @@ function raisedByServer(fields: Diagnostic): boolean {
 
 /**
  * An error about data that the statement came upon as it ran. Its SQLSTATE says how it failed; what else is said of the value
- * in whichever words (`Token "…" is invalid`, `Expected end of input`) is how far it could be read.
+ * in whichever words (`Token "…" is invalid`, `Expected end of input`) is how far it could be read. Where nothing that is
+ * stored is read, the data is most likely the client's.
  */
 function isAboutValues(fields: Diagnostic): boolean {
   return (fields.get('C') ?? '').startsWith('22') && (!fields.has('P') || fields.has('W'));
@@ -122,13 +168,14 @@ const NUMERIC_OVERFLOW = /^A field with precision \d+, scale -?\d+ (?:must round
 
 /**
  * Only names: a literal that the client sent, quoted back by an error, would say that the data holds it. What the client
- * itself wrote as a name is shown where the error points at a place of the statement: then nothing has run yet.
+ * itself wrote as a name is shown where the error points at a place of the statement, or is about what a definition names: then
+ * nothing has run yet.
  */
 function strictly(text: string, fields: Diagnostic, names: readonly string[], known: Known): Shown {
   const token = (value: string): string | undefined => known.token?.(value);
   const isName: MayShow = (value, quoted) => quoted && (names.includes(value) || known.isRelation(value));
   // With a context, what could not be read is not the statement: `'…'::regtype` is read by the same grammar.
-  if (fields.has('P') && !fields.has('W')) {
+  if ((fields.has('P') || namedByDefinition(fields)) && !fields.has('W')) {
     let identifiers: ReadonlySet<string> | undefined;
     const isOwnName: MayShow = (value, quoted) => {
       if (!quoted || isName(value, quoted)) return quoted;

@@ -113,6 +113,7 @@ function finish(ground: Ground, found: Findings, parts: Parts): Described {
       outputs: parts.outputs,
       sensitiveParams: found.params,
       touchesSensitive,
+      ...(touchesSensitive && reads(found, parts) && { reads: true as const }),
       changesSession: found.changesSession,
       flows: found.flows,
       ...(found.refused !== undefined && { refused: found.refused }),
@@ -131,6 +132,14 @@ function finish(ground: Ground, found: Findings, parts: Parts): Described {
     // With the search path not known, it is not the catalog that is out of date.
     misses: ground.session.searchPath === undefined ? [] : [...found.misses],
   };
+}
+
+/** Statements whose expressions are all looked at. What others do to the rows of a table that they name (`ALTER … TYPE`) is not. */
+const LOOKED_AT: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY']);
+
+function reads(found: Findings, { outputs, verb }: Parts): boolean {
+  if (found.reads || outputs === 'opaque' || found.effect === 'unknown') return true;
+  return (found.near && !LOOKED_AT.has(verb)) || [...found.touched].some((label) => !found.written.has(label));
 }
 
 function go(ground: Ground, context: Context, node: Node, parts: Parts): void {
@@ -347,6 +356,7 @@ function adopt(found: Findings, info: StatementInfo): void {
   for (const label of facts.sql?.returned ?? []) found.returned.add(label);
   for (const note of facts.notes) found.notes.add(note);
   found.bulk ||= facts.bulk;
+  found.reads ||= info.reads ?? false;
   found.refused ??= info.refused;
   found.doubtful ||= info.doubtful ?? false;
 }

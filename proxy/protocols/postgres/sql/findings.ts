@@ -76,6 +76,8 @@ export class Findings {
   readonly changes = new Set<string>();
   /** A relation with sensitive columns is named: errors may show whole rows of it. */
   near = false;
+  /** Something is made of, or decided by, sensitive values that are stored. */
+  reads = false;
   /** A function that people wrote gives back what may be sensitive. */
   routineTaint = false;
 
@@ -107,11 +109,13 @@ export class Findings {
 
   touch(taints: readonly Taint[]): void {
     for (const taint of taints) this.touched.add(taint.label);
+    if (taints.length > 0) this.reads = true;
   }
 
   /** The value decides which rows there are, or their order. */
   predicate(value: Value): void {
     if (value.taints.length > 0 && !value.equality) this.onlyEquality = false;
+    if (value.taints.length > 0) this.reads = true;
     for (const taint of value.taints) {
       this.touched.add(taint.label);
       this.predicates.add(taint.label);
@@ -150,6 +154,7 @@ export class Findings {
     this.refused ??= inner.refused;
     this.doubtful ||= inner.doubtful;
     this.near ||= inner.near;
+    this.reads ||= inner.reads;
     this.bulk ||= inner.bulk;
     this.routineTaint ||= inner.routineTaint;
     this.changesSession ||= inner.changesSession;

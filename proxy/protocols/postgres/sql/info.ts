@@ -89,6 +89,8 @@ export interface StatementInfo {
   readonly sensitiveParams: ReadonlyMap<number, string>;
   /** Errors, notices and rows of it may hold sensitive values. */
   readonly touchesSensitive: boolean;
+  /** Sensitive values that are stored take part in it. Absent where it only writes some, or names their table. */
+  readonly reads?: true;
   /** It may change settings, prepared statements, cursors or temporary tables unseen: read them again from the server. */
   readonly changesSession: boolean;
   readonly copy?: CopyInfo;
