@@ -1,5 +1,6 @@
 /** Understands a statement under what is in force, and has it decided: the pipeline's `run`, one operation after the other. */
 import type { Facts } from '../../../contract/facts.ts';
+import { Problem } from '../../../contract/problem.ts';
 import { bytesMayHoldMask, mayHoldMask } from '../../masking/masking.ts';
 import { decide } from '../../pipeline/decide.ts';
 import { type Awaitable, Later } from '../../pipeline/later.ts';
@@ -8,6 +9,7 @@ import type { Permit } from '../../pipeline/permit.ts';
 import { pass, run } from '../../pipeline/run.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { ClientIdentity } from '../protocol.ts';
+import { CATALOG_LOCKED } from './catalogKeeper.ts';
 import { type Batch, classify } from './classify.ts';
 import type { DryRunSession } from './dryRun.ts';
 import { Flight, type Reading } from './flight.ts';
@@ -339,7 +341,12 @@ export class Admission {
     const { ground } = this.#options;
     let reading = this.reading();
     while (!reading) {
-      await ground.catalogs.fresh();
+      try {
+        await ground.catalogs.fresh();
+      } catch (cause) {
+        if (cause instanceof Problem && cause.code === CATALOG_LOCKED) return undefined;
+        throw cause;
+      }
       reading = this.reading();
     }
     if (reading === candidate.reading) return candidate;
@@ -355,7 +362,10 @@ const NO_NAMES: ReadonlySet<string> = new Set();
 const CHANGED = {
   outcome: 'cancelled',
   masked: 0,
-  error: { code: '40001', message: 'The database’s schema changed while this waited for an answer, so that it would not do what was approved. Send it again.' },
+  error: {
+    code: '40001',
+    message: 'The database’s schema changed while this waited for an answer, or is locked, so that it may not do what was approved. Send it again.',
+  },
 } as const;
 
 /** It writes what stood in place of a value. */

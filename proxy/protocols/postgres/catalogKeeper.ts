@@ -3,6 +3,7 @@
  * names a table that it does not know. Sessions wait while it is read; without one, nothing is forwarded.
  */
 
+import { Problem } from '../../../contract/problem.ts';
 import type { Backend } from './backend.ts';
 import { closeBackend } from './backend.ts';
 import { ownQueries, StatementRefused } from './ownQueries.ts';
@@ -12,8 +13,15 @@ import { type Catalog, type CatalogOptions, loadCatalog } from './sql/catalog.ts
 export const CATALOG_APPLICATION = 'countersign catalog';
 /** A snapshot older than this is read again before the next statement: others change the schema past us, in milliseconds. */
 const MAX_AGE_MS = 30_000;
-/** Tries at a snapshot while others change what it is read from. */
+/** The same for one that lacks what somebody had locked. */
+const MAX_AGE_PARTIAL_MS = 1000;
+/** Tries at a snapshot while others change what it is read from, or lock it. */
 const READ_TRIES = 5;
+const LOCK_NOT_AVAILABLE = '55P03';
+const QUERY_CANCELED = '57014';
+
+/** What the catalog itself is stored in is locked: nothing can be said of any statement as long as that lasts. */
+export const CATALOG_LOCKED = 'catalog-locked';
 
 export interface CatalogKeeperOptions {
   readonly open: (signal: AbortSignal) => Promise<Backend>;
@@ -65,7 +73,7 @@ export class CatalogKeeper {
 
   /** As `stale`, where what is known has merely become old. */
   ageOut(): void {
-    if (this.#catalog && this.olderThan(MAX_AGE_MS)) this.stale();
+    if (this.#catalog && this.olderThan(this.#catalog.partial ? MAX_AGE_PARTIAL_MS : MAX_AGE_MS)) this.stale();
   }
 
   /** A snapshot that was read after the last change. Rejects where it cannot be read; the next call tries again. */
@@ -86,11 +94,18 @@ export class CatalogKeeper {
 
   /** What is dropped while its definition is asked for fails the whole: a snapshot does not cover definitions. */
   async #load(query: ReturnType<typeof ownQueries>): Promise<Catalog> {
+    // Whoever migrates holds its locks for as long as it likes: nobody else's statements wait for that.
+    let guarded = this.#catalog?.partial ?? false;
     for (let left = READ_TRIES - 1; ; left--) {
       try {
-        return await loadCatalog(query, this.#options.reading?.(), this.#catalog);
+        return await loadCatalog(query, this.#options.reading?.(), this.#catalog, guarded);
       } catch (cause) {
-        if (left <= 0 || !(cause instanceof StatementRefused) || this.#abort.signal.aborted) throw cause;
+        if (!(cause instanceof StatementRefused) || this.#abort.signal.aborted) throw cause;
+        const locked = cause.sqlstate === LOCK_NOT_AVAILABLE;
+        if (cause.sqlstate === QUERY_CANCELED || (locked && left <= 0))
+          throw new Problem(CATALOG_LOCKED, 'The database’s catalog cannot be read now: somebody has locked it, or it takes too long. Try again.', { cause });
+        if (left <= 0) throw cause;
+        guarded ||= locked;
       }
     }
   }

@@ -3,6 +3,7 @@ import { Problem } from '../../../contract/problem.ts';
 import type { Session } from '../../pipeline/session.ts';
 import type { Admission, Candidate } from './admission.ts';
 import type { Answers } from './answers.ts';
+import { CATALOG_LOCKED } from './catalogKeeper.ts';
 import type { Batch } from './classify.ts';
 import { COPY_REFUSED, CopyGuard, copyFail } from './copyGuard.ts';
 import type { Portal, Prepared } from './expected.ts';
@@ -148,15 +149,20 @@ export class Frontend {
     const bytes = Buffer.from(body.rawText());
     if (body.left !== 0) throw violation('a Query message with more than its text');
     const { answers, toServer } = this.#options;
-    return this.#understood(bytes, undefined, (candidate) => {
-      const send = (flight: Flight): void => {
-        if (candidate.revealed) toServer.bytes(queryMessage(candidate.revealed.sql));
-        else toServer.range(buffer, start, end);
-        answers.expect({ kind: 'query', flight });
-        this.#endSegment();
-      };
-      return this.#options.admission.admit(candidate, send, (error) => this.#refuse(error, true));
-    });
+    return this.#understood(
+      bytes,
+      undefined,
+      (candidate) => {
+        const send = (flight: Flight): void => {
+          if (candidate.revealed) toServer.bytes(queryMessage(candidate.revealed.sql));
+          else toServer.range(buffer, start, end);
+          answers.expect({ kind: 'query', flight });
+          this.#endSegment();
+        };
+        return this.#options.admission.admit(candidate, send, (error) => this.#refuse(error, true));
+      },
+      true,
+    );
   }
 
   /** Decided as the SELECT that calls the same function. */
@@ -173,7 +179,7 @@ export class Frontend {
       answers.expect({ kind: 'query', flight, call: result });
       this.#endSegment();
     };
-    return this.#understood(Buffer.from(sql), { bind, types }, (candidate) => admission.admit(candidate, send, (error) => this.#refuse(error, true)));
+    return this.#understood(Buffer.from(sql), { bind, types }, (candidate) => admission.admit(candidate, send, (error) => this.#refuse(error, true)), true);
   }
 
   #parse(buffer: Buffer, start: number, end: number): Wait {
@@ -189,15 +195,20 @@ export class Frontend {
   #releaseParse(): Wait {
     const held = this.#held;
     if (!held) return undefined;
-    return this.#understood(bytesOf(held.prepared), undefined, (candidate) => {
-      this.#held = undefined;
-      if (!this.#options.admission.denies(candidate)) {
-        this.#sendParse(held, candidate.revealed);
-        return undefined;
-      }
-      // Decided once more, for the record; it cannot be sent, whatever comes of it.
-      return this.#options.admission.admit(candidate, NEVER_SENT, (error) => this.#refuse(error, false));
-    });
+    return this.#understood(
+      bytesOf(held.prepared),
+      undefined,
+      (candidate) => {
+        this.#held = undefined;
+        if (!this.#options.admission.denies(candidate)) {
+          this.#sendParse(held, candidate.revealed);
+          return undefined;
+        }
+        // Decided once more, for the record; it cannot be sent, whatever comes of it.
+        return this.#options.admission.admit(candidate, NEVER_SENT, (error) => this.#refuse(error, false));
+      },
+      false,
+    );
   }
 
   #sendParse({ frame, name, prepared }: HeldParse, revealed: Revealed | undefined): void {
@@ -237,6 +248,7 @@ export class Frontend {
         };
         return admission.admit(candidate, send, (error) => this.#refuse(error, false));
       },
+      false,
       prepared.sql,
     );
   }
@@ -300,7 +312,11 @@ export class Frontend {
     const kind = body.byte();
     const name = body.text();
     const reading = admission.reading();
-    if (!reading) return after(ground.catalogs.fresh().then(NOTHING), again);
+    if (!reading)
+      return ground.catalogs.fresh().then(
+        () => again(),
+        (cause: unknown) => this.#notUnderstood(cause, false),
+      );
     if (kind === PORTAL) {
       const portal = names.portals.lookup(name, this.#segment);
       if (portal === 'wait') return after(this.#options.idle(), again);
@@ -380,24 +396,35 @@ export class Frontend {
     return after(this.#options.copyAnswered(), () => this.#copy(buffer, start, end));
   }
 
-  #understood(bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait, sql?: string): Wait {
+  /** @param simple of a Query, which has no Sync behind it */
+  #understood(bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait, simple: boolean, sql?: string): Wait {
     const { admission } = this.#options;
     const candidate = admission.understand(bytes, bound, sql);
-    if (candidate instanceof Promise) return candidate.then((late) => (this.#skipping === 'no' ? this.#certain(late, bytes, bound, go) : undefined));
-    return this.#certain(candidate, bytes, bound, go);
+    if (!(candidate instanceof Promise)) return this.#certain(candidate, bytes, bound, go, simple);
+    return candidate.then(
+      (late) => (this.#skipping === 'no' ? this.#certain(late, bytes, bound, go, simple) : undefined),
+      (cause: unknown) => this.#notUnderstood(cause, simple),
+    );
+  }
+
+  /** A catalog that is locked is no reason to end the session: this statement fails, as one does that cannot get its lock. */
+  #notUnderstood(cause: unknown, simple: boolean): void {
+    if (!(cause instanceof Problem) || cause.code !== CATALOG_LOCKED) throw cause;
+    this.#held = undefined;
+    this.#refuse({ code: SQLSTATE.lockNotAvailable, message: cause.message }, simple);
   }
 
   /** EXECUTE and FETCH wait until it is certain what their names mean. */
-  #certain(candidate: Candidate, bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait): Wait {
+  #certain(candidate: Candidate, bytes: Buffer, bound: Candidate['bound'], go: (candidate: Candidate) => Wait, simple: boolean): Wait {
     const { admission } = this.#options;
     if (!candidate.batch.usesNames || admission.doubtful) return go(candidate);
     if (this.#sent) {
       // A definition of the same segment may still be under way: what the name will mean cannot be waited for.
       admission.doubtful = true;
-      return this.#understood(bytes, bound, go);
+      return this.#understood(bytes, bound, go, simple);
     }
     if (this.#options.answers.idle) return go(candidate);
-    return after(this.#options.idle(), () => this.#understood(bytes, bound, go));
+    return after(this.#options.idle(), () => this.#understood(bytes, bound, go, simple));
   }
 
   /**
@@ -427,8 +454,6 @@ export class Frontend {
     }
   }
 }
-
-const NOTHING = (): void => {};
 
 const NEVER_SENT = (): never => {
   throw new Error('a denied Parse was allowed');

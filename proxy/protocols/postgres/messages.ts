@@ -18,6 +18,7 @@ export const SQLSTATE = {
   invalidParameter: '22023',
   invalidPassword: '28P01',
   internal: 'XX000',
+  lockNotAvailable: '55P03',
   programLimit: '54000',
   protocolViolation: '08P01',
   queryCanceled: '57014',

@@ -103,6 +103,8 @@ export interface ColumnMask {
 
 export interface Catalog {
   readonly user: string;
+  /** Definitions are missing that were locked when it was read: what they stand for is not understood. */
+  readonly partial: boolean;
   readonly serverVersion: number;
   relation(oid: number): Relation | undefined;
   /** As the server resolves a table name; without a schema, along the search path with `pg_catalog` first. */
@@ -132,15 +134,21 @@ const madeOf = new WeakMap<Catalog, { readonly fingerprint: string; readonly sta
  * Reads the catalog in one read-only transaction, so that it is one snapshot. `query` must run all its statements on one
  * connection that has no transaction open; values come as text.
  * @param known what was read before, given back where nothing has changed: all that was understood by it stays good
+ * @param guarded without the definitions that somebody else has locked; otherwise it fails where there are any
  */
-export async function loadCatalog(query: (sql: string) => Promise<(string | null)[][]>, options?: CatalogOptions, known?: Catalog): Promise<Catalog> {
+export async function loadCatalog(
+  query: (sql: string) => Promise<(string | null)[][]>,
+  options?: CatalogOptions,
+  known?: Catalog,
+  guarded = false,
+): Promise<Catalog> {
   const parser = await loadParser();
   const standIns = JSON.stringify(options && [...options.standIns]) ?? '';
-  const before = known && madeOf.get(known);
-  const read = await readCatalog(query, before?.standIns === standIns ? before.fingerprint : undefined);
+  const before = known?.partial === false ? madeOf.get(known) : undefined;
+  const read = await readCatalog(query, before?.standIns === standIns ? before.fingerprint : undefined, guarded);
   if (!read && known) return known;
   if (!read) throw new Error('nothing was read, though nothing is known');
-  const catalog = new CatalogSnapshot(options ? asMinted(read.rows, options) : read.rows, parser);
+  const catalog = new CatalogSnapshot(options ? asMinted(read.rows, options) : read.rows, parser, read.partial);
   madeOf.set(catalog, { fingerprint: read.fingerprint, standIns, rows: read.rows });
   return catalog;
 }
@@ -191,9 +199,11 @@ class CatalogSnapshot implements Catalog {
   readonly #routinesByOid = new Map<number, Routine>();
   readonly #operators = new Map<string, { schema: string; routine: number }[]>();
   readonly #sensitivities = new WeakMap<MaskPlan, Sensitivity>();
+  readonly partial: boolean;
 
-  constructor(rows: CatalogRows, parser: Parser) {
+  constructor(rows: CatalogRows, parser: Parser, partial = false) {
     this.#rows = rows;
+    this.partial = partial;
     this.#parser = parser;
     for (const relation of rows.relations) {
       this.#byOid.set(relation.oid, relation);

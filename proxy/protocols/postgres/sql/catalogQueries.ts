@@ -6,34 +6,59 @@ type Query = (sql: string) => Promise<(string | null)[][]>;
 /** Below it is what `initdb` has made. */
 export const FIRST_NORMAL_OID = 16_384;
 
-const RELATIONS = (from: number): string => `
+/** Longest that reading waits for a lock of somebody else's, and that one of its statements may take, in milliseconds. */
+const LOCK_MS = 250;
+const STATEMENT_MS = 20_000;
+
+/** Stands for a definition that could not be read because of a lock. It is no SQL: what it stands for is not understood. */
+export const UNREAD = 'unread: locked';
+
+/** Relations that nobody else may look at now, be it that somebody waits for that. */
+const LOCKED = `select l.relation from pg_locks l where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and l.pid is distinct from pg_backend_pid()
+  and l.database in (0, (select d.oid from pg_database d where d.datname = current_database()))`;
+
+/** Writing a definition out locks what it speaks of, and waits where that is locked. What is locked is left out then. */
+interface Guard {
+  readonly relation: (oid: string) => string;
+  readonly dependent: (catalog: 'pg_rewrite' | 'pg_proc', oid: string) => string;
+}
+const GUARDED: Guard = {
+  relation: (oid) => `when ${oid} in (${LOCKED}) then '${UNREAD}'`,
+  dependent: (catalog, oid) =>
+    `when ${oid} in (select d.objid from pg_depend d where d.classid = '${catalog}'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid in (${LOCKED})) then '${UNREAD}'`,
+};
+const UNGUARDED: Guard = { relation: () => '', dependent: () => '' };
+
+const RELATIONS = (from: number, guard: Guard): string => `
 select c.oid, n.nspname, c.relname, c.relkind, c.relhastriggers and exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal),
-  case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema') then pg_get_viewdef(c.oid) end
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  case when c.relkind not in ('v', 'm') or n.nspname in ('pg_catalog', 'information_schema') then null ${guard.relation('c.oid')}
+    ${guard.dependent('pg_rewrite', 'v.oid')} else pg_get_viewdef(c.oid) end
+from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_rewrite v on v.ev_class = c.oid and v.ev_type = '1'
 where c.relkind not in ('i', 'I') and c.oid >= ${from}`;
 
 /** A domain over a domain is taken for one over a row. */
-const ATTRIBUTES = (from: number): string => `
+const ATTRIBUTES = (from: number, guard: Guard): string => `
 select a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull,
-  case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
+  case when a.attgenerated = '' then null ${guard.relation('d.adrelid')} else pg_get_expr(d.adbin, d.adrelid) end,
   t.typtype = 'c' or t.typtype = 'd' and b.typtype in ('c', 'd'),
-  case when a.attgenerated = '' then coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) end
+  case when a.attgenerated <> '' then null ${guard.relation('d.adrelid')} else coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) end
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid left join pg_type b on b.oid = t.typbasetype
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind not in ('i', 'I', 't') and a.attrelid >= ${from}`;
 
-const RULES = (from: number): string => `
-select r.ev_class, r.ev_type, pg_get_ruledef(r.oid) from pg_rewrite r where r.ev_type in ('2', '3', '4') and r.ev_class >= ${from}`;
+const RULES = (from: number, guard: Guard): string => `
+select r.ev_class, r.ev_type, case when false then null ${guard.relation('r.ev_class')} ${guard.dependent('pg_rewrite', 'r.oid')} else pg_get_ruledef(r.oid) end
+from pg_rewrite r where r.ev_type in ('2', '3', '4') and r.ev_class >= ${from}`;
 
 /** An aggregate is as volatile as the functions it is made of. */
-const ROUTINES = (version: number, from: number): string => `
+const ROUTINES = (version: number, from: number, guard: Guard): string => `
 select p.oid, n.nspname, p.proname, p.prokind,
   case when exists (select from pg_aggregate a join pg_proc f on f.oid in (a.aggtransfn, a.aggfinalfn, a.aggmtransfn, a.aggmfinalfn)
     where a.aggfnoid = p.oid and f.provolatile = 'v') then 'v' else p.provolatile end,
   l.lanname, p.prosecdef, p.proretset, coalesce(nullif(t.typrelid, 0), e.typrelid, 0), p.pronargs, p.pronargdefaults, p.provariadic <> 0,
   array_to_json(p.proargmodes), array_to_json(p.proargnames),
   case when n.nspname in ('pg_catalog', 'information_schema') or l.lanname <> 'sql' or p.prokind = 'a' then null
-    else ${version >= 140000 ? 'coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)' : 'p.prosrc'} end,
+    ${guard.dependent('pg_proc', 'p.oid')} else ${version >= 140000 ? 'coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)' : 'p.prosrc'} end,
   case when l.lanname = 'plpgsql' and p.prokind in ('f', 'p') then pg_get_functiondef(p.oid) end,
   (select substr(c, 13) from unnest(p.proconfig) c where c like 'search_path=%'),
   t.typtype = 'p' and t.typname in ('record', 'anyelement', 'anyarray', 'anycompatible', 'anycompatiblearray'),
@@ -60,12 +85,12 @@ interface Asked {
 }
 
 /** @param from the lowest OID of what is asked for, where there is much below it that never changes */
-const asked = (version: number, from: number) =>
+const asked = (version: number, from: number, guard: Guard) =>
   ({
-    relation: { sql: RELATIONS(from), columns: 6 },
-    attribute: { sql: ATTRIBUTES(from), columns: 8 },
-    rule: { sql: RULES(from), columns: 3 },
-    routine: { sql: ROUTINES(version, from), columns: 19 },
+    relation: { sql: RELATIONS(from, guard), columns: 6 },
+    attribute: { sql: ATTRIBUTES(from, guard), columns: 8 },
+    rule: { sql: RULES(from, guard), columns: 3 },
+    routine: { sql: ROUTINES(version, from, guard), columns: 19 },
     operator: { sql: OPERATORS, columns: 3 },
     operatorName: { sql: OPERATOR_NAMES, columns: 1 },
     type: { sql: TYPES, columns: 2 },
@@ -117,7 +142,7 @@ const RULE_EVENTS: Readonly<Record<string, 'insert' | 'update' | 'delete'>> = { 
 
 /** All of it in one statement, so that it is one snapshot: a kind, and a row as JSON. What `initdb` has made is left out. */
 export function normalCatalogQuery(version: number): string {
-  return Object.entries<Asked>(asked(version, FIRST_NORMAL_OID))
+  return Object.entries<Asked>(asked(version, FIRST_NORMAL_OID, UNGUARDED))
     .map(([kind, { columns, sql }]) => {
       const names = Array.from({ length: columns }, (_, i) => `c${i}`).join(', ');
       return `select '${kind}', row_to_json(x)::text from (${sql}) x(${names})`;
@@ -163,12 +188,23 @@ function toRows(rowsOf: (kind: RowKind) => (string | null)[][]): Omit<CatalogRow
   };
 }
 
-/** @param known the fingerprint of what is known already; @returns undefined where that is still what there is */
-export async function readCatalog(query: Query, known?: string): Promise<{ readonly rows: CatalogRows; readonly fingerprint: string } | undefined> {
+/** What was read: whole, or without some definitions that were locked. */
+export interface Read {
+  readonly rows: CatalogRows;
+  readonly fingerprint: string;
+  readonly partial: boolean;
+}
+
+/**
+ * @param known the fingerprint of what is known already
+ * @param guarded leaves out what is locked, in place of waiting for it and failing
+ * @returns undefined where what is known is still what there is
+ */
+export async function readCatalog(query: Query, known: string | undefined, guarded: boolean): Promise<Read | undefined> {
   await query('begin isolation level repeatable read read only');
   try {
     // pg_get_viewdef leaves out the schema of what is visible: with only pg_catalog visible, every other name is qualified.
-    await query('set local search_path = pg_catalog');
+    await query(`set local search_path = pg_catalog; set local lock_timeout = ${LOCK_MS}; set local statement_timeout = ${STATEMENT_MS}`);
     const [who] = await query(WHO);
     const prints = await query(`${FINGERPRINT} order by relation`);
     const fingerprint = JSON.stringify([who, prints]);
@@ -176,9 +212,10 @@ export async function readCatalog(query: Query, known?: string): Promise<{ reado
     if (prints.length === READ_FROM.length && fingerprint === known) return undefined;
     const version = Number(who?.[1] ?? 0);
     const read = new Map<string, (string | null)[][]>();
-    for (const [kind, { sql }] of Object.entries<Asked>(asked(version, 0))) read.set(kind, await query(sql));
+    for (const [kind, { sql }] of Object.entries<Asked>(asked(version, 0, guarded ? GUARDED : UNGUARDED))) read.set(kind, await query(sql));
     const rows = { user: who?.[0] ?? '', serverVersion: version, ...toRows((kind) => read.get(kind) ?? []) };
-    return { rows, fingerprint };
+    const partial = guarded && [...read.values()].some((all) => all.some((row) => row.includes(UNREAD)));
+    return { rows, fingerprint, partial };
   } finally {
     await query('rollback');
   }
@@ -212,7 +249,7 @@ function toAttribute(row: (string | null)[]): Attribute {
     notNull: row[4] === 't',
     ...(row[5] !== null && row[5] !== undefined && { generated: row[5] }),
     ...(row[6] !== 'f' && { composite: true as const }),
-    ...(row[7]?.includes('(') && !PLAIN_DEFAULT.test(row[7]) && { default: row[7] }),
+    ...((row[7] === UNREAD || row[7]?.includes('(')) && !PLAIN_DEFAULT.test(row[7]) && { default: row[7] }),
   };
 }
 

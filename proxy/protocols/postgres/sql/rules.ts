@@ -1,5 +1,6 @@
 /** Rewrite rules turn one statement into others: what they do counts. */
 import type { Relation } from './catalog.ts';
+import { UNREAD } from './catalogQueries.ts';
 import { Findings, relationName } from './findings.ts';
 import { relationColumns } from './from.ts';
 import { as } from './nodes.ts';
@@ -26,6 +27,8 @@ export function analyseRules(context: Context, relation: Relation, event: 'inser
     if (!parsed.ok) {
       found.raise('execute');
       returns = true;
+      if (rule.definition === UNREAD && context.sensitivity.any)
+        found.refused ??= `Changing ${relationName(relation)} is refused: it has a rule that cannot be read while somebody else changes its table. Try again.`;
       continue;
     }
     const row = (name: string, columns: readonly Column[]): Item => ({ name, columns, open: false, relVisible: true, colsVisible: false, shadow: true });

@@ -5,6 +5,7 @@
 import type { MaskPlan } from '../../../policy/policy.ts';
 import { CREDENTIAL_COLUMNS, REVEALING_COLUMNS, REVEALING_EXTENSION_COLUMNS } from './builtins.ts';
 import type { Catalog, ColumnMask, Relation, Routine } from './catalog.ts';
+import { UNREAD } from './catalogQueries.ts';
 import { valueOf } from './expression.ts';
 import { Budget, Findings, relationName } from './findings.ts';
 import { as } from './nodes.ts';
@@ -185,7 +186,7 @@ export class Sensitivity {
       };
       const taints = this.#given(source, item);
       // What is not understood of a default (most functions that make ids) is no reason to hide the column.
-      const followed = column.generated === undefined ? taints.filter((taint) => taint !== this.opaqueTaint) : taints;
+      const followed = column.generated === undefined && source !== UNREAD ? taints.filter((taint) => taint !== this.opaqueTaint) : taints;
       if (followed.length > 0) columns.set(column.number, unite([columns.get(column.number) ?? NOTHING, followed]));
     }
   }

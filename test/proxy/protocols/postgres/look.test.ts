@@ -1,6 +1,7 @@
 /** What a transaction has made or changed itself is understood by what it is, and by nothing that was taken back. */
 import assert from 'node:assert/strict';
 import { after, before, it, describe as suite } from 'node:test';
+import { soon } from '../../../support/soon.ts';
 import { ALLOW_ALL, describe, front, type Proxied, proxied, type RawClient, row } from './proxied.ts';
 
 const SETUP = `create table customers (id int primary key, name text, ssn text);
@@ -143,5 +144,140 @@ suite('a look inside of a transaction', { timeout: 120_000 }, () => {
     assert.deepEqual((await client.query('select * from typed where id = $1', [1])).rows, [{ id: 1, v: 'a', w: 'z' }]);
     await client.query('rollback');
     assert.equal((await client.query('select 1 as one')).rows[0]?.one, 1);
+  });
+
+  it('costs nothing where a statement is clear', async () => {
+    const raw = await p.raw();
+    let marks = 0;
+    /** How often the server was asked to look since the last time, as its log has it. */
+    const looks = async (): Promise<number> => {
+      const from = `mark ${marks} of the looks`;
+      const mark = `mark ${++marks} of the looks`;
+      await ask(raw, `select '${mark}'`);
+      await soon(() => assert.ok(p.db.server.log().includes(mark)));
+      const log = p.db.server.log();
+      assert.ok(marks === 1 || log.includes(from), 'the log still holds the mark before');
+      return log.slice(log.lastIndexOf(from)).split('RELEASE SAVEPOINT countersign_').length - 1;
+    };
+    await ask(raw, "set log_statement = 'all'; set log_min_duration_statement = -1");
+    await looks();
+    for (const sql of [
+      'select id, name from customers',
+      'begin',
+      'select id, name from customers',
+      'create table plain_made (a text)',
+      // Nothing of these uses what was made.
+      'select id, name from customers where id = 1',
+      'select ssn from customers',
+      'update customers set name = name where id = 1',
+      'create index on customers (name)',
+      'savepoint s',
+      'rollback to s',
+    ])
+      await ask(raw, sql);
+    assert.equal(await looks(), 0);
+    for (let i = 0; i < 3; i++) await ask(raw, 'select a from plain_made');
+    await ask(raw, "insert into plain_made values ('x')");
+    assert.equal(await looks(), 1, 'one for all that use what was made');
+    await ask(raw, 'create table more_made (a text)');
+    await ask(raw, 'select id from customers');
+    assert.equal(await looks(), 0);
+    await ask(raw, 'rollback');
+    await ask(raw, 'select id, name from customers');
+    assert.equal(await looks(), 0);
+    await ask(raw, "set log_statement = 'none'");
+  });
+});
+
+const LOCKS = `${SETUP}
+create table busy (id serial primary key, v text default 'x' || lower('Y'), w text generated always as (upper(v)) stored);
+insert into busy (v) values ('plain');
+create view over_busy as select v from busy;
+create materialized view kept_busy as select v from busy;
+create function of_busy() returns text language sql stable begin atomic select v from busy limit 1; end;
+create rule also as on insert to busy do also insert into other values (new.v);`;
+/** Far above what it takes on a busy machine, and below what it took to give up a catalog that is locked. */
+const SOON_MS = 12_000;
+
+suite('a catalog that somebody keeps locked', { timeout: 120_000 }, () => {
+  let p: Proxied;
+  before(async () => {
+    p = await proxied(ALLOW_ALL, { setup: LOCKS, sensitive: { 'customers.ssn': 'redact' } });
+  });
+  after(() => p.stop());
+
+  const ask = async (raw: RawClient, sql: string): Promise<string> => {
+    raw.send(front.query(sql));
+    return describe(await raw.until('Z'));
+  };
+  let stales = 0;
+  /** The next statement makes the catalog be read again. */
+  const changed = async (raw: RawClient): Promise<void> => {
+    assert.equal(await ask(raw, `create table stale_${++stales} (a text)`), 'C:CREATE TABLE Z:I');
+  };
+  const quickly = async <T>(what: string, work: Promise<T>): Promise<T> => {
+    const from = Date.now();
+    const result = await work;
+    assert.ok(Date.now() - from < SOON_MS, `${what} took ${Date.now() - from} ms`);
+    return result;
+  };
+
+  it('holds up neither others nor whoever migrates, and what is locked is not understood', async () => {
+    const migrating = await p.raw();
+    const raw = await p.raw();
+    assert.equal(await ask(migrating, 'begin; alter table busy add column more int'), 'C:BEGIN C:ALTER TABLE Z:T');
+    await changed(raw);
+    assert.equal(await quickly('another client', ask(raw, 'select id, name from customers')), 'T D D C:SELECT 2 Z:I');
+    raw.send(front.query("select ssn || '' from customers"));
+    assert.doesNotMatch(JSON.stringify((await raw.until('Z')).filter(({ type }) => type === 'D').map(row)), SECRET);
+    assert.equal(await quickly('whoever migrates', ask(migrating, 'select id, more from busy')), 'T D C:SELECT 1 Z:T');
+    await changed(raw);
+    assert.equal(await quickly('whoever migrates', ask(migrating, "insert into other values ('x')")), 'C:INSERT 0 1 Z:T');
+    // A new client gets in, too.
+    const late = await quickly('a new client', p.raw());
+    // These wait for the lock at the server. What they are was decided without their definitions.
+    const waiting = await Promise.all(
+      ['select v from over_busy', 'select v from kept_busy', 'select of_busy()', 'select v from busy', 'select w from busy'].map(async (sql) => ({
+        sql,
+        by: await p.raw(),
+      })),
+    );
+    for (const { by, sql } of waiting) by.send(front.query(sql));
+    assert.equal(await ask(late, "insert into busy (v) values ('y')"), 'E:42501 Z:I', 'its rule cannot be read');
+    assert.equal(await ask(migrating, 'rollback'), 'C:ROLLBACK Z:I');
+    for (const { by, sql } of waiting) {
+      const got = await by.until('Z');
+      assert.doesNotMatch(JSON.stringify(got.filter(({ type }) => type === 'D').map(row)), /plain|PLAIN/, sql);
+    }
+    const facts = (await p.t.entries()).flatMap((entry) =>
+      'facts' in entry && entry.facts.targets.some(({ name }) => name === 'over_busy') ? [entry.facts] : [],
+    );
+    assert.deepEqual([facts.at(-1)?.effect], ['unknown']);
+    // As soon as it can be read again, it is.
+    await soon(async () => {
+      raw.send(front.query('select v from over_busy'));
+      assert.deepEqual((await raw.until('Z')).filter(({ type }) => type === 'D').map(row), [['plain']]);
+    });
+    assert.equal(await ask(late, "insert into busy (v) values ('y')"), 'C:INSERT 0 1 Z:I');
+  });
+
+  it('lets a statement fail where nothing can be said of it, and the session go on', async () => {
+    const direct = await p.db.direct();
+    const raw = await p.raw();
+    await ask(raw, 'begin');
+    const other = await p.raw();
+    await changed(other);
+    await direct.query('begin; lock table pg_ts_dict in access exclusive mode');
+    assert.equal(await quickly('a statement', ask(other, 'select id from customers')), 'E:55P03 Z:I');
+    other.send(front.parse('', 'select id from customers'), front.bind('', ''), front.execute(), front.sync());
+    assert.equal(describe(await quickly('the same, prepared', other.until('Z'))), 'E:55P03 Z:I');
+    other.send(front.parse('named', 'select id from customers'), front.describe('S', 'named'), front.sync());
+    assert.equal(describe(await quickly('a Parse by itself', other.until('Z'))), 'E:55P03 Z:I');
+    assert.equal(await quickly('in a transaction', ask(raw, 'select id from customers')), 'E:55P03 Z:E');
+    await direct.query('rollback');
+    await direct.end();
+    assert.equal(await ask(other, 'select id from customers'), 'T D D C:SELECT 2 Z:I');
+    assert.equal(await ask(raw, 'rollback'), 'C:ROLLBACK Z:I');
+    assert.equal(await ask(raw, 'select id from customers'), 'T D D C:SELECT 2 Z:I');
   });
 });
