@@ -87,8 +87,28 @@ export const HARMLESS_VOLATILE: ReadonlySet<string> = new Set([
   'pg_numa_available',
 ]);
 
-/** Built-ins whose effect is not `execute` though they change or send something. */
+/**
+ * Locks on a number that only those heed who ask for it: every tool for migrations takes one, so that no two run at once. They touch
+ * no data, keep nobody from any, and PostgreSQL itself lets transactions take them that may only read. So they are `read`, unlike
+ * `LOCK TABLE` and `FOR UPDATE`; a rule that wants more names them: `sql: { function: 'pg_*advisory*' }`.
+ */
+const ADVISORY_LOCKS = [
+  'pg_advisory_lock',
+  'pg_advisory_lock_shared',
+  'pg_advisory_xact_lock',
+  'pg_advisory_xact_lock_shared',
+  'pg_try_advisory_lock',
+  'pg_try_advisory_lock_shared',
+  'pg_try_advisory_xact_lock',
+  'pg_try_advisory_xact_lock_shared',
+  'pg_advisory_unlock',
+  'pg_advisory_unlock_shared',
+  'pg_advisory_unlock_all',
+] as const;
+
+/** Built-ins whose effect is not `execute` though they change or send something, or keep others waiting. */
 export const BUILTIN_EFFECTS: ReadonlyMap<string, Effect> = new Map<string, Effect>([
+  ...ADVISORY_LOCKS.map((name) => [name, 'read'] as const),
   ['nextval', 'write'],
   ['setval', 'write'],
   ['pg_notify', 'send'],

@@ -57,7 +57,8 @@ function headlineOf(found: Findings, { verb, headline }: Wording): string {
     if (own !== undefined && changes.length === 1) return own;
     return `${changes.slice(0, 3).join(', ')}${own === undefined ? ` inside ${verb}` : ''}`;
   }
-  if (found.effect !== 'read' && found.functions.size > 0) return `${verb} calling ${[...found.functions].slice(0, 3).join(', ')}`;
+  if ((found.effect !== 'read' || found.targets.size === 0) && found.functions.size > 0)
+    return `${verb} calling ${[...found.functions].slice(0, 3).join(', ')}`;
   const names = [...found.targets.values()].map((t) => t.name);
   const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
   return `${verb} ${names.slice(0, 3).join(', ')}${more}`.trim();
