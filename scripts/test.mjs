@@ -13,7 +13,7 @@ import { runTestFiles } from './testFiles.mjs';
 const CONCURRENCY = 2;
 /** Longest that one test file or check may take, in milliseconds: three times what the slowest takes. One that takes more hangs. */
 const FILE_MS = 480_000;
-/** When no other test file is begun, in milliseconds from the first: far beyond what all of them take, and before whoever waits gives up. */
+/** When no other test file is begun, in milliseconds from the start: far beyond what all of them take, and before whoever waits gives up. */
 const ALL_MS = 2_700_000;
 
 await main(async () => {
@@ -52,7 +52,7 @@ await main(async () => {
 
   /** Files of node:test. */
   const tests = async (name, found, concurrency = CONCURRENCY) => {
-    if (found.length > 0) report(name, await runTestFiles({ node, env, files: found, concurrency, fileMs: FILE_MS, allMs: ALL_MS }));
+    if (found.length > 0) report(name, await runTestFiles({ node, env, files: found, concurrency, fileMs: FILE_MS, until: startedAt + ALL_MS }));
   };
 
   if (files.length > 0) {
