@@ -74,6 +74,7 @@ export type PendingApproval = z.infer<typeof PendingApproval>;
 /** A question that has been answered, kept a while for the quiet line in the view. */
 export const DecidedApproval = z.object({
   id: z.string().max(128),
+  /** Empty for what is no operation: access over a time. */
   operation: z.string().max(128),
   headline: z.string().max(300),
   connection: z.string().max(200),

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { Person } from './actor.ts';
 import { ANSWER_RESULTS, ApprovalAnswer, DecidedApproval, GrantView, PendingApproval } from './approval.ts';
 import { OperationDetail, RuleHistory } from './control.ts';
+import { AccessAsk } from './gateway/approvals.ts';
 import { MAX_STEPS, Step } from './timeline.ts';
 import { MaskKind } from './verdict.ts';
 
@@ -46,6 +47,8 @@ export const ToApprovals = z.discriminatedUnion('type', [
     own: z.array(id).max(500).optional(),
     /** Ids of those for whose like access over a time can be asked for. */
     requestable: z.array(id).max(500).optional(),
+    /** Requests for access over a time that concern this person. */
+    access: z.array(AccessAsk).max(500).optional(),
     decided: z.array(DecidedApproval).max(50),
     /** Ids of those decisions that a rule of the person's own could speak of; absent: none is offered. */
     ruleable: z.array(id).max(50).optional(),

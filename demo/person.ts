@@ -1,9 +1,12 @@
 /** A scripted person at the editor: what `--check`, the editor tests and the pictures have in common. */
 import type { FrameLocator, Locator, Page } from 'playwright-core';
+import { pressAway } from './press.ts';
 import { runCommand } from './workbench.ts';
 
 /** How long the editor and the agent may take for one step, in milliseconds. */
 const STEP_MS = 60_000;
+/** How long a menu is waited for before it is opened again, in milliseconds. */
+const MENU_MS = 4000;
 
 export class ScriptedPerson {
   readonly page: Page;
@@ -142,7 +145,11 @@ export class ScriptedPerson {
 
   async approve(): Promise<void> {
     const panel = await this.panel('approvals');
-    const button = panel.locator('cs-armed-button.approve').first();
+    await this.press(panel.locator('cs-armed-button.approve').first());
+  }
+
+  /** Presses a button of a panel until it counts. */
+  async press(button: Locator): Promise<void> {
     for (const deadline = Date.now() + STEP_MS; ; ) {
       await button.scrollIntoViewIfNeeded({ timeout: STEP_MS });
       // A press counts only after the button has stood still for a moment: as a person would, look first.
@@ -155,7 +162,7 @@ export class ScriptedPerson {
       await button.click({ timeout: STEP_MS });
       // What the card learned meanwhile may have moved it under the pointer: such a press does nothing.
       if (await counts.evaluate(({ counted }) => counted)) return;
-      if (Date.now() > deadline) throw new Error('The button for yes does not stand still.');
+      if (Date.now() > deadline) throw new Error('The button does not stand still.');
     }
   }
 
@@ -176,13 +183,16 @@ export class ScriptedPerson {
     await form.locator('vscode-button.deny').click();
   }
 
-  /** Signs in to the gateway as a person does: from the Accounts menu, in the browser, at the identity provider. */
-  async signIn(name: string): Promise<void> {
+  /**
+   * Signs in to the gateway as a person does: from the Accounts menu, in the browser, at the identity provider.
+   * @param asked called where the gateway asks whether the editor may act as them
+   */
+  async signIn(name: string, asked?: (page: Page) => Promise<void>): Promise<void> {
     const opened = this.page.context().waitForEvent('page', { timeout: STEP_MS });
     opened.catch(() => undefined);
     try {
       await this.#accounts(/^Sign in with Countersign/);
-      await this.#who(await opened, name);
+      await this.#who(await opened, name, asked);
     } catch (cause) {
       const said = await this.page.locator('.notification-toast, .monaco-dialog-box').allInnerTexts();
       throw new Error(`${name} could not sign in. On the screen: ${said.join(' | ') || 'no message'}`, { cause });
@@ -215,9 +225,7 @@ export class ScriptedPerson {
     for (const deadline = Date.now() + STEP_MS; ; ) {
       try {
         await button.click({ timeout: STEP_MS });
-        await item.click({ timeout: 2000 });
-        // A menu of the editor hears nothing in its first tenth of a second: it stays open, and nothing was chosen.
-        await item.waitFor({ state: 'hidden', timeout: 2000 });
+        await pressAway(item, MENU_MS);
         return;
       } catch (cause) {
         if (Date.now() > deadline) throw cause;
@@ -227,13 +235,16 @@ export class ScriptedPerson {
   }
 
   /** Says at the identity provider who sits here, on a page that the editor has opened. */
-  async #who(page: Page, name: string): Promise<void> {
+  async #who(page: Page, name: string, asked?: (page: Page) => Promise<void>): Promise<void> {
     await page.getByRole('button', { name: new RegExp(`^${name}`) }).click({ timeout: STEP_MS });
     // A fresh login is for a request that was begun in the gateway; a new one is for an editor, which is asked about.
     const allow = page.getByRole('button', { name: 'Allow' });
     const done = page.getByText(/You have signed in again/);
     await allow.or(done).waitFor({ timeout: STEP_MS });
-    if (await allow.isVisible()) await allow.click({ timeout: STEP_MS });
+    if (await allow.isVisible()) {
+      await asked?.(page);
+      await allow.click({ timeout: STEP_MS });
+    }
     await page.getByText(/You are signed in|You have signed in again/).waitFor({ timeout: STEP_MS });
     await page.close();
     await this.page.bringToFront();

@@ -1,10 +1,11 @@
 /** `npm run screenshots`: each panel in the real workbench, in three themes, to `docs/images/`; `-- team` for the team's alone. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { Demo } from './demo.ts';
 import { ScriptedPerson } from './person.ts';
+import { goOn, pick } from './press.ts';
 import { PROMPTS, TEAM_PROMPT } from './story.ts';
 import { openBrowser, openWorkbench, runCommand } from './workbench.ts';
 
@@ -26,8 +27,7 @@ async function useTheme(page: Page, theme: string): Promise<void> {
   await runCommand(page, 'Preferences: Color Theme');
   const box = page.locator('.quick-input-widget input').first();
   await box.fill(theme);
-  await page.locator('.quick-input-list .monaco-list-row', { hasText: theme }).first().waitFor();
-  await page.keyboard.press('Enter');
+  await pick(page, theme);
   await page.waitForTimeout(SETTLE_MS);
 }
 
@@ -67,6 +67,7 @@ async function localPictures(person: ScriptedPerson): Promise<void> {
 
   await person.approve();
   await person.waitForChat(/The database answered/);
+  await offerPictures(person);
   await person.ask(PROMPTS.wipe);
   await person.allowToolUntil(() => demo.model.toolResults.at(-1)?.includes('no-mass-delete') === true);
   await person.waitForChat(/That did not work/);
@@ -85,13 +86,40 @@ async function localPictures(person: ScriptedPerson): Promise<void> {
   await runCommand(page, 'View: Close All Editors');
 }
 
+/** The same yes for the third time, where a rule could say it. */
+async function offerPictures(person: ScriptedPerson): Promise<void> {
+  const policy = readFileSync(demo.policyFile, 'utf8');
+  // The demo's own rule asks each time, and no rule beside it would help: without it, what stands in the policy is the default.
+  writeFileSync(demo.policyFile, policy.replace('effect: [write, delete] }\n    verdict: ask', 'effect: delete }\n    verdict: ask'));
+  for (let yes = 2; yes <= 3; yes++) {
+    await person.done();
+    await page.mouse.move(700, 300);
+    await person.ask(PROMPTS.refund);
+    await person.waitForAsk();
+    await person.approve();
+    await person.waitForChat(/The database answered/);
+  }
+  await person.done();
+  await page.mouse.move(700, 300);
+  await person.only('Approvals');
+  const offer = (await person.panel('approvals')).locator('cs-rule-offer');
+  await offer.getByText('Show the rule').click();
+  await offer.getByText('without asking').waitFor();
+  await offer.locator('summary').click();
+  // The line of the answer leaves by itself, which would move what is below it between two pictures.
+  await (await person.panel('approvals')).locator('.quietLine').first().waitFor({ state: 'detached' });
+  await page.mouse.move(700, 300);
+  await picture('offer');
+  writeFileSync(demo.policyFile, policy);
+}
+
 /** Two people and a gateway: who asks, who approves, the console. */
 async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await demo.startTeam();
   const sam = new ScriptedPerson(await browser.context.newPage());
   await openWorkbench(sam.page, demo.team.window.workbench.url());
   await sam.waitUntilOn();
-  await sam.signIn('Sam');
+  await sam.signIn('Sam', (web) => webPicture('sign-in-allow', web));
   await dana.page.bringToFront();
   await dana.signIn('Dana');
   await dana.openApprovals();
@@ -111,6 +139,14 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await waiting.locator('button.row').first().click();
   await dana.page.mouse.move(700, 300);
   await picture('team-requester', dana.page);
+  await waiting.locator('cs-ask-card vscode-button.request').click();
+  await goOn(dana.page, 'What for?');
+  await goOn(dana.page, 'On what?');
+  await pick(dana.page, '1 hour', 'For how long?');
+  await goOn(dana.page, 'Why?', 'Customers move all afternoon: the spreadsheet from the Ghent office has 40 of them');
+  await sam.page.bringToFront();
+  await (await sam.panel('approvals')).locator('cs-access-card').scrollIntoViewIfNeeded();
+  await picture('team-access', sam.page);
 
   const web = await browser.context.newPage();
   await web.goto(`${demo.team.gateway.url}/#/approvals`);
@@ -134,6 +170,10 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await web.getByText('approved by Sam').first().waitFor();
   await web.getByText('approved by Sam').first().click();
   await webPicture('console-session', web);
+  await web.getByRole('button', { name: 'End it' }).click();
+  await web.getByRole('alertdialog').getByText('is cut off at once').waitFor();
+  await webPicture('console-confirm', web);
+  await web.keyboard.press('Escape');
   await web.goto(`${demo.team.gateway.url}/#/health`);
   await web.getByText('This gateway takes new work.').waitFor();
   await webPicture('console-health', web);

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { freePort } from './freePort.ts';
+import { pressAway } from './press.ts';
 import type { ScriptedModel } from './scriptedModel.ts';
 
 const ENTRY = join(dirname(fileURLToPath(import.meta.url)), 'code-server', 'node_modules', 'code-server', 'out', 'node', 'entry.js');
@@ -244,7 +245,7 @@ export async function runCommand(page: Page, title: string): Promise<void> {
         await box.waitFor({ timeout: 500 }).catch(() => undefined);
       }
       await box.fill(`>${title}`, { timeout: 5000 });
-      await row.first().click({ timeout: 10_000 });
+      await pressAway(row.first(), 10_000);
       return;
     } catch (error) {
       if (attempt === PALETTE_TRIES) throw error;

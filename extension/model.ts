@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import type { Person } from '../contract/actor.ts';
 import type { DecidedApproval, PendingApproval } from '../contract/approval.ts';
 import type { Snapshot } from '../contract/control.ts';
+import type { AccessAsk } from '../contract/gateway/approvals.ts';
 import { mine } from './approvals/attention.ts';
 import { NO_QUESTIONS, type TeamQuestions } from './gateway/questions.ts';
 import { CONTEXT } from './ids.ts';
@@ -59,6 +60,16 @@ export class Model implements vscode.Disposable {
   get waiting(): PendingApproval[] {
     const local = new Set(mine(this.#snapshot?.pending ?? [], this.me).map(({ id }) => id));
     return this.pending.filter(({ id }) => local.has(id) || this.#team.mine.includes(id));
+  }
+
+  /** Requests for access over a time, where they can be answered. */
+  get access(): readonly AccessAsk[] {
+    return this.#snapshot ? this.#team.access : [];
+  }
+
+  /** How much waits for this person's answer. */
+  get toAnswer(): number {
+    return this.waiting.length + this.access.filter(({ mine }) => mine === 'approve').length;
   }
 
   /** Ids of what this person asked and others answer. */

@@ -24,8 +24,8 @@ export class StatusBar implements vscode.Disposable {
   }
 
   #show(): void {
-    const { link, snapshot, waiting } = this.#model;
-    const status = statusOf(link, snapshot, waiting.length, vscode.l10n.t);
+    const { link, snapshot, toAnswer } = this.#model;
+    const status = statusOf(link, snapshot, toAnswer, vscode.l10n.t);
     const background = BACKGROUND[status.level];
     this.#item.text = status.text;
     this.#item.tooltip = status.lines.join('\n');

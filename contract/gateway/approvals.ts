@@ -1,6 +1,6 @@
 /** Questions that people other than the requester answer, and what was granted over a time. */
 import { z } from 'zod';
-import { Actor, Person } from '../actor.ts';
+import { Actor, Agent, Person } from '../actor.ts';
 import { ApprovalAnswer, PendingApproval, Scope } from '../approval.ts';
 
 /** What was answered so far, where more than one must. */
@@ -28,6 +28,25 @@ export const AccessRequest = z.object({
   reviewers: z.array(z.string().max(200)).max(20).default([]),
 });
 export type AccessRequest = z.infer<typeof AccessRequest>;
+
+/** The same as one person is shown it. Names, targets and reason are what somebody wrote: shown as text. */
+export const AccessAsk = z.object({
+  id: z.string().max(128),
+  digest: z.string().max(128),
+  access: AccessRequest,
+  requester: Person,
+  /** What it was asked through, where that was no editor or page of ours. */
+  agent: Agent.optional(),
+  askedAt: z.number(),
+  deadline: z.number(),
+  approvers: z.array(z.string().max(200)).max(50),
+  /** How many have said yes, of how many who must. */
+  approvals: z.number().int().nonnegative(),
+  quorum: z.number().int().min(1).max(10),
+  /** `withdraw`: this person asked it. `wait`: they have answered, or others do. */
+  mine: z.enum(['approve', 'withdraw', 'wait']),
+});
+export type AccessAsk = z.infer<typeof AccessAsk>;
 
 export const GatewayApproval = z.object({
   id: z.string().max(128),

@@ -92,7 +92,7 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
   #publish(): void {
     const view = this.#view;
     if (view === undefined) return;
-    const count = this.#model.waiting.length;
+    const count = this.#model.toAnswer;
     view.badge = count === 0 ? undefined : { value: count, tooltip: badgeText(count, vscode.l10n.t) };
     if (!this.#ready) return;
     const { snapshot } = this.#model;
@@ -106,6 +106,7 @@ export class ApprovalsView implements vscode.WebviewViewProvider, vscode.Disposa
       mine: this.#model.waiting.map(({ id }) => id),
       own: [...this.#model.own],
       requestable: [...this.#model.own].filter((one) => this.#team.has(one)),
+      access: [...this.#model.access],
       decided: this.#model.decided,
       // Those of the gateway are its policy's business.
       ruleable: (snapshot?.decided ?? []).map(({ id }) => id).slice(0, 50),

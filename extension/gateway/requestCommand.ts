@@ -1,5 +1,7 @@
 /** The editor's side of a request for access: quick picks and input boxes, and where the answer will be seen. */
 import * as vscode from 'vscode';
+import type { AccessRequest } from '../../contract/gateway/approvals.ts';
+import { COMMANDS } from '../ids.ts';
 import type { Model } from '../model.ts';
 import type { GatewayLink } from './gatewayLink.ts';
 import { type AccessStart, type AccessUi, askForAccess } from './requestAccess.ts';
@@ -29,14 +31,31 @@ export async function requestAccess(model: Model, gateway: GatewayLink, argument
   }
   const request = await askForAccess(ui, shared, start, vscode.l10n.t);
   if (request === undefined) return;
-  await gateway.team.requestAccess(request);
-  const look = vscode.l10n.t('Open the Console');
-  const { state } = gateway.account;
+  if (!(await send(gateway, request))) return;
+  const look = vscode.l10n.t('Show Approvals');
   const picked = await vscode.window.showInformationMessage(
-    vscode.l10n.t('Asked for access to {0}. It is answered in the gateway’s console; once granted, what it covers is not asked about.', request.connection),
+    vscode.l10n.t(
+      'Asked for access to {0}. Whoever may grant it sees it in their editor and in the gateway’s console; once granted, what it covers is not asked about.',
+      request.connection,
+    ),
     look,
   );
-  if (picked === look && state.kind === 'signed-in') await vscode.env.openExternal(vscode.Uri.parse(new URL('#/approvals', state.url).href, true));
+  if (picked === look) await vscode.commands.executeCommand(COMMANDS.showApprovals);
+}
+
+/** What was filled in is not lost with a gateway that is out of reach, or a login that has just ended. @returns whether it arrived */
+async function send(gateway: GatewayLink, request: AccessRequest): Promise<boolean> {
+  const again = vscode.l10n.t('Try Again');
+  for (;;) {
+    try {
+      await gateway.team.requestAccess(request);
+      return true;
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const picked = await vscode.window.showErrorMessage(vscode.l10n.t('Access to {0} was not asked for. {1}', request.connection, why), again);
+      if (picked !== again) return false;
+    }
+  }
 }
 
 /** What an argument says of itself is not believed: only names are taken from it. */

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApprovalAnswer, DecidedApproval, PendingApproval } from '../../contract/approval.ts';
+import { accessAskOf, decidedAccess } from '../../contract/gateway/accessAsk.ts';
 import type { AccessRequest, GatewayAnswerResult, GatewayApproval } from '../../contract/gateway/approvals.ts';
 import { Problem } from '../../contract/problem.ts';
 import { type ApiOptions, call, follow } from './api.ts';
@@ -167,19 +168,17 @@ export class TeamApprovals {
     for (const { question } of pending) if (question) this.#seen.set(question.id, question);
     for (const id of [...this.#seen.keys()].slice(0, Math.max(0, this.#seen.size - SEEN_KEPT))) this.#seen.delete(id);
     this.#approvals = pending;
+    const operations = pending.filter(({ question }) => question !== undefined);
     this.#questions = {
-      pending: pending.flatMap(({ question }) => question ?? []),
-      mine: pending.filter(mayApprove).map(({ id }) => id),
-      own: pending.filter((one) => one.mine.requested && one.mine.mayAnswer && !mayApprove(one)).map(({ id }) => id),
-      decided: decided.flatMap((one) => decidedView(one, this.#seen.get(one.id)) ?? []),
+      pending: operations.flatMap(({ question }) => question ?? []),
+      mine: operations.filter(({ mine }) => mine.mayApprove).map(({ id }) => id),
+      // Whoever asked may always say no; that alone does not make it theirs to answer.
+      own: operations.filter(({ mine }) => mine.requested && mine.mayAnswer && !mine.mayApprove).map(({ id }) => id),
+      access: pending.flatMap((one) => accessAskOf(one) ?? []),
+      decided: decided.flatMap((one) => decidedAccess(one) ?? decidedView(one, this.#seen.get(one.id)) ?? []),
     };
     this.#options.changed();
   }
-}
-
-/** Whoever asked may always say no; that alone does not make it theirs to answer. */
-function mayApprove({ approvers, mine }: GatewayApproval): boolean {
-  return mine.mayAnswer && !mine.answered && (!mine.requested || approvers.includes('requester'));
 }
 
 function decidedView(approval: GatewayApproval, asked: PendingApproval | undefined): DecidedApproval | undefined {

@@ -1,6 +1,6 @@
 /**
  * Rules that the proxy proposes: shown in the Approvals view, and put into the person's policy file when they press there. What is put in is
- * exactly what was on the screen, and it stands in an editor, unsaved, for the person to look at: saving it puts it in force.
+ * exactly what was on the screen, and it stands in an editor for the person to look at: it is in force once the file is saved.
  */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -13,10 +13,10 @@ import type { ProxyLink } from '../proxyLink/link.ts';
 type Shown = Extract<ToApprovals, { type: 'proposal' }>;
 
 export class Proposals {
-  readonly #link: ProxyLink;
+  readonly #link: Pick<ProxyLink, 'request'>;
   #last: Extract<RuleProposal, { helps: true }> | undefined;
 
-  constructor(link: ProxyLink) {
+  constructor(link: Pick<ProxyLink, 'request'>) {
     this.#link = link;
   }
 
@@ -38,27 +38,48 @@ export class Proposals {
   /** @returns whether it was put in; otherwise the person was told why not */
   async add(operation: string, rule: string): Promise<boolean> {
     const proposal = this.#last;
-    if (proposal?.operation !== operation || proposal.rule !== rule) return false;
-    const file = vscode.Uri.file(proposal.file);
-    const isNew = !existsSync(proposal.file);
-    if (isNew) await mkdir(path.dirname(proposal.file), { recursive: true, mode: 0o700 });
-    // A file that is made empty would be a broken policy: it is made when it is saved.
-    const document = await vscode.workspace.openTextDocument(isNew ? file.with({ scheme: 'untitled' }) : file);
-    if (document.getText() !== proposal.before) {
-      void vscode.window.showWarningMessage(
-        vscode.l10n.t('Your policy file has changed since the rule was made, or has changes that are not saved. Save it, and look at the rule again.'),
+    if (proposal?.operation !== operation || proposal.rule !== rule)
+      return no(vscode.l10n.t('Another rule was shown since, in this window. Nothing was put into your policy. Show the rule again.'));
+    try {
+      return await putIn(proposal);
+    } catch (cause) {
+      return no(
+        vscode.l10n.t('{0} could not be opened, so nothing was put into it: {1}', proposal.file, cause instanceof Error ? cause.message : String(cause)),
       );
-      return false;
     }
-    const edit = new vscode.WorkspaceEdit();
-    edit.replace(document.uri, new vscode.Range(new vscode.Position(0, 0), document.lineAt(document.lineCount - 1).range.end), proposal.after);
-    if (!(await vscode.workspace.applyEdit(edit))) return false;
-    const from = new vscode.Position(proposal.line - 1, 0);
-    const to = from.translate(rule.trimEnd().split('\n').length);
-    await vscode.window.showTextDocument(document, { selection: new vscode.Range(from, document.validatePosition(to)), preview: false });
-    vscode.window.setStatusBarMessage(vscode.l10n.t('Save the file to put the rule in force.'), 10_000);
-    return true;
   }
+}
+
+async function putIn({ after, before, file, line, rule }: Extract<RuleProposal, { helps: true }>): Promise<boolean> {
+  const onDisk = vscode.Uri.file(file);
+  const isNew = !existsSync(file);
+  if (isNew) await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  // A file that is made empty would be a broken policy: it is made when it is saved.
+  const document = await vscode.workspace.openTextDocument(isNew ? onDisk.with({ scheme: 'untitled' }) : onDisk);
+  if (plain(document.getText()) !== plain(before))
+    return no(vscode.l10n.t('Your policy file has changed since the rule was made, or has changes that are not saved. Save it, and look at the rule again.'));
+  const edit = new vscode.WorkspaceEdit();
+  edit.replace(document.uri, new vscode.Range(new vscode.Position(0, 0), document.lineAt(document.lineCount - 1).range.end), after);
+  if (!(await vscode.workspace.applyEdit(edit))) return no(vscode.l10n.t('The editor did not let the rule into {0}. Nothing was changed.', file));
+  const from = new vscode.Position(line - 1, 0);
+  const to = from.translate(rule.trimEnd().split('\n').length);
+  await vscode.window.showTextDocument(document, { selection: new vscode.Range(from, document.validatePosition(to)), preview: false });
+  const savesItself = vscode.workspace.getConfiguration('files', document).get('autoSave', 'off') !== 'off';
+  const next = savesItself
+    ? vscode.l10n.t('This editor saves by itself: the rule is in force as soon as it has.')
+    : vscode.l10n.t('Save the file to put the rule in force.');
+  vscode.window.setStatusBarMessage(next, 10_000);
+  return true;
+}
+
+/** As an editor holds a text: without a mark of its encoding, its lines ended in one way. */
+function plain(text: string): string {
+  return text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n');
+}
+
+function no(why: string): false {
+  void vscode.window.showWarningMessage(why);
+  return false;
 }
 
 function shownWhy(operation: string, why: string): Shown {

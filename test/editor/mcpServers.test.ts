@@ -10,10 +10,12 @@ import { after, before, describe } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { PROXY_FILE, ProxyFile } from '../../contract/daemon.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
+import { pick, pressAway } from '../../demo/press.ts';
 import { ScriptedModel, WAKE_CHAT } from '../../demo/scriptedModel.ts';
 import { type Browser, openBrowser, openWorkbench, runCommand, Workbench } from '../../demo/workbench.ts';
 import { askForAccess } from '../../proxy/http/bridgeAccess.ts';
 import { type Protected, protectedServer } from '../proxy/credential/oauth/provider.ts';
+import { alive } from '../support/alive.ts';
 import { packaged, ROOT, scenario } from './scenario.ts';
 
 const SERVER = join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js');
@@ -45,6 +47,7 @@ connections:
     upstream: { url: "${wiki}" }
   moody:
     protocol: mcp
+    hints: believe
     upstream: { command: [${JSON.stringify(process.execPath)}, -e, ${JSON.stringify(MOODY)}, ${JSON.stringify(description)}] }
 
 rules:
@@ -143,6 +146,66 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     assert.deepEqual(holding(folder, SECRET), []);
   });
 
+  step('is asked about until the person puts the rule that is offered after the third yes into their policy file', async () => {
+    const { page } = browser;
+    const before = readFileSync(policy, 'utf8');
+    const agent = await agentOf(home, 'moody');
+    const pay = async (amount: number): Promise<string> => JSON.stringify(await agent.callTool({ name: 'pay', arguments: { amount } }));
+    for (const amount of [1, 2, 3]) {
+      const paid = pay(amount);
+      await person.waitForAsk();
+      await person.approve();
+      assert.match(await paid, /Paid/);
+      await person.done();
+      // A pointer that stays over the list holds it as it is.
+      await page.mouse.move(700, 300);
+    }
+    const offer = (await person.panel('approvals')).locator('cs-rule-offer');
+    await offer.getByText('Show the rule').click({ timeout: STEP_MS });
+    await offer.getByText('Every agent of yours may call pay of moody without asking').waitFor({ timeout: STEP_MS });
+    const rule = (await offer.locator('pre').textContent()) ?? '';
+    assert.match(rule, /tool: pay/);
+    await shot('offered');
+    assert.equal(readFileSync(policy, 'utf8'), before, 'showing the rule has changed the file');
+    await person.press(offer.locator('cs-armed-button'));
+    await page.locator('.tab', { hasText: 'countersign.yaml' }).waitFor({ timeout: STEP_MS });
+    await offer.waitFor({ state: 'detached', timeout: STEP_MS });
+    // An editor in the browser saves by itself; one on a desktop waits for this.
+    await runCommand(page, 'File: Save');
+    await until('the rule in the file', () => readFileSync(policy, 'utf8') !== before);
+    // What was on the screen, and nothing else.
+    const [added, rest] = [
+      readFileSync(policy, 'utf8'),
+      rule
+        .trim()
+        .split('\n')
+        .map((line) => line.trim()),
+    ];
+    assert.deepEqual(
+      added
+        .split('\n')
+        .filter((line) => !before.split('\n').includes(line))
+        .map((line) => line.trim()),
+      rest.filter((line) => !before.split('\n').some((one) => one.trim() === line)),
+    );
+    // It is in force a moment after it is saved: what is asked before that is told no.
+    await until('a call that nobody is asked about', async () => {
+      const paid = pay(4);
+      const asked = await Promise.race([
+        paid.then(() => false),
+        person.asks.waitFor({ timeout: STEP_MS }).then(
+          () => true,
+          () => false,
+        ),
+      ]);
+      if (asked) await person.deny('Not yet');
+      return /Paid/.test(await paid);
+    });
+    await agent.close();
+    await runCommand(page, 'View: Close All Editors');
+    writeFileSync(policy, before);
+  });
+
   step('is started by the editor’s agent through its rewritten entry, asked about, masked, and recorded', async () => {
     const { page } = browser;
     await person.waitForModel();
@@ -233,7 +296,7 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
   step('has what its process wrote to its standard error shown, masked', async () => {
     const { page } = browser;
     await runCommand(page, 'Countersign: Show What the Server Wrote');
-    await page.locator('.quick-input-list .monaco-list-row', { hasText: 'moody' }).first().click();
+    await pick(page, 'moody');
     await page.locator('.tab', { hasText: 'moody.log' }).waitFor({ timeout: STEP_MS });
     const lines = page.locator('.editor-instance .view-lines', { hasText: 'moody today, with card' }).first();
     await lines.waitFor({ timeout: STEP_MS });
@@ -257,6 +320,21 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     const again = browser.page.locator('.notification-toast', { hasText: 'does not go through Countersign' });
     assert.equal(await again.count(), 0, 'it was offered a second time');
   });
+
+  step('goes unchecked only where a person says in the editor’s own dialog that Countersign is to be off', async () => {
+    const { page } = browser;
+    const dialog = page.locator('.monaco-dialog-box', { hasText: 'Turn Countersign off?' });
+    const { pid } = ProxyFile.parse(JSON.parse(readFileSync(join(home, PROXY_FILE), 'utf8')));
+    await runCommand(page, 'Countersign: Turn Off…');
+    await dialog.getByText('are not checked until you start it again').waitFor({ timeout: STEP_MS });
+    await pressAway(dialog.getByRole('button', { name: 'Cancel' }));
+    await person.waitUntilOn();
+    assert.match(await callAsAgent(home, 'wiki'), /serverInfo/);
+    await runCommand(page, 'Countersign: Turn Off…');
+    await pressAway(dialog.getByRole('button', { name: 'Turn Off' }));
+    await person.status.getByText(/off/).waitFor({ timeout: STEP_MS });
+    await until('the proxy has left', () => !alive(pid));
+  });
 });
 
 /** A server whose one tool is described by a file. */
@@ -267,21 +345,27 @@ const send = (message) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', 
 require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
   const { id, method, params } = JSON.parse(line);
   if (method === 'initialize') send({ id, result: { protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'moody', version: '1' } } });
-  else if (method === 'tools/list') send({ id, result: { tools: [{ name: 'pay', description: readFileSync(process.argv[1], 'utf8'), inputSchema: { type: 'object' } }] } });
+  else if (method === 'tools/list') send({ id, result: { tools: [{ name: 'pay', description: readFileSync(process.argv[1], 'utf8'), inputSchema: { type: 'object' }, annotations: { readOnlyHint: false, destructiveHint: false, openWorldHint: false } }] } });
+  else if (method === 'tools/call') send({ id, result: { content: [{ type: 'text', text: 'Paid.' }] } });
   else if (id !== undefined) send({ id, error: { code: -32601, message: 'no' } });
 });`;
 
 /** The tools that an agent is shown, each time in a session of its own. */
 async function toolsOf(home: string): Promise<string[]> {
-  const access = await askForAccess(home, '1');
-  assert.ok(access);
-  const client = new Client({ name: 'agent', version: '1' });
-  await client.connect(
-    new StreamableHTTPClientTransport(new URL(`${access.url}/moody`), { requestInit: { headers: { Authorization: `Bearer ${access.token}` } } }),
-  );
+  const client = await agentOf(home, 'moody');
   const { tools } = await client.listTools();
   await client.close();
   return tools.map(({ name }) => name);
+}
+
+/** An agent outside the editor, in a session of its own. */
+async function agentOf(home: string, connection: string): Promise<Client> {
+  const access = await askForAccess(home, '1');
+  assert.ok(access);
+  const client = new Client({ name: 'agent', version: '1' });
+  const requestInit = { headers: { Authorization: `Bearer ${access.token}` } };
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${access.url}/${connection}`), { requestInit }));
+  return client;
 }
 
 /** What an agent outside the editor is told when it opens a connection. */
@@ -307,8 +391,8 @@ async function openConnections(page: Browser['page']): Promise<void> {
 /** The editor starts a server of a workspace when it is told to, and asks whether it is trusted. */
 async function startServers(page: Browser['page'], home: string): Promise<void> {
   await runCommand(page, 'MCP: List Servers');
-  await page.locator('.quick-input-list .monaco-list-row', { hasText: 'notes' }).first().click();
-  await page.locator('.quick-input-list .monaco-list-row', { hasText: 'Start Server' }).first().click();
+  await pick(page, 'notes');
+  await pick(page, 'Start Server');
   const trust = page.getByRole('button', { name: /^(Trust|Allow|Yes)/ }).first();
   // Either it asks, or it has asked before and the server runs.
   await Promise.any([
@@ -317,10 +401,10 @@ async function startServers(page: Browser['page'], home: string): Promise<void> 
   ]);
 }
 
-async function until<T>(what: string, look: () => T): Promise<NonNullable<T>> {
+async function until<T>(what: string, look: () => T | Promise<T>): Promise<NonNullable<T>> {
   const deadline = Date.now() + STEP_MS;
   for (;;) {
-    const found = look();
+    const found = await look();
     if (found) return found;
     if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
     await new Promise((done) => setTimeout(done, 100));

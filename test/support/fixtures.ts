@@ -2,6 +2,7 @@
 import type { DecidedApproval, GrantView, PendingApproval } from '../../contract/approval.ts';
 import type { ConnectionView, OperationDetail, OperationSummary, Snapshot } from '../../contract/control.ts';
 import type { Facts } from '../../contract/facts.ts';
+import type { AccessAsk } from '../../contract/gateway/approvals.ts';
 import type { Answer } from '../../contract/response.ts';
 import type { Verdict } from '../../contract/verdict.ts';
 import type { ApprovalsSnapshot } from '../../contract/webview.ts';
@@ -139,6 +140,30 @@ export function decided(over: Partial<DecidedApproval> = {}): DecidedApproval {
     by: ADA,
     decidedAt: NOW - 60_000,
     outcome: 'done · 214 rows',
+    ...over,
+  };
+}
+
+/** Somebody's request for access over a time, which the person may grant. */
+export function accessAsk(over: Partial<AccessAsk> = {}): AccessAsk {
+  return {
+    id: 'app-access',
+    digest: 'd-access',
+    access: {
+      connection: 'orders',
+      effects: ['read', 'write'],
+      targets: ['customers', 'orders'],
+      minutes: 60,
+      reason: 'A long afternoon of refunds',
+      reviewers: [],
+    },
+    requester: BEN,
+    askedAt: NOW - 60_000,
+    deadline: NOW + 80_000_000,
+    approvers: ['group:dba'],
+    approvals: 0,
+    quorum: 1,
+    mine: 'approve',
     ...over,
   };
 }

@@ -9,7 +9,7 @@ import type { Locator } from 'playwright-core';
 import type { ApprovalsSnapshot, FromApprovals } from '../../contract/webview.ts';
 import { FromApprovals as FromApprovalsMessage, FromOperation as FromOperationMessage, ToApprovals, ToOperation } from '../../contract/webview.ts';
 import { ARMING_MS } from '../../webview/approvals/arming.ts';
-import { ADA, BEN, carryingAsk, customers, decided, detail, facts, grant, NOW, pending, snapshot, toolAsk, verdict } from '../support/fixtures.ts';
+import { ADA, accessAsk, BEN, carryingAsk, customers, decided, detail, facts, grant, NOW, pending, snapshot, toolAsk, verdict } from '../support/fixtures.ts';
 import { soon } from '../support/soon.ts';
 import { CHROMIUM, type PanelHost, type PanelPage, startPanelHost } from './support/panelPage.ts';
 
@@ -469,6 +469,50 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
       await p.send(shown({ pending: [pending()], mine: [], own: ['app-1'], requestable: ['app-1'] }));
       await p.page.getByRole('button', { name: 'Request access over a time' }).click();
       assert.deepEqual((await p.posted()).at(-1), { type: 'requestAccess', id: 'app-1' });
+    });
+  });
+
+  it('has a request for access granted or denied with what was on the screen, shows what was asked as text, and says what did not count', async () => {
+    await withPanel('approvals', async (p) => {
+      const reason = `Refunds <img src=x onerror="document.title='owned'"> \u202E evil`;
+      const asks = [
+        accessAsk({ access: { ...accessAsk().access, reason, targets: ['a<b>b</b>'] } }),
+        accessAsk({ id: 'app-own', digest: 'd-own', requester: ADA, access: { ...accessAsk().access, targets: ['*'] }, mine: 'withdraw' }),
+        accessAsk({ id: 'app-wait', digest: 'd-wait', approvals: 1, quorum: 2, mine: 'wait' }),
+      ];
+      await p.send(shown({ access: asks }));
+      assert.equal(await p.page.getByText('Nothing needs you').count(), 0);
+      const [theirs, own, waits] = [0, 1, 2].map((n) => p.page.locator('cs-access-card').nth(n)) as [Locator, Locator, Locator];
+      await theirs.getByText('access to orders for 1 hour').waitFor();
+      await theirs.getByText(/Refunds <img src=x onerror/).waitFor();
+      await theirs.getByText('a<b>b</b>').waitFor();
+      // What would turn the line around is shown as a mark.
+      assert.equal(await theirs.locator('dd .mark').count(), 1);
+      await own.getByText('anything of orders').waitFor();
+      await waits.getByText('2 people, of whom 1 said yes').waitFor();
+      assert.deepEqual(await Promise.all([own, waits].map((card) => card.locator('cs-armed-button').count())), [0, 0]);
+      assert.equal(await waits.locator('vscode-button').count(), 0);
+
+      const scope = { what: 'exact', howLong: 'once' };
+      await soon(async () => {
+        if ((await answers(p)).length === 0) await theirs.locator('cs-armed-button vscode-button:not(.waiting)').click({ timeout: 2_000 });
+        assert.deepEqual(await answers(p), [{ answer: 'approve', id: 'app-access', digest: 'd-access', scope }]);
+      });
+      assert.equal(await theirs.locator('cs-armed-button').count(), 0);
+      await p.send({ type: 'answered', id: 'app-access', result: 'failed', sentence: 'The gateway does not answer.' });
+      await theirs.getByRole('alert').getByText('The gateway does not answer.').waitFor();
+      await theirs.locator('vscode-button.deny').click();
+      await theirs.getByRole('textbox').fill('Ask for one table');
+      await p.page.keyboard.press('Enter');
+      assert.deepEqual((await answers(p)).at(-1), { answer: 'deny', id: 'app-access', digest: 'd-access', note: 'Ask for one table' });
+      await own.locator('vscode-button.withdraw').click();
+      assert.deepEqual((await answers(p)).at(-1), { answer: 'deny', id: 'app-own', digest: 'd-own' });
+      // What was decided has no operation to open.
+      await p.send(shown({ access: [], decided: [decided({ operation: '', headline: 'Access to orders for 1 hour' })] }));
+      await p.page.locator('cs-decided li', { hasText: 'Access to orders for 1 hour' }).getByText('Approved by Ada').waitFor();
+      assert.equal(await p.page.locator('cs-decided button').count(), 0);
+      assert.equal(await p.page.locator('cs-access-card').count(), 0);
+      assert.notEqual(await p.page.title(), 'owned');
     });
   });
 

@@ -1,21 +1,25 @@
 import '../parts/announcer.ts';
+import './accessCard.ts';
 import './askCard.ts';
 import './quietLists.ts';
 import './ruleOffer.ts';
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
+import type { ApprovalAnswer } from '../../contract/approval.ts';
 import { waitsForMe } from '../../contract/approvers.ts';
+import type { AccessAsk } from '../../contract/gateway/approvals.ts';
 import { NARROWEST } from '../../contract/scopes.ts';
 import type { ApprovalsSnapshot, FromApprovals, ProposalView, ToApprovals } from '../../contract/webview.ts';
 import { type Announcer } from '../parts/announcer.ts';
 import { guardKeys } from '../parts/guardKeys.ts';
 import type { Host } from '../parts/host.ts';
 import { icon } from '../parts/icon.ts';
-import { agentName, headlineOf } from '../parts/names.ts';
+import { agentName, headlineOf, personName } from '../parts/names.ts';
 import { safeText } from '../parts/safeText.ts';
 import { say } from '../parts/strings.ts';
 import { clockTime, SOON_MS, timeLeft } from '../parts/timeLeft.ts';
 import { plainLine } from '../parts/untrustedText.ts';
+import type { AccessPhase } from './accessCard.ts';
 import type { AskCard, CardWish } from './askCard.ts';
 import { banners } from './banners.ts';
 import { approverWords, decidedWord } from './decided.ts';
@@ -35,6 +39,7 @@ export class ApprovalsPanel extends LitElement {
     held: { state: true },
     declined: { state: true },
     proposals: { state: true },
+    access: { state: true },
     now: { state: true },
   };
   declare snapshot: ApprovalsSnapshot | undefined;
@@ -48,6 +53,8 @@ export class ApprovalsPanel extends LitElement {
   declare declined: ReadonlySet<string>;
   /** Rules that were asked for, by operation; `undefined` while one is on its way. */
   declare proposals: ReadonlyMap<string, ProposalView | undefined>;
+  /** Requests for access that were answered, by id, until they have gone from the list. */
+  declare access: ReadonlyMap<string, AccessPhase>;
   /** The pointer or the focus is in the list: nothing in it moves. */
   declare held: boolean;
   declare now: number;
@@ -71,6 +78,7 @@ export class ApprovalsPanel extends LitElement {
     this.notes = readNotes(host.kept);
     this.declined = new Set(readDeclined(host.kept));
     this.proposals = new Map();
+    this.access = new Map();
     this.held = false;
     this.now = Date.now();
     guardKeys(this);
@@ -120,7 +128,7 @@ export class ApprovalsPanel extends LitElement {
     const waiting = mine.filter(isOpen).length;
     return html`<main aria-label=${say('panel.approvals')}>
         ${banners(snapshot, (command) => this.#host.post({ type: 'run', command }))}
-        ${this.entries.length === 0 ? this.#empty(snapshot) : nothing}
+        ${this.entries.length === 0 && (snapshot.access ?? []).length === 0 ? this.#empty(snapshot) : nothing}
         ${waiting > 0 ? html`<p class="count quiet">${say('ask.waiting', { n: waiting })}</p>` : nothing}
         <div
           class="lists"
@@ -132,6 +140,7 @@ export class ApprovalsPanel extends LitElement {
           ${mine.length > 0 ? this.#list(mine) : nothing}
           ${others.length > 0 ? html`<h2 class="section">${say(others.some(isOpen) ? 'ask.others' : 'ask.othersDone')}</h2>${this.#list(others)}` : nothing}
         </div>
+        ${this.#accessAsks(snapshot)}
         ${this.#offer(snapshot)}
         <cs-grants
           .grants=${snapshot.grants}
@@ -144,6 +153,53 @@ export class ApprovalsPanel extends LitElement {
         <cs-decided .decided=${snapshot.decided} @open=${(e: CustomEvent<string>) => this.#host.post({ type: 'open', operation: e.detail })}></cs-decided>
       </main>
     `;
+  }
+
+  #accessAsks({ access = [], link }: ApprovalsSnapshot): TemplateResult | typeof nothing {
+    if (access.length === 0) return nothing;
+    return html`<h2 class="section">${say('access.title')}</h2>
+      <ol class="list">
+        ${repeat(
+          access,
+          ({ id, digest }) => `${id}\n${digest}`,
+          (ask) =>
+            html`<li>
+              <cs-access-card
+                .ask=${ask}
+                .phase=${this.access.get(ask.id)}
+                .linked=${link.state === 'on'}
+                .notes=${this.notes}
+                .now=${this.now}
+                @answer=${(e: CustomEvent<ApprovalAnswer>) => this.#answerAccess(e.detail)}
+              ></cs-access-card>
+            </li>`,
+        )}
+      </ol>`;
+  }
+
+  #answerAccess(answer: ApprovalAnswer): void {
+    this.access = new Map([...this.access, [answer.id, { kind: 'sending', answer: answer.answer }]]);
+    if (answer.answer === 'deny' && answer.note !== undefined) this.#remember(answer.note);
+    this.#host.post({ type: 'answer', answer });
+  }
+
+  /** An answer that counted takes the request off the list by itself. */
+  #accessAnswered({ id, result, sentence }: Extract<ToApprovals, { type: 'answered' }>): void {
+    if (!this.access.has(id) || result === 'accepted') return;
+    const words = sentence ?? say(`result.${result}`);
+    this.access = new Map([...this.access, [id, { kind: 'failed', sentence: words }]]);
+    this.#say(words);
+  }
+
+  #takeAccess(before: readonly AccessAsk[], after: readonly AccessAsk[]): void {
+    const waits = new Set(after.map(({ id }) => id));
+    if ([...this.access].some(([id, { kind }]) => kind === 'sending' && !waits.has(id))) this.#say(say('access.answered'));
+    this.access = new Map([...this.access].filter(([id]) => waits.has(id)));
+    const fresh = after.filter(({ id, mine }) => mine === 'approve' && !before.some((one) => one.id === id));
+    const [first] = fresh;
+    if (!first) return;
+    const headline = plainLine(`${personName(first.requester)}, ${first.access.connection}`);
+    this.#say(say('access.new', { n: fresh.length, headline }));
   }
 
   #offer({ decided, link, ruleable }: ApprovalsSnapshot): TemplateResult | typeof nothing {
@@ -330,6 +386,7 @@ export class ApprovalsPanel extends LitElement {
         if (message.now !== undefined) this.#skew = message.now - Date.now();
         this.now = Date.now() + this.#skew;
         const before = this.entries;
+        this.#takeAccess(this.snapshot?.access ?? [], message.access ?? []);
         this.snapshot = message;
         this.ending = new Set([...this.ending].filter((id) => message.grants.some((g) => g.id === id)));
         this.entries = reconcile(before, message, this.now, this.held);
@@ -344,7 +401,7 @@ export class ApprovalsPanel extends LitElement {
       case 'answered': {
         const entry = this.entries.find((e) => e.ask.id === message.id);
         const answer = entry?.phase.kind === 'sending' || entry?.phase.kind === 'answered' ? entry.phase.answer : undefined;
-        if (!entry || answer === undefined) return;
+        if (!entry || answer === undefined) return this.#accessAnswered(message);
         const { result, sentence } = message;
         this.entries = withPhase(this.entries, message.id, { kind: 'answered', answer, result, ...(sentence !== undefined && { sentence }) }, this.now);
         if (!this.held) this.entries = settle(this.entries, this.now, false);

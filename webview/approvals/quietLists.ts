@@ -60,17 +60,20 @@ export class DecidedList extends LitElement {
       <ul>
         ${last.map((d) => {
           const word = decidedWord(d);
+          const line = html`${icon(d.answer === 'approved' ? 'allow' : 'deny', `small ${d.answer === 'approved' ? 'good' : 'quiet'}`)}
+            <span class="text"
+              ><span>${safeText(d.headline)}</span> <span class="quiet">${safeText(word)}${d.note === undefined ? nothing : html`, ${safeText(say('decided.note', { note: d.note }))}`}</span></span
+            >
+            <span class="when quiet">${clockTime(d.decidedAt)}</span>`;
+          // Access over a time is no operation: there is nothing to open.
+          if (d.operation === '') return html`<li class="line">${line}</li>`;
           return html`<li>
             <button
               class="line"
               aria-label=${say('decided.open', { headline: plainLine(d.headline), outcome: plainLine(word) })}
               @click=${() => this.dispatchEvent(new CustomEvent('open', { detail: d.operation }))}
             >
-              ${icon(d.answer === 'approved' ? 'allow' : 'deny', `small ${d.answer === 'approved' ? 'good' : 'quiet'}`)}
-              <span class="text"
-                ><span>${safeText(d.headline)}</span> <span class="quiet">${safeText(word)}${d.note === undefined ? nothing : html`, ${safeText(say('decided.note', { note: d.note }))}`}</span></span
-              >
-              <span class="when quiet">${clockTime(d.decidedAt)}</span>
+              ${line}
             </button>
           </li>`;
         })}

@@ -1,15 +1,14 @@
-/** Questions: the same panel as in the editor, fed by the gateway's API; and requests for access over a time. */
-import '../../approvals/armedButton.ts';
-import { css, html, nothing, type TemplateResult } from 'lit';
+/** Questions and requests for access: the same panel as in the editor, fed by the gateway's API. */
+import { css, html, type TemplateResult } from 'lit';
 import type { DecidedApproval, GrantView } from '../../../contract/approval.ts';
+import { accessAskOf, decidedAccess } from '../../../contract/gateway/accessAsk.ts';
 import type { GatewayApproval, GatewayApprovals, GatewayGrant } from '../../../contract/gateway/approvals.ts';
 import type { FromApprovals, ToApprovals } from '../../../contract/webview.ts';
 import { ApprovalsPanel } from '../../approvals/approvalsPanel.ts';
 import type { Host } from '../../parts/host.ts';
-import { agentName, personName } from '../../parts/names.ts';
-import { safeText } from '../../parts/safeText.ts';
+import { personName } from '../../parts/names.ts';
 import { sentenceOf } from '../api.ts';
-import { ConsolePage, type PageContext, when } from '../page.ts';
+import { ConsolePage, type PageContext } from '../page.ts';
 import { pageStyles } from '../styles.ts';
 
 type Answer = Extract<FromApprovals, { type: 'answer' }>['answer'];
@@ -33,21 +32,6 @@ export class ApprovalsPage extends ConsolePage {
         max-width: 760px;
         margin: 0 -10px;
       }
-      .access {
-        display: grid;
-        gap: 4px;
-        max-width: 740px;
-        padding: 10px 12px;
-        margin-bottom: 10px;
-        border: 1px solid var(--edge);
-        border-radius: 4px;
-      }
-      .access .buttons {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 8px;
-        margin-top: 4px;
-      }
     `,
   ];
 
@@ -64,9 +48,7 @@ export class ApprovalsPage extends ConsolePage {
   }
 
   protected content(): TemplateResult {
-    const access = (this.approvals?.pending ?? []).filter((approval) => approval.kind === 'access');
     return html`<h1>Approvals</h1>
-      ${access.map((approval) => this.#access(approval))}
       <div class="panel">${this.#panel}</div>`;
   }
 
@@ -152,40 +134,12 @@ export class ApprovalsPage extends ConsolePage {
       pending: questions.flatMap(({ question }) => question ?? []),
       mine: questions.filter(({ mine }) => mine.mayApprove).map(({ id }) => id),
       own: questions.filter(({ mine }) => mine.requested && mine.mayAnswer && !mine.mayApprove).map(({ id }) => id),
-      decided: decided.flatMap((approval) => decidedOf(approval) ?? []),
+      access: pending.flatMap((approval) => accessAskOf(approval) ?? []),
+      decided: decided.flatMap((approval) => decidedAccess(approval) ?? decidedOf(approval) ?? []),
       grants: this.#grants.filter(({ endedAt }) => endedAt === undefined).map((grant) => grantOf(grant)),
       policyProblems: 0,
       now: Date.now(),
     };
-  }
-
-  #access({ id, digest, access, requester, actor, deadline, mine, answers, quorum }: GatewayApproval): TemplateResult | typeof nothing {
-    if (!access) return nothing;
-    const answer = (body: Answer): void => void this.act(async () => this.#decided(await this.api.call('answer', { id, body }), id));
-    return html`<section class="access" aria-label="Request for access">
-      <p><strong>${safeText(personName(requester))}</strong> asks for <strong>${access.effects.join(', ')}</strong> on <strong>${safeText(access.connection)}</strong> for ${access.minutes} minutes</p>
-      <p>${access.targets.map((target) => html`<span class="chip">${safeText(target)}</span>`)}</p>
-      <blockquote>${safeText(access.reason, { lines: true })}</blockquote>
-      <p class="quiet">
-        ${actor === undefined ? nothing : html`by way of ${safeText(agentName(actor.agent))} · `}until ${when(deadline)}${quorum > 1 ? html` · ${answers.filter((given) => given.answer === 'approve').length} of ${quorum} approvals` : nothing}
-      </p>
-      ${
-        mine.mayApprove
-          ? html`<div class="buttons">
-              <cs-armed-button @press=${() => answer({ answer: 'approve', id, digest, scope: { what: 'exact', howLong: 'once' } })}>Grant ${access.minutes} minutes</cs-armed-button>
-              <vscode-button secondary ?disabled=${this.busy} @click=${() => answer({ answer: 'deny', id, digest })}>Deny</vscode-button>
-            </div>`
-          : html`<p class="quiet">${mine.requested ? 'You asked for this.' : mine.answered ? 'You have answered.' : 'Waits for someone else.'} ${mine.mayAnswer ? html`<button class="link" ?disabled=${this.busy} @click=${() => answer({ answer: 'deny', id, digest })}>Take it back</button>` : nothing}</p>`
-      }
-    </section>`;
-  }
-
-  async #decided({ result, sentence }: { result: string; sentence?: string | undefined }, id: string): Promise<string | undefined> {
-    if (result === 'needs-fresh-login') {
-      await this.#freshLogin(id);
-      return undefined;
-    }
-    return result === 'accepted' ? 'Answered.' : (sentence ?? 'That was answered already.');
   }
 }
 customElements.define('cs-approvals-page', ApprovalsPage);
