@@ -7,11 +7,14 @@ import { plain } from './record.ts';
 export const gatewayExport: Command = {
   name: 'gateway export',
   usage: 'FOLDER [--config FILE]',
-  about: 'write everyone’s record out as files, to verify and search elsewhere',
+  about: 'write everyone’s record, and what they did to the gateway, out as files, to verify and search elsewhere',
   help: `FOLDER is made. In it each person has a folder in the form of docs/recording.md, archived sessions included, which needs no gateway to be read:
 
+  countersign verify --record FOLDER             # everyone’s, and whether anyone’s is missing
   countersign verify --record FOLDER/PERSON
   countersign sessions --record FOLDER/PERSON after:2026-11-25 before:2026-11-26
+
+\`acts.jsonl\` in it is what that person did besides (signed in, answered, ended …); FOLDER/gateway has what was changed of the gateway.
 
 What is in it is masked, as in the store. Exits with 1 where a session could not be read whole.
 

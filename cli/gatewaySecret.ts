@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os';
 import { parseArgs } from 'node:util';
+import type { Person } from '../contract/actor.ts';
 import { Secret } from '../contract/secret.ts';
 import { type Command, type ExitCode, type Io, UsageError } from './command.ts';
 import { loadGateway } from './gateway.ts';
@@ -42,15 +43,20 @@ function command(word: string, usage: string, about: string, work: Work): Comman
   };
 }
 
+/** Who is at this machine, as far as it knows: whoever has the configuration's key could say anything. */
+function whoever(): Person {
+  return { issuer: 'os', subject: userInfo().username.slice(0, 256), groups: [] };
+}
+
 export const gatewaySecretSet = command('set', 'NAME', 'keep a secret of the shared gateway’s connections', async ({ put }, [name = ''], io) => {
   const text = (await io.input()).replace(/\r?\n$/, '');
-  await put(name, new Secret(text), { issuer: 'os', subject: userInfo().username.slice(0, 256), groups: [] });
+  await put(name, new Secret(text), whoever());
   io.out(`secret:${name} is kept.`);
   return 0;
 });
 
 export const gatewaySecretRemove = command('remove', 'NAME', 'forget a secret', async ({ remove }, [name = ''], io) => {
-  if (await remove(name)) {
+  if (await remove(name, whoever())) {
     io.out(`secret:${name} is forgotten.`);
     return 0;
   }

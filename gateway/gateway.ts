@@ -36,8 +36,10 @@ import { CentralPolicy } from './policy/central.ts';
 import { Archiver } from './recording/archive/archiver.ts';
 import { RecordLines } from './recording/archive/recordLines.ts';
 import { Retention } from './recording/archive/retention.ts';
+import { Acts } from './recording/chains.ts';
 import type { ObjectStore } from './recording/objects/objectStore.ts';
 import { openPlaces } from './recording/objects/open.ts';
+import { recordKeyOf } from './recording/recordKey.ts';
 import { masterKey, oldMasterKeys, type Sealer, sealerWith } from './sealed.ts';
 import { DataPath } from './sessions/dataPath.ts';
 import { Laptops } from './sessions/laptops.ts';
@@ -83,6 +85,8 @@ export class Gateway {
   /** The tunnel's end, and the connections that are served through it. */
   readonly path: DataPath;
   readonly pins: StoredPins;
+  /** What is done here, written down and signed. */
+  readonly acts: Acts;
   readonly credentials: CredentialStore;
   readonly edges: EdgeStore;
   /** Edges that are connected to this process. */
@@ -123,6 +127,8 @@ export class Gateway {
     this.db = db;
     this.sealer = sealer;
     this.metrics = new Metrics();
+    const acts = new Acts(recordKeyOf(sealer));
+    this.acts = acts;
     this.bus = new Bus(db, log);
     this.replica = new Replica(db, {
       version,
@@ -136,11 +142,12 @@ export class Gateway {
       },
     });
     this.#notices = new Notices(db, config, env, this.bus, log);
-    this.answers = new Answers({ db, sealer, config, notices: this.#notices, policy: () => this.policy.current(), log });
+    this.answers = new Answers({ db, acts, sealer, config, notices: this.#notices, policy: () => this.policy.current(), log });
     this.identity = new Identity({
       config,
       env,
       db,
+      acts,
       bus: this.bus,
       sealer,
       log,
@@ -148,6 +155,7 @@ export class Gateway {
     });
     this.policy = new CentralPolicy({
       db,
+      acts,
       bus: this.bus,
       keys: this.identity.keys,
       config,
@@ -181,7 +189,7 @@ export class Gateway {
     const sts = stsPlace(config, env);
     this.#rds = new RdsLogins({ sts, credentials: awsCredentials(config.aws.login, env, sts), clock, log });
     this.#exchanges = new TokenExchanges({ issuer: config.publicUrl, keys: this.identity.keys, secret, clock, log });
-    this.edges = new EdgeStore({ db, publicUrl: config.publicUrl, clockSkew: config.identity.clockSkew, log });
+    this.edges = new EdgeStore({ db, acts, publicUrl: config.publicUrl, clockSkew: config.identity.clockSkew, log });
     this.#presence = new EdgePresence({
       db,
       bus: this.bus,
@@ -203,7 +211,7 @@ export class Gateway {
       log,
     });
     const who = principals(this.identity, this.core.conversations);
-    this.pins = new StoredPins(db);
+    this.pins = new StoredPins(db, acts);
     this.path = new DataPath({
       engine: this.core.engine,
       sessions: this.core.sessions,
@@ -258,6 +266,7 @@ export class Gateway {
 
   async #start(): Promise<void> {
     await this.replica.start();
+    await this.acts.start(this.db, this.log);
     await this.identity.start();
     await this.bus.start();
     await this.#readCredentials();
@@ -295,6 +304,7 @@ export class Gateway {
     this.#presence.stop();
     this.policy.stop();
     this.identity.stop();
+    this.acts.stop();
     this.bus.stop();
     await this.replica.stop().catch((cause: unknown) => this.log.warn('replica.not-ended', { cause }));
     await this.db.close();
@@ -329,6 +339,7 @@ export class Gateway {
         { people, accounts, tokens, publicUrl: config.publicUrl, cookieName: login.cookieName, sealer },
         handlers({
           db,
+          acts: this.acts,
           config,
           sealer,
           people,

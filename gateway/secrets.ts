@@ -6,6 +6,9 @@ import { type Env, loadConfig } from './config/load.ts';
 import { CredentialStore } from './credential/credentialStore.ts';
 import { keysFor, vaultOf } from './credential/keys.ts';
 import { openStore } from './gateway.ts';
+import { Acts, GATEWAY_CHAIN } from './recording/chains.ts';
+import { recordKeyOf } from './recording/recordKey.ts';
+import { masterKey, oldMasterKeys, sealerWith } from './sealed.ts';
 import { tell } from './store/bus.ts';
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -13,7 +16,7 @@ const quiet = { info: () => undefined, warn: () => undefined, error: () => undef
 export interface SecretsAdmin {
   readonly store: CredentialStore;
   readonly put: (name: string, secret: Secret, by: Person) => Promise<void>;
-  readonly remove: (name: string) => Promise<boolean>;
+  readonly remove: (name: string, by: Person) => Promise<boolean>;
   readonly close: () => Promise<void>;
 }
 
@@ -22,6 +25,7 @@ export async function openSecrets(file: string | undefined, env: Env): Promise<S
   const result = loadConfig(file, env);
   if (!result.ok) throw new Problem('config', result.problems.map((problem) => `${problem.file}:${problem.line}: ${problem.message}`).join('\n'));
   const { config } = result;
+  const acts = new Acts(recordKeyOf(sealerWith(masterKey(config, env), oldMasterKeys(config, env))));
   const db = await openStore(config, quiet);
   const store = new CredentialStore(db, keysFor(config, env, vaultOf(config, env)), quiet);
   return {
@@ -29,13 +33,16 @@ export async function openSecrets(file: string | undefined, env: Env): Promise<S
     put: (name, secret, by) =>
       db.transaction(async (tx) => {
         await store.put(tx, name, secret, by);
+        await acts.append(tx, GATEWAY_CHAIN, { type: 'secret.put', name, by: { ...by } });
         await tell(tx, 'credential', name);
       }),
-    remove: (name) =>
+    remove: (name, by) =>
       db.transaction(async (tx) => {
         const removed = await store.remove(tx, name);
-        if (removed) await tell(tx, 'credential', name);
-        return removed;
+        if (!removed) return false;
+        await acts.append(tx, GATEWAY_CHAIN, { type: 'secret.removed', name, by: { ...by } });
+        await tell(tx, 'credential', name);
+        return true;
       }),
     close: () => db.close(),
   };

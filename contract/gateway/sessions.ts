@@ -62,5 +62,7 @@ export const AuditReport = z.object({
   entries: z.number().int(),
   sessions: z.number().int(),
   problems: z.array(z.string().max(1000)).max(100),
+  /** What holds, and proves less than the rest. */
+  notes: z.array(z.string().max(1000)).max(100).optional(),
 });
 export type AuditReport = z.infer<typeof AuditReport>;

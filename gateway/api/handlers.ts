@@ -18,7 +18,7 @@ import type { StoredPins } from '../pins/storedPins.ts';
 import type { CentralPolicy } from '../policy/central.ts';
 import { explainPolicy, type TesterParts } from '../policy/tester.ts';
 import type { RecordLines } from '../recording/archive/recordLines.ts';
-import { appendAudit, GATEWAY_CHAIN } from '../recording/chains.ts';
+import { type Acts, GATEWAY_CHAIN } from '../recording/chains.ts';
 import { verifyRecords } from '../recording/exportRecord.ts';
 import type { RecordKey } from '../recording/recordKey.ts';
 import { verifyStore } from '../recording/verifyStore.ts';
@@ -32,6 +32,7 @@ import { csrfToken, type Handlers } from './router.ts';
 
 export interface HandlerParts {
   readonly db: Database;
+  readonly acts: Acts;
   readonly config: GatewayConfig;
   readonly sealer: Sealer;
   readonly people: People;
@@ -60,7 +61,7 @@ const FRESH_LINK_MS = 5 * 60_000;
 const MAX_PEOPLE = 1_000;
 
 export function handlers(parts: HandlerParts): Handlers {
-  const { db, config, sealer, people, accounts, keys, limits, policy, answers, sessions } = parts;
+  const { acts, db, config, sealer, people, accounts, keys, limits, policy, answers, sessions } = parts;
   return {
     me: ({ principal }): Me => ({
       kind: principal.kind,
@@ -73,7 +74,7 @@ export function handlers(parts: HandlerParts): Handlers {
     }),
     signOut: async ({ principal, response }) => {
       await db.transaction(async (tx) => {
-        if (await people.end(tx, principal.basis, 'signed out')) await appendAudit(tx, principal.id, { type: 'signed-out', by: { ...principal.person } });
+        if (await people.end(tx, principal.basis, 'signed out')) await acts.append(tx, principal.id, { type: 'signed-out', by: { ...principal.person } });
       });
       response.clearCookie(parts.login.cookieName, { httpOnly: true, secure: config.publicUrl.startsWith('https:'), sameSite: 'lax', path: '/' });
       return {};
@@ -135,7 +136,7 @@ export function handlers(parts: HandlerParts): Handlers {
       const session = await sessions.get(id, has(principal, 'admin') ? undefined : principal.id);
       if (session.closedAt !== undefined) return { ended: false };
       await db.transaction(async (tx) => {
-        await appendAudit(tx, principal.id, { type: 'session.ended', session: id, by: { ...principal.person } });
+        await acts.append(tx, principal.id, { type: 'session.ended', session: id, by: { ...principal.person } });
         await tell(tx, 'session', `end ${id}`);
       });
       return { ended: true };
@@ -186,7 +187,7 @@ export function handlers(parts: HandlerParts): Handlers {
       await db.transaction(async (tx) => {
         const made = await accounts.create(tx, body, principal.person);
         const { account } = made;
-        await appendAudit(tx, GATEWAY_CHAIN, {
+        await acts.append(tx, GATEWAY_CHAIN, {
           type: 'account.created',
           account: account.id,
           name: account.name,
@@ -199,7 +200,7 @@ export function handlers(parts: HandlerParts): Handlers {
     disableServiceAccount: async ({ principal, id }) => {
       const done = await db.transaction(async (tx) => {
         const disabled = await accounts.disable(tx, id);
-        if (disabled) await appendAudit(tx, GATEWAY_CHAIN, { type: 'account.disabled', account: id, by: { ...principal.person } });
+        if (disabled) await acts.append(tx, GATEWAY_CHAIN, { type: 'account.disabled', account: id, by: { ...principal.person } });
         return disabled;
       });
       if (!done) throw new Problem('not-found', 'There is no such service account, or it is disabled already.');
@@ -208,7 +209,7 @@ export function handlers(parts: HandlerParts): Handlers {
     rotateKeys: async ({ principal }) => {
       await db.transaction(async (tx) => {
         await keys.rotate(tx);
-        await appendAudit(tx, GATEWAY_CHAIN, { type: 'keys.rotated', by: { ...principal.person } });
+        await acts.append(tx, GATEWAY_CHAIN, { type: 'keys.rotated', by: { ...principal.person } });
       });
       await keys.load();
       return {};
@@ -241,7 +242,7 @@ export function handlers(parts: HandlerParts): Handlers {
       // And once more as files, by the code that verifies a laptop's, with what lies in the archive: no transaction waits for that.
       const records = await verifyRecords(db, parts.recordKey, parts.lines);
       const problems = [...report.problems, ...records.problems].slice(0, 100);
-      return { ...report, ok: problems.length === 0, problems };
+      return { ...report, ok: problems.length === 0, problems, notes: [...records.notes] };
     },
   };
 }
@@ -255,12 +256,12 @@ function has(principal: Principal, role: 'auditor' | 'admin'): boolean {
 }
 
 /** Something that ends every login of a person. */
-async function changePerson({ db, people }: HandlerParts, principal: Principal, id: string, type: string, sql: string): Promise<void> {
+async function changePerson({ acts, db, people }: HandlerParts, principal: Principal, id: string, type: string, sql: string): Promise<void> {
   const done = await db.transaction(async (tx) => {
     const row = await one(tx, sql, [id]);
     if (!row) return false;
     if (type !== 'person.enabled') await people.endAll(tx, { person: id }, `${type} by an admin`);
-    await appendAudit(tx, GATEWAY_CHAIN, { type, person: id, by: { ...principal.person } });
+    await acts.append(tx, GATEWAY_CHAIN, { type, person: id, by: { ...principal.person } });
     await tell(tx, 'person', id);
     return true;
   });

@@ -10,7 +10,7 @@ import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { Policy } from '../../proxy/policy/policy.ts';
 import type { GatewayConfig } from '../config/load.ts';
 import { personOf } from '../identity/people.ts';
-import { appendAudit } from '../recording/chains.ts';
+import type { Acts } from '../recording/chains.ts';
 import type { Sealer } from '../sealed.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable, retried } from '../store/database.ts';
@@ -45,6 +45,7 @@ const SWEEP_MS = 1_000;
 
 export interface AnswersOptions {
   readonly db: Database;
+  readonly acts: Acts;
   readonly sealer: Sealer;
   readonly config: GatewayConfig;
   readonly notices: Notices;
@@ -167,7 +168,7 @@ export class Answers {
       ],
     );
     if (!wrote) return { result: 'answered-before', sentence: 'You have answered this request already. Others must, too.' };
-    await appendAudit(tx, viewer.id, {
+    await this.#options.acts.append(tx, viewer.id, {
       type: 'approval.answered',
       approval: row.id,
       answer: answer.answer,
@@ -264,7 +265,7 @@ export class Answers {
         grant.forMs,
       ],
     );
-    await appendAudit(tx, row.requester, {
+    await this.#options.acts.append(tx, row.requester, {
       type: 'grant.given',
       grant: id,
       covers: grant.covers,
@@ -306,7 +307,7 @@ export class Answers {
           review.freshLogin,
         ],
       );
-      await appendAudit(tx, viewer.id, {
+      await this.#options.acts.append(tx, viewer.id, {
         type: 'access.requested',
         approval: id,
         connection: access.connection,
@@ -347,7 +348,7 @@ export class Answers {
       if (!row || !mayEnd(row, viewer, admin)) throw notFound();
       if (row.ended_at !== null) return false;
       await tx.query('UPDATE grants SET ended_at = ms(), ended_by = $2::jsonb WHERE id = $1', [id, json(viewer.person)]);
-      await appendAudit(tx, row.person, { type: 'grant.ended', grant: id, by: { ...viewer.person } });
+      await this.#options.acts.append(tx, row.person, { type: 'grant.ended', grant: id, by: { ...viewer.person } });
       await tell(tx, 'grant', id);
       return true;
     });

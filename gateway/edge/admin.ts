@@ -3,6 +3,9 @@ import { Problem } from '../../contract/problem.ts';
 import { loadPolicy } from '../../proxy/policy/load.ts';
 import { type Env, loadConfig } from '../config/load.ts';
 import { openStore } from '../gateway.ts';
+import { Acts } from '../recording/chains.ts';
+import { recordKeyOf } from '../recording/recordKey.ts';
+import { masterKey, oldMasterKeys, sealerWith } from '../sealed.ts';
 import { one } from '../store/database.ts';
 import { listEdges } from './edgePresence.ts';
 import { EdgeStore } from './edgeStore.ts';
@@ -23,7 +26,8 @@ export async function openEdges(file: string | undefined, env: Env): Promise<Edg
   if (!result.ok) throw new Problem('config', result.problems.map((problem) => `${problem.file}:${problem.line}: ${problem.message}`).join('\n'));
   const { config } = result;
   const db = await openStore(config, quiet);
-  const store = new EdgeStore({ db, publicUrl: config.publicUrl, clockSkew: config.identity.clockSkew, log: quiet });
+  const acts = new Acts(recordKeyOf(sealerWith(masterKey(config, env), oldMasterKeys(config, env))));
+  const store = new EdgeStore({ db, acts, publicUrl: config.publicUrl, clockSkew: config.identity.clockSkew, log: quiet });
   return {
     add: async (wanted, by) => await store.add(wanted, by),
     revoke: async (what, by) => await store.revoke(what, by),

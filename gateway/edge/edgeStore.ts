@@ -20,7 +20,7 @@ import {
 import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import { useOnce } from '../identity/serviceAccounts.ts';
-import { appendAudit, GATEWAY_CHAIN } from '../recording/chains.ts';
+import { type Acts, GATEWAY_CHAIN } from '../recording/chains.ts';
 import { hashOf, newSecret } from '../sealed.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable } from '../store/database.ts';
@@ -38,6 +38,7 @@ const Claims = z.object({ iss: z.string(), sub: z.string(), iat: z.number(), exp
 
 export interface EdgeStoreOptions {
   readonly db: Database;
+  readonly acts: Acts;
   /** Who the gateway is: what an edge's proofs must be for. */
   readonly publicUrl: string;
   readonly clockSkew: number;
@@ -64,7 +65,7 @@ export class EdgeStore {
         [hashOf(token), name, minutes * 60_000],
       );
       await tx.query('DELETE FROM edge_tokens WHERE expires_at < ms() - 86400000 AND used_at IS NULL');
-      await appendAudit(tx, GATEWAY_CHAIN, { type: 'edge.token-made', edge: name, minutes, by: { ...by } });
+      await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: 'edge.token-made', edge: name, minutes, by: { ...by } });
       await tell(tx, 'edge', name);
       return { name, token, expiresAt: row?.expires_at ?? 0 };
     });
@@ -82,7 +83,7 @@ export class EdgeStore {
       );
       if (!row) throw new Problem('bad-token', 'This join token is not one of this gateway’s, or its edge was removed. Ask an admin for another.');
       if (row.used_key !== null && row.used_key !== id) {
-        await appendAudit(tx, GATEWAY_CHAIN, { type: 'edge.token-used-again', edge: row.edge, key: id, host: host.slice(0, 200) });
+        await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: 'edge.token-used-again', edge: row.edge, key: id, host: host.slice(0, 200) });
         return { edge: row.edge, again: true };
       }
       // Whoever holds that very key asks again: the answer was lost on the way.
@@ -90,7 +91,7 @@ export class EdgeStore {
       if (row.late) throw new Problem('bad-token', 'This join token has run out. Ask an admin for another.');
       await this.#addKey(tx, row.edge, id, pem, host);
       await tx.query('UPDATE edge_tokens SET used_at = ms(), used_key = $2 WHERE token_hash = $1', [hashOf(token), id]);
-      await appendAudit(tx, GATEWAY_CHAIN, { type: 'edge.joined', edge: row.edge, key: id, host: host.slice(0, 200) });
+      await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: 'edge.joined', edge: row.edge, key: id, host: host.slice(0, 200) });
       await tell(tx, 'edge', row.edge);
       return { edge: row.edge, again: false };
     });
@@ -114,7 +115,7 @@ export class EdgeStore {
       if (known) return;
       await this.#addKey(tx, edge, id, pem, host);
       await tx.query('UPDATE edge_keys SET revoked_at = ms() + $2::bigint WHERE id = $1 AND revoked_at IS NULL', [before, ROTATED_MS]);
-      await appendAudit(tx, GATEWAY_CHAIN, { type: 'edge.key-rotated', edge, before, key: id });
+      await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: 'edge.key-rotated', edge, before, key: id });
       await tell(tx, 'edge', edge);
     });
     return { edge, key: id, issuer: this.#options.publicUrl };
@@ -187,7 +188,7 @@ export class EdgeStore {
         await tx.query('UPDATE edge_keys SET revoked_at = ms() WHERE edge = $1 AND (revoked_at IS NULL OR revoked_at > ms())', [what]);
         await tx.query('DELETE FROM edge_tokens WHERE edge = $1', [what]);
       }
-      await appendAudit(tx, GATEWAY_CHAIN, { type: key ? 'edge.key-revoked' : 'edge.removed', edge: row.edge, ...(key && { key: what }), by: { ...by } });
+      await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: key ? 'edge.key-revoked' : 'edge.removed', edge: row.edge, ...(key && { key: what }), by: { ...by } });
       await tell(tx, 'edge', row.edge);
       return true;
     });

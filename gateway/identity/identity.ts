@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { Env, GatewayConfig } from '../config/load.ts';
-import { appendAudit } from '../recording/chains.ts';
+import type { Acts } from '../recording/chains.ts';
 import { hashOf, type Sealer } from '../sealed.ts';
 import type { Bus } from '../store/bus.ts';
 import { type Database, one, type Queryable } from '../store/database.ts';
@@ -28,6 +28,7 @@ export interface IdentityOptions {
   readonly config: GatewayConfig;
   readonly env: Env;
   readonly db: Database;
+  readonly acts: Acts;
   readonly bus: Bus;
   readonly sealer: Sealer;
   readonly log: Log;
@@ -79,7 +80,7 @@ export class Identity implements AuthenticateParts {
       fresh: options.fresh,
       noted: async (tx, event, person, provider) => {
         const row = await one<{ id: string }>(tx, 'SELECT id FROM people WHERE issuer = $1 AND subject = $2', [person.issuer, person.subject]);
-        if (row) await appendAudit(tx, row.id, { type: event, provider });
+        if (row) await options.acts.append(tx, row.id, { type: event, provider });
       },
     });
     this.#oauth = new OAuth({ ...this.#parts, config, db, login: this.login, limits: this.limits, providers: this.providers });

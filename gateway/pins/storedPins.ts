@@ -5,7 +5,7 @@
 import type { Person } from '../../contract/actor.ts';
 import type { PinAnswer, PinAnswered, PinKind, PinTexts, SharedPinsView } from '../../contract/pins.ts';
 import type { KeptBook, KeptWaiting, PinNews, SharedPins } from '../../proxy/pinning/sharedPins.ts';
-import { appendAudit, GATEWAY_CHAIN } from '../recording/chains.ts';
+import { type Acts, GATEWAY_CHAIN } from '../recording/chains.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable, retried } from '../store/database.ts';
 
@@ -25,9 +25,11 @@ const MAX_NAMED = 200;
 
 export class StoredPins implements SharedPins {
   readonly #db: Database;
+  readonly #acts: Acts;
 
-  constructor(db: Database) {
+  constructor(db: Database, acts: Acts) {
     this.#db = db;
+    this.#acts = acts;
   }
 
   async read(connection: string): Promise<KeptBook | undefined> {
@@ -69,7 +71,7 @@ export class StoredPins implements SharedPins {
           ]);
         }
         const names = pinned.map(({ name }) => name).slice(0, MAX_NAMED);
-        await appendAudit(tx, GATEWAY_CHAIN, { type: 'pins-trusted-on-first-use', connection, kind, count: pinned.length, names });
+        await this.#acts.append(tx, GATEWAY_CHAIN, { type: 'pins-trusted-on-first-use', connection, kind, count: pinned.length, names });
       }
       // Whoever was not first knows too little to say what waits: it looks again.
       if (wasFirst && (await this.#keepWaiting(tx, connection, waiting.filter(isStorable)))) changed = true;
@@ -163,7 +165,7 @@ export class StoredPins implements SharedPins {
         await tx.query('DELETE FROM pins_rejected WHERE connection = $1 AND hash = $2', [connection, hash]);
       }
       if (done.length > 0) {
-        await appendAudit(tx, GATEWAY_CHAIN, { type: answer === 'accept' ? 'pins-accepted' : 'pins-rejected', connection, items: done, by: { ...by } });
+        await this.#acts.append(tx, GATEWAY_CHAIN, { type: answer === 'accept' ? 'pins-accepted' : 'pins-rejected', connection, items: done, by: { ...by } });
         await tell(tx, 'pin', connection);
       }
       return { done: done.length, stale: items.length - done.length };

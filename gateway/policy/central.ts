@@ -25,7 +25,7 @@ import { readPolicyFile } from '../../proxy/policy/policyFile.ts';
 import { canonical } from '../../proxy/recording/canonical.ts';
 import type { GatewayConfig } from '../config/load.ts';
 import type { KeyRing } from '../identity/keys.ts';
-import { appendAudit, GATEWAY_CHAIN } from '../recording/chains.ts';
+import { type Acts, GATEWAY_CHAIN } from '../recording/chains.ts';
 import { type Bus, tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable, retried } from '../store/database.ts';
 import { laptopText } from './laptopText.ts';
@@ -64,6 +64,7 @@ interface Row {
 
 export interface CentralPolicyOptions {
   readonly db: Database;
+  readonly acts: Acts;
   readonly bus: Bus;
   readonly keys: KeyRing;
   readonly config: GatewayConfig;
@@ -173,7 +174,7 @@ export class CentralPolicy {
       }
       if (newest?.text === text) return newest;
       const written = await write(tx, { text, comment, author, source });
-      await appendAudit(tx, GATEWAY_CHAIN, { type: 'policy.put', version: written.version, digest: written.digest, by: { ...author }, source, comment });
+      await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: 'policy.put', version: written.version, digest: written.digest, by: { ...author }, source, comment });
       await tell(tx, 'policy', String(written.version));
       return written;
     });

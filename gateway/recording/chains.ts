@@ -1,28 +1,168 @@
-/** The audit in the store: one chain a person, and one for the gateway's own changes. Each line holds the hash of the one before. */
+/**
+ * What people do to and through the gateway: a chain for each of them, and one for the gateway's own changes. Each line holds
+ * the hash of the one before, and each chain's end is signed in the transaction that moves it. Before a line is added, the end
+ * that was found must be one that the key has signed: so nobody who only holds the database gets what they wrote into it signed.
+ */
 import { hash } from 'node:crypto';
+import type { Log } from '../../proxy/pipeline/engine.ts';
+import { ACT, type ActBody } from '../../proxy/recording/acts.ts';
 import { canonical } from '../../proxy/recording/canonical.ts';
 import { GENESIS } from '../../proxy/recording/chainFile.ts';
-import { one, type Queryable } from '../store/database.ts';
+import { type Database, one, type Queryable, retried } from '../store/database.ts';
+import type { RecordKey } from './recordKey.ts';
 
 /** What was changed about the gateway itself, and by whom. */
 export const GATEWAY_CHAIN = 'gateway';
+/** Chains of sessions begin so; recorder.ts keeps them. */
+export const RECORD_CHAINS = 'record:';
+/** The schema that gateways know which sign. */
+const SIGNING_SCHEMA = 8;
+/** Any number, the same in every gateway: held alone by whoever begins to sign, and together by those who add lines before that. */
+const BEGINNING = 4_242_017_734;
+const MAKE_CHAIN = 'INSERT INTO chains (chain, entries, head) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING';
+/** How often it is looked whether the gateways that do not sign have gone, in milliseconds. */
+const BEGIN_EVERY_MS = 30_000;
 
-/** Plain data only; its type says what happened. */
-export type AuditBody = { readonly type: string } & Readonly<Record<string, unknown>>;
+interface ChainRow {
+  readonly chain: string;
+  readonly entries: number;
+  readonly head: string;
+  readonly signed: string | null;
+  readonly now: number;
+}
 
 export function lineHash(line: string): string {
   return hash('sha256', line, 'hex');
 }
 
-/** Adds a line, in the transaction that does what it says. Whoever else adds to the chain waits for that. */
-export async function appendAudit(tx: Queryable, chain: string, body: AuditBody): Promise<void> {
-  await tx.query('INSERT INTO chains (chain, entries, head) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING', [chain, GENESIS]);
-  const at = await one<{ entries: number; head: string; now: number }>(tx, 'SELECT entries, head, ms() AS now FROM chains WHERE chain = $1 FOR UPDATE', [
-    chain,
-  ]);
+export class Acts {
+  readonly #key: RecordKey;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(key: RecordKey) {
+    this.#key = key;
+  }
+
+  /** Begins to sign, now or as soon as no gateway runs that does not sign: what that one adds would look like somebody else's. */
+  async start(db: Database, log: Log): Promise<void> {
+    if (await this.begin(db)) return await this.#signAnew(db);
+    log.info('audit.not-signed-yet', { why: 'a gateway of an older version still runs' });
+    this.#timer = setInterval(() => {
+      this.begin(db).then(
+        (begun) => begun && this.stop(),
+        (cause: unknown) => log.warn('audit.not-signed', { cause }),
+      );
+    }, BEGIN_EVERY_MS);
+    this.#timer.unref();
+  }
+
+  /** The ends that a key of before signed, under the one of now: so that one can be forgotten. What does not hold stays as it is. */
+  async #signAnew(db: Database): Promise<void> {
+    const rows = await db.query<ChainRow>('SELECT chain, entries, head, signed, ms() AS now FROM chains WHERE signed NOT LIKE $1', [
+      `%"key":"${this.#key.fingerprint}"%`,
+    ]);
+    for (const { chain, entries, head, now, signed } of rows) {
+      const place = signed === null ? undefined : this.#key.signedPlace(signed);
+      if (place?.entries !== entries || place.head !== head) continue;
+      await db.query('UPDATE chains SET signed = $2 WHERE chain = $1 AND signed = $3', [
+        chain,
+        this.#key.checkpoint(new Date(now).toISOString(), place),
+        signed,
+      ]);
+    }
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Adds a line, in the transaction that does what it says. Whoever else adds to the chain waits for that. */
+  async append(tx: Queryable, chain: string, body: ActBody): Promise<void> {
+    const begun = await hasBegun(tx);
+    const at = await lock(tx, chain);
+    // One that was signed before is not left to go on without.
+    if (!begun && at.signed === null) return await this.#write(tx, at, [body], false);
+    if (at.entries === 0 && chain !== GATEWAY_CHAIN) await this.began(tx, chain);
+    await this.#write(tx, at, [...this.#found(at), body], true);
+  }
+
+  /** Notes that there is another chain, so that it is missed when it is gone. */
+  async began(tx: Queryable, chain: string): Promise<void> {
+    await this.append(tx, GATEWAY_CHAIN, { type: ACT.begun, chain });
+  }
+
+  /** Signs what is there, unsigned as it is, and notes up to where it was. @returns whether everything that is added is signed from now on */
+  async begin(db: Database): Promise<boolean> {
+    const begun = await one<{ signed: string | null }>(db, 'SELECT signed FROM chains WHERE chain = $1', [GATEWAY_CHAIN]);
+    if (begun && begun.signed !== null) return true;
+    return await retried(db, async (tx) => {
+      await tx.query(`SELECT pg_advisory_xact_lock(${BEGINNING})`);
+      await tx.query(MAKE_CHAIN, [GATEWAY_CHAIN, GENESIS]);
+      // The gateway's own last, in the order that all take them.
+      const rows = await tx.query<ChainRow>(
+        'SELECT chain, entries, head, signed, ms() AS now FROM chains WHERE chain NOT LIKE $1 ORDER BY chain = $2, chain FOR UPDATE',
+        [`${RECORD_CHAINS}%`, GATEWAY_CHAIN],
+      );
+      const own = rows.find(({ chain }) => chain === GATEWAY_CHAIN);
+      if (!own) throw new Error('a chain that was just made is not there');
+      if (own.signed !== null) return true;
+      const older = await one(tx, 'SELECT 1 AS one FROM replicas WHERE ended_at IS NULL AND lease_until > ms() AND schema < $1', [SIGNING_SCHEMA]);
+      if (older) return false;
+      const others = rows.filter(({ chain, entries }) => chain !== GATEWAY_CHAIN && entries > 0);
+      for (const at of others) await this.#write(tx, at, at.signed === null ? [{ type: ACT.signedFrom, lines: at.entries }] : this.#found(at), true);
+      const records = await tx.query<{ chain: string }>('SELECT chain FROM chains WHERE chain LIKE $1 ORDER BY chain', [`${RECORD_CHAINS}%`]);
+      await this.#write(
+        tx,
+        own,
+        [
+          { type: ACT.signedFrom, lines: own.entries, chains: [...others, ...records].map(({ chain }) => chain) },
+          ...(others.some(({ signed }) => signed !== null)
+            ? [{ type: ACT.unsigned, problem: 'its own signature was gone, and those of other chains were there' }]
+            : []),
+        ],
+        true,
+      );
+      return true;
+    });
+  }
+
+  /** What must be written down about the end that was found, before this key's next signature vouches for it. */
+  #found({ entries, head, signed }: ChainRow): ActBody[] {
+    if (entries === 0 && signed === null) return [];
+    if (signed === null) return [{ type: ACT.unsigned, problem: `the signature over its first ${entries} lines was gone` }];
+    const place = this.#key.signedPlace(signed);
+    if (place?.entries === entries && place.head === head) return [];
+    if (!place) return [{ type: ACT.unsigned, problem: `its first ${entries} lines were signed with a key that this gateway does not know` }];
+    return [{ type: ACT.unsigned, problem: `it had ${entries} lines, and what was signed are ${place.entries}, ended by ${place.head}` }];
+  }
+
+  async #write(tx: Queryable, { chain, now, ...from }: ChainRow, bodies: readonly ActBody[], isSigned: boolean): Promise<void> {
+    let { entries, head } = from;
+    const at = new Date(now).toISOString();
+    for (const body of bodies) {
+      const line = canonical({ v: 1, chain, seq: entries, at, prev: head, body });
+      head = lineHash(line);
+      await tx.query('INSERT INTO audit (chain, seq, at, hash, line) VALUES ($1, $2, $3, $4, $5)', [chain, entries, now, head, line]);
+      entries++;
+    }
+    const signed = isSigned ? this.#key.checkpoint(at, { entries, head }) : null;
+    await tx.query('UPDATE chains SET entries = $2, head = $3, signed = $4 WHERE chain = $1', [chain, entries, head, signed]);
+  }
+}
+
+/** Whether gateways sign by now; if not, they do not begin to until this transaction has ended. */
+async function hasBegun(tx: Queryable): Promise<boolean> {
+  const read = async (): Promise<boolean> =>
+    ((await one<{ signed: string | null }>(tx, 'SELECT signed FROM chains WHERE chain = $1', [GATEWAY_CHAIN]))?.signed ?? null) !== null;
+  if (await read()) return true;
+  await tx.query(`SELECT pg_advisory_xact_lock_shared(${BEGINNING})`);
+  return await read();
+}
+
+/** Where it stands; nobody else moves it until this transaction has ended. */
+async function lock(tx: Queryable, chain: string): Promise<ChainRow> {
+  await tx.query(MAKE_CHAIN, [chain, GENESIS]);
+  const at = await one<ChainRow>(tx, 'SELECT chain, entries, head, signed, ms() AS now FROM chains WHERE chain = $1 FOR UPDATE', [chain]);
   if (!at) throw new Error('a chain that was just made is not there');
-  const line = canonical({ v: 1, chain, seq: at.entries, at: new Date(at.now).toISOString(), prev: at.head, body });
-  const head = lineHash(line);
-  await tx.query('INSERT INTO audit (chain, seq, at, hash, line) VALUES ($1, $2, $3, $4, $5)', [chain, at.entries, at.now, head, line]);
-  await tx.query('UPDATE chains SET entries = entries + 1, head = $2 WHERE chain = $1', [chain, head]);
+  return at;
 }

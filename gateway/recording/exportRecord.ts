@@ -8,10 +8,12 @@ import { canonical } from '../../proxy/recording/canonical.ts';
 import { FILE_MODE, FOLDER_MODE } from '../../proxy/recording/chainFile.ts';
 import { CHECKPOINT_FILE, PUBLIC_KEY_FILE } from '../../proxy/recording/checkpoint.ts';
 import { AUDIT_FILE, SESSIONS_FOLDER } from '../../proxy/recording/layout.ts';
+import { ACTS_CHECKPOINT_FILE, ACTS_FILE, ACTS_KEY_FILE, verifyActs } from '../../proxy/recording/acts.ts';
 import { verifyRecord } from '../../proxy/recording/verify.ts';
 import type { Queryable } from '../store/database.ts';
 import { RecordLines } from './archive/recordLines.ts';
 import { fileOf, recordOf } from './recorder.ts';
+import { GATEWAY_CHAIN, RECORD_CHAINS } from './chains.ts';
 import type { RecordKey } from './recordKey.ts';
 
 /** Lines that are read at once. */
@@ -90,12 +92,66 @@ function saysSame({ opened_at, person, ...row }: SessionRow, chain: string, firs
   }
 }
 
+/** The chains of what people did: theirs, and the gateway's own. Of one that was taken out of the list, its lines are left. */
+export async function actChains(db: Queryable): Promise<string[]> {
+  const rows = await db.query<{ chain: string }>('SELECT chain FROM chains WHERE chain NOT LIKE $1 UNION SELECT chain FROM audit WHERE chain NOT LIKE $1 ORDER BY chain', [
+    `${RECORD_CHAINS}%`,
+  ]);
+  return rows.map(({ chain }) => chain);
+}
+
+/** Writes what someone did into a folder, with the signature over its end. */
+export async function exportActs(db: Queryable, chain: string, key: RecordKey, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  // Up to here: what is added meanwhile is signed with what follows.
+  const [at] = await db.query<{ entries: number; signed: string | null }>('SELECT entries, signed FROM chains WHERE chain = $1', [chain]);
+  const signed = at?.signed ?? undefined;
+  if (signed !== undefined) {
+    await writeFile(join(folder, ACTS_CHECKPOINT_FILE), signed, { mode: FILE_MODE });
+    await writeFile(join(folder, ACTS_KEY_FILE), key.publicPem(key.signerOf(signed)), { mode: FILE_MODE });
+  }
+  await writePages(join(folder, ACTS_FILE), (from) =>
+    db.query(`SELECT seq, line FROM audit WHERE chain = $1 AND seq >= $2::bigint AND seq < $3::bigint ORDER BY seq LIMIT ${PAGE}`, [
+      chain,
+      from,
+      at?.entries ?? Number.MAX_SAFE_INTEGER,
+    ]),
+  );
+}
+
+/** Reads what everyone did again, chain by chain, and whether any is missing. */
+async function verifyEveryonesActs(db: Queryable, key: RecordKey): Promise<{ problems: string[]; notes: string[] }> {
+  const problems: string[] = [];
+  const notes: string[] = [];
+  const there = new Set<string>();
+  let known: ReadonlySet<string> | undefined;
+  for (const chain of await actChains(db)) {
+    const folder = await mkdtemp(join(tmpdir(), 'countersign-verify-'));
+    try {
+      await exportActs(db, chain, key, folder);
+      const found = await verifyActs(folder);
+      problems.push(...(found?.problems ?? []));
+      notes.push(...(found?.notes ?? []));
+      if (found && found.entries > 0) there.add(found.chain);
+      if (found && found.chain !== chain && found.entries > 0) problems.push(`What was done (${chain}): its lines are those of ${found.chain}.`);
+      if (chain === GATEWAY_CHAIN) known = found?.others;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+  if (!known) problems.push('The gateway’s own chain is not there: whether anyone’s is missing cannot be told.');
+  for (const { chain } of await db.query<{ chain: string }>('SELECT DISTINCT chain FROM audit WHERE chain LIKE $1', [`${RECORD_CHAINS}%`])) there.add(chain);
+  // Asked last: what began meanwhile is there, and the gateway's chain does not say so yet.
+  for (const chain of known ?? []) if (!there.has(chain)) problems.push(`${chain}: everything of it was removed, and the gateway’s own chain says that it was there.`);
+  return { problems, notes };
+}
+
 /** Reads the whole record of everyone again, person by person, and says what does not hold. @param lines where parts of it were archived to */
 export async function verifyRecords(
   db: Queryable,
   key: RecordKey,
   lines: RecordLines = new RecordLines(new Map()),
-): Promise<VerifyReport & { readonly chains: number }> {
+): Promise<VerifyReport & { readonly chains: number; readonly notes: readonly string[] }> {
   const chains = await db.query<{ chain: string }>('SELECT DISTINCT chain FROM sessions ORDER BY chain');
   let sessions = 0;
   let entries = 0;
@@ -115,7 +171,9 @@ export async function verifyRecords(
       await rm(folder, { recursive: true, force: true });
     }
   }
-  return { ok: problems.length === 0, chains: chains.length, sessions, entries, problems: problems.slice(0, MAX_PROBLEMS) };
+  const acts = await verifyEveryonesActs(db, key);
+  problems.push(...acts.problems);
+  return { ok: problems.length === 0, chains: chains.length, sessions, entries, problems: problems.slice(0, MAX_PROBLEMS), notes: acts.notes.slice(0, MAX_PROBLEMS) };
 }
 
 async function writePages(path: string, page: (from: number) => Promise<readonly { seq: number; line: string }[]>): Promise<void> {

@@ -2,7 +2,7 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { canonical } from '../../proxy/recording/canonical.ts';
 import type { ChainHead } from '../../proxy/recording/chainFile.ts';
-import { CHECKPOINT_DOMAIN } from '../../proxy/recording/checkpoint.ts';
+import { CHECKPOINT_DOMAIN, checkpointOf } from '../../proxy/recording/checkpoint.ts';
 import type { Sealer } from '../sealed.ts';
 
 /** PKCS #8 of an Ed25519 key (RFC 8410), up to its 32 bytes. */
@@ -15,6 +15,10 @@ export interface RecordKey {
   readonly fingerprint: string;
   /** The text of a checkpoint file over this place. */
   checkpoint(at: string, place: ChainHead): string;
+  /** Fingerprint of the key that signed that text, where it is one of these. */
+  signerOf(text: string): string | undefined;
+  /** What place that text was signed over, by this key or one that it took the place of; undefined where neither did. */
+  signedPlace(text: string): ChainHead | undefined;
 }
 
 /** The gateway's own. */
@@ -36,6 +40,12 @@ export function recordKey(seed: Buffer, before: readonly Buffer[] = []): RecordK
     checkpoint: (at, { entries, head }) => {
       const said = { v: 1, at, entries, head, key: fingerprint } as const;
       return canonical({ ...said, signature: sign(null, Buffer.from(CHECKPOINT_DOMAIN + canonical(said)), privateKey).toString('base64') });
+    },
+    signerOf: (text) =>
+      checkpointOf(text, publicKey).state === 'good' ? fingerprint : older.map((one) => one.signerOf(text)).find((found) => found !== undefined),
+    signedPlace: (text) => {
+      const reading = checkpointOf(text, publicKey);
+      return reading.state === 'good' ? reading.checkpoint : older.map((one) => one.signedPlace(text)).find((place) => place !== undefined);
     },
   };
 }

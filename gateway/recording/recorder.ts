@@ -18,6 +18,7 @@ import { type Database, json, type Queryable, retried } from '../store/database.
 import { storeProblem } from '../store/postgres.ts';
 import { appendAudit } from './auditStore.ts';
 import { chainLine } from './chainLine.ts';
+import { Acts } from './chains.ts';
 import type { RecordKey } from './recordKey.ts';
 import { StoreWriter } from './storeWriter.ts';
 
@@ -55,6 +56,7 @@ export class StoreRecorder implements Recorder {
   readonly #options: StoreRecorderOptions;
   readonly #writer: StoreWriter;
   readonly #raw: RawAnswers;
+  readonly #acts: Acts;
   readonly #open = new Map<string, LocalSession>();
   /** Chains that know this process's key. */
   readonly #announced = new Set<string>();
@@ -65,6 +67,7 @@ export class StoreRecorder implements Recorder {
   constructor(options: StoreRecorderOptions) {
     const { clock, db, log, onFenced, onHalt, patienceMs, replica } = options;
     this.#options = options;
+    this.#acts = new Acts(options.key);
     this.#raw = new RawAnswers(clock);
     this.#writer = new StoreWriter({ db, clock, log, owner: () => replica.id, onFenced, onHalt, ...(patienceMs !== undefined && { patienceMs }) });
   }
@@ -99,6 +102,7 @@ export class StoreRecorder implements Recorder {
         const place = await appendAudit(tx, record, now, [...announce, opened]);
         // From its beginning, so that a chain without a checkpoint is never innocent.
         if (announce.length > 0) await this.#checkpoint(tx, record, place);
+        if (place.entries === announce.length + 1) await this.#acts.began(tx, record);
         await tx.query(
           `WITH owner AS (SELECT id FROM replicas WHERE id = $9 AND ended_at IS NULL FOR SHARE)
            INSERT INTO sessions (id, conversation, chain, person, actor, connection, protocol, surface, owner, login, opened_at)

@@ -61,14 +61,19 @@ export type CheckpointReading =
   | { readonly state: 'good'; readonly checkpoint: Checkpoint }
   | { readonly state: 'bad'; readonly why: string };
 
-export async function readCheckpoint(directory: string): Promise<CheckpointReading> {
-  const text = await readIfThere(join(directory, CHECKPOINT_FILE));
+export async function readCheckpoint(directory: string, file = CHECKPOINT_FILE, keyFile = PUBLIC_KEY_FILE): Promise<CheckpointReading> {
+  const text = await readIfThere(join(directory, file));
   if (text === undefined) return { state: 'none' };
-  const pem = await readIfThere(join(directory, PUBLIC_KEY_FILE));
-  if (pem === undefined) return { state: 'bad', why: `its public key, ${PUBLIC_KEY_FILE}, is missing` };
+  const pem = await readIfThere(join(directory, keyFile));
+  if (pem === undefined) return { state: 'bad', why: `its public key, ${keyFile}, is missing` };
+  return checkpointOf(text, pem);
+}
+
+/** @param key as PEM, or as it was read */
+export function checkpointOf(text: string, key: string | KeyObject): CheckpointReading {
   try {
     const { signature, ...said } = Checkpoint.parse(JSON.parse(text));
-    const publicKey = createPublicKey(pem);
+    const publicKey = typeof key === 'string' ? createPublicKey(key) : key;
     if (said.key !== fingerprintOf(publicKey)) return { state: 'bad', why: 'it was signed with another key than this installation’s' };
     if (!verify(null, Buffer.from(CHECKPOINT_DOMAIN + canonical(said)), publicKey, Buffer.from(signature, 'base64')))
       return { state: 'bad', why: 'its signature does not hold' };

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { VerifyReport } from '../../contract/control.ts';
+import { type ActsVerification, verifyActs } from './acts.ts';
 import type { AuditedSession } from './audit.ts';
 import { checkpointProblems, orMissing, readAudit } from './auditReader.ts';
 import { type ChainReading, type OnLine, readChain } from './chainReader.ts';
@@ -28,6 +29,8 @@ export interface Verification extends VerifyReport {
   readonly audit: { readonly entries: number; readonly head: string };
   /** Fingerprint of the key that signed the last checkpoint. */
   readonly key: string | undefined;
+  /** What its person did beside that, where a gateway wrote the record. */
+  readonly acts: ActsVerification | undefined;
   /** The one session that was asked for. */
   readonly reading: ChainReading | undefined;
 }
@@ -48,7 +51,10 @@ export async function verifyRecord(directory: string, options: VerifyOptions = {
 
   if (!audit && files && files.size > 0) problems.push(`The audit, ${AUDIT_FILE}, is missing: whether sessions were removed cannot be told.`);
   if (audit?.problem !== undefined) problems.push(`The audit does not hold: ${audit.problem}.`);
-  problems.push(...view.problems, ...checkpointProblems(checkpoint, found), ...sinceProblems(options.since, audit, seen));
+  const acts = await verifyActs(directory, options.since?.entries);
+  problems.push(...view.problems, ...checkpointProblems(checkpoint, found), ...(acts?.problems ?? []));
+  // A place of either chain: whoever noted it down need not know which.
+  if (acts?.at === undefined || acts.at !== options.since?.head) problems.push(...sinceProblems(options.since, audit ?? acts, seen));
 
   let entries = 0;
   let read = 0;
@@ -79,11 +85,12 @@ export async function verifyRecord(directory: string, options: VerifyOptions = {
     problems: problems.slice(0, MAX_PROBLEMS),
     audit: { entries: audit?.entries ?? 0, head: audit?.head ?? '' },
     key: checkpoint.state === 'good' ? checkpoint.checkpoint.key : undefined,
+    acts,
     reading: options.session === undefined ? undefined : last,
   };
 }
 
-function sinceProblems(since: VerifyOptions['since'], audit: ChainReading | undefined, seen: ReadonlyMap<number, string>): string[] {
+function sinceProblems(since: VerifyOptions['since'], audit: { readonly entries: number } | undefined, seen: ReadonlyMap<number, string>): string[] {
   if (!since || since.entries === 0) return [];
   if ((audit?.entries ?? 0) < since.entries) return [`The record was rolled back: the audit has ${audit?.entries ?? 0} entries, and had ${since.entries}.`];
   return seen.get(since.entries) === since.head ? [] : ['The record was rewritten: the audit does not contain the place that you noted down.'];

@@ -7,5 +7,6 @@ import { edges } from './0004edges.ts';
 import { segments } from './0005segments.ts';
 import { pins } from './0006pins.ts';
 import { tasks } from './0007tasks.ts';
+import { signedChains } from './0008signedChains.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins, tasks];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins, tasks, signedChains];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -234,9 +234,23 @@ describe('a gateway whose records go to a bucket', () => {
     const exported = await countersign({}, 'gateway', 'export', target, '--config', file);
     assert.match(exported.out, /\/export\/\S+ {2}\d+ sessions? of Ada$/);
     assert.equal(exported.code, 0);
-    const [person = ''] = readdirSync(target);
+    const [person = ''] = readdirSync(target).filter((name) => name.startsWith('per_') && existsSync(join(target, name, 'audit.jsonl')));
     const verified = await countersign({}, 'verify', '--record', join(target, person));
-    assert.match(verified.out, /^The record holds: \d+ session/);
+    assert.match(verified.out, /^The record holds: \d+ sessions?, \d+ entries, \d+ lines? of what was done/);
+    const everyone = await countersign({}, 'verify', '--record', target);
+    assert.match(everyone.out, /^gateway\nThe record holds: \d+ lines? of what was done[^]*\nAll of it holds, and nobody’s is missing\.$/);
+    for (const file of ['acts.jsonl', 'audit.jsonl']) {
+      const path = join(target, person, file);
+      const text = readFileSync(path, 'utf8');
+      rmSync(path);
+      const without = await countersign({}, 'verify', '--record', target);
+      assert.deepEqual([without.code, /was removed|removed: there/.test(without.out)], [1, true], without.out);
+      writeFileSync(path, text);
+    }
+    const elsewhere = join(on.folder, 'elsewhere');
+    renameSync(join(target, person), elsewhere);
+    assert.match((await countersign({}, 'verify', '--record', target)).out, new RegExp(`${person}: the record of their sessions is missing`));
+    renameSync(elsewhere, join(target, person));
     assert.match((await countersign({}, 'sessions', '--record', join(target, person), 'read it again')).out, /Ada/);
     assert.match((await countersign({}, 'gateway', 'export', target, '--config', file)).out, /is not empty/);
   });
@@ -253,6 +267,8 @@ describe('a gateway whose records go to a bucket', () => {
     t.after(() => next.stop('the test is over'));
     const problems = async (): Promise<readonly string[]> => (await verifyRecords(next.db, next.core.recordKey, next.lines)).problems;
     assert.deepEqual(await problems(), [], 'what the key before signed');
+    const ends = await next.db.query<{ signed: string }>("SELECT signed FROM chains WHERE chain NOT LIKE 'record:%'");
+    assert.ok(ends.length > 1 && ends.every((end) => end.signed.includes(next.core.recordKey.fingerprint)), 'the ends of what was done are under the new one');
     const agent = await connect(next, ada.token);
     await agent.do({ effect: 'read' });
     await agent.session.close('done');

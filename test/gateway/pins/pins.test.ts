@@ -8,6 +8,7 @@ import type { PinTexts, SharedPinsView } from '../../../contract/pins.ts';
 import { freePort } from '../../../demo/freePort.ts';
 import { Gateway } from '../../../gateway/gateway.ts';
 import { StoredPins } from '../../../gateway/pins/storedPins.ts';
+import { Acts } from '../../../gateway/recording/chains.ts';
 import type { Database } from '../../../gateway/store/database.ts';
 import { migrate } from '../../../gateway/store/migrate.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
@@ -18,6 +19,7 @@ import { soon } from '../../support/soon.ts';
 import { answeringMcp } from '../answeringMcp.ts';
 import { type Balancer, balancer } from '../edge/balancer.ts';
 import { type Client as SignedIn, type Stage, stage } from '../stage.ts';
+import { key } from '../recording/recordings.ts';
 import { postgresUrl, quiet } from '../stores.ts';
 import { listen } from '../tunnel/network.ts';
 
@@ -182,7 +184,7 @@ describe('replicas that meet a server at the same moment', () => {
       clock: { now: () => Date.now() },
       log: quiet,
       changed: () => {},
-      shared: new StoredPins(db),
+      shared: new StoredPins(db, new Acts(key)),
     });
   };
   const tool = (description: string): Definition => definitionOf('tool', { name: 'add', description, inputSchema: { type: 'object' } }) as Definition;

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { Acts } from '../../../gateway/recording/chains.ts';
 import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
-import type { Database } from '../../../gateway/store/database.ts';
+import type { Database, Queryable } from '../../../gateway/store/database.ts';
 import { migrate } from '../../../gateway/store/migrate.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
 import { soon } from '../../support/soon.ts';
@@ -13,9 +15,15 @@ for (const store of STORES) {
   describe(`a record in ${store.name}`, () => {
     let db: Database;
     let r: Recording;
+    const acts = new Acts(key);
+    let unsigned: Awaited<ReturnType<typeof verifyRecords>>;
     before(async () => {
       db = await store.open();
       await migrate(db, quiet);
+      // As gateways of before signing left it.
+      for (const [chain, type] of [['per_old', 'signed-in'], ['per_old', 'signed-out'], ['gateway', 'policy.put']] as const)
+        await db.transaction((tx) => acts.append(tx, chain, { type }));
+      unsigned = await verifyRecords(db, key);
       r = await recording(db);
     });
     after(async () => {
@@ -78,7 +86,104 @@ for (const store of STORES) {
       }
       assert.equal((await verifyRecords(db, key)).ok, true);
     });
+
+    it('says of what people did before anything of it was signed that this proves less, and holds it to what it was then', async () => {
+      assert.match(unsigned.problems.join('\n'), /\(per_old\): it is not signed/);
+      const { notes, problems } = await verifyRecords(db, key);
+      assert.deepEqual(problems, []);
+      assert.match(notes.join('\n'), /\(gateway\): its first 1 lines are from before the gateway signed[^]*\(per_old\): its first 2 lines are from before/);
+      await attacked('rewriting what was not signed then', async (tx) => await rewrite(tx, 'per_old', (line) => line.replace('signed-in', 'signed-on')), /per_old.*rewritten/);
+    });
+
+    it('shows when somebody who holds the store changes what people did: a line, the order, the end, all of it', async () => {
+      for (const type of ['signed-in', 'approval.answered', 'grant.ended', 'signed-out']) await db.transaction((tx) => acts.append(tx, 'per_dana', { type }));
+      await db.transaction((tx) => acts.append(tx, 'per_drew', { type: 'signed-in' }));
+      await db.transaction((tx) => acts.append(tx, 'gateway', { type: 'policy.put' }));
+      const cut = "DELETE FROM audit WHERE chain = 'per_dana' AND seq = 3";
+      const moved = "UPDATE chains SET entries = 3, head = (SELECT hash FROM audit WHERE chain = 'per_dana' AND seq = 2) WHERE chain = 'per_dana'";
+      const gone = "DELETE FROM audit WHERE chain = 'per_dana'; DELETE FROM chains WHERE chain = 'per_dana'";
+      const act = async (tx: Queryable): Promise<void> => await acts.append(tx, 'per_dana', { type: 'signed-in' });
+      const forged = async (tx: Queryable): Promise<void> => await rewrite(tx, 'per_dana', (line) => line.replace('approval.answered', 'approval.withdrawn'));
+      const attacks: readonly (readonly [string, readonly (string | ((tx: Queryable) => Promise<void>))[], RegExp])[] = [
+        ['a line changed', ["UPDATE audit SET line = replace(line, 'approval.answered', 'nothing') WHERE chain = 'per_dana'"], /per_dana.*was changed/],
+        ['the last line changed', ["UPDATE audit SET line = replace(line, 'signed-out', 'signed-up') WHERE chain = 'per_dana'"], /per_dana.*rewritten/],
+        ['a line removed', ["DELETE FROM audit WHERE chain = 'per_dana' AND seq = 1"], /per_dana.*lines were removed/],
+        [
+          'two lines swapped',
+          [[2, -1], [1, 2], [-1, 1]].map(([from, to]) => `UPDATE audit SET seq = ${to} WHERE chain = 'per_dana' AND seq = ${from}`),
+          /per_dana.*removed, added or moved/,
+        ],
+        ['the end cut off', [cut], /per_dana.*its end was removed/],
+        ['the end cut off and its place moved', [cut, moved], /per_dana.*its end was removed/],
+        ['the same without the signature', [cut, moved, "UPDATE chains SET signed = NULL WHERE chain = 'per_dana'"], /per_dana.*not signed/],
+        ['the same, and the gateway goes on', [cut, moved, act], /per_dana.*found what it had not signed: it had 3 lines, and what was signed are 4/],
+        ['all of it rewritten', [forged], /per_dana.*was rewritten/],
+        ['all of it rewritten, and the gateway goes on', [forged, act], /per_dana.*found what it had not signed/],
+        ['the same without the signature', [forged, "UPDATE chains SET signed = NULL WHERE chain = 'per_dana'", act], /per_dana.*signature over its first 4 lines was gone/],
+        ['another’s signature under it', ["UPDATE chains SET signed = (SELECT signed FROM chains WHERE chain = 'per_drew') WHERE chain = 'per_dana'"], /per_dana.*rewritten/],
+        ['another’s lines in its place', [gone, "UPDATE chains SET chain = 'per_dana' WHERE chain = 'per_drew'; UPDATE audit SET chain = 'per_dana' WHERE chain = 'per_drew'"], /per_dana.*those of per_drew/],
+        ['a line added', [async (tx) => await forge(tx, 'per_dana')], /per_dana.*last 1 lines are not signed/],
+        ['a line added, and the gateway goes on', [async (tx) => await forge(tx, 'per_dana'), act], /per_dana.*found what it had not signed: it had 5 lines/],
+        ['all of it removed', [gone], /per_dana: everything of it was removed/],
+        ['all of it removed, and begun again', [gone, act], /gateway.*begins per_dana, which had begun before/],
+        ['the gateway’s own removed', ["DELETE FROM audit WHERE chain = 'gateway'; DELETE FROM chains WHERE chain = 'gateway'"], /own chain is not there/],
+        ['somebody’s sessions removed', ["DELETE FROM entries; DELETE FROM sessions; DELETE FROM audit WHERE chain LIKE 'record:%'; DELETE FROM chains WHERE chain LIKE 'record:%'"], /record:per_ada: everything of it was removed/],
+      ];
+      for (const [what, steps, found] of attacks) {
+        await attacked(
+          what,
+          async (tx) => {
+            for (const step of steps) {
+              if (typeof step === 'string') for (const sql of step.split('; ')) await tx.query(sql);
+              else await step(tx);
+            }
+          },
+          found,
+        );
+      }
+      assert.deepEqual((await verifyRecords(db, key)).problems, []);
+    });
+
+    /** The attack, what is found of it, and all as it was before. */
+    async function attacked(what: string, attack: (tx: Queryable) => Promise<void>, found: RegExp): Promise<void> {
+      await assert.rejects(
+        db.transaction(async (tx) => {
+          await attack(tx);
+          assert.match((await verifyRecords(tx, key)).problems.join('\n'), found, what);
+          throw new Error('taken back');
+        }),
+        /taken back/,
+        what,
+      );
+    }
   });
+}
+
+interface Line {
+  readonly seq: number;
+  readonly line: string;
+}
+
+/** Writes a chain anew with good hashes, as who holds the store and not the key can. */
+async function rewrite(tx: Queryable, chain: string, change: (line: string) => string): Promise<void> {
+  let head = '0'.repeat(64);
+  const lines = await tx.query<Line>('SELECT seq, line FROM audit WHERE chain = $1 ORDER BY seq', [chain]);
+  for (const { seq, line } of lines) {
+    const next = change(line).replace(/"prev":"[0-9a-f]{64}"/, `"prev":"${head}"`);
+    head = hash('sha256', next, 'hex');
+    await tx.query('UPDATE audit SET line = $3, hash = $4 WHERE chain = $1 AND seq = $2', [chain, seq, next, head]);
+  }
+  await tx.query('UPDATE chains SET entries = $2, head = $3 WHERE chain = $1', [chain, lines.length, head]);
+}
+
+/** Adds a line in a chain's own form. */
+async function forge(tx: Queryable, chain: string): Promise<void> {
+  const [at] = await tx.query<{ entries: number; head: string }>('SELECT entries, head FROM chains WHERE chain = $1', [chain]);
+  assert.ok(at);
+  const line = `{"at":"2026-01-01T00:00:00.000Z","body":{"type":"approval.answered"},"chain":"${chain}","prev":"${at.head}","seq":${at.entries},"v":1}`;
+  const head = hash('sha256', line, 'hex');
+  await tx.query('INSERT INTO audit (chain, seq, at, hash, line) VALUES ($1, $2, 0, $3, $4)', [chain, at.entries, head, line]);
+  await tx.query('UPDATE chains SET entries = entries + 1, head = $2 WHERE chain = $1', [chain, head]);
 }
 
 describe('replicas that record', () => {

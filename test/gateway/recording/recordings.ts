@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { ConversationId, Digest, OperationId, SessionId } from '../../../contract/ids.ts';
 import type { EntryBody } from '../../../contract/recording.ts';
+import { Acts } from '../../../gateway/recording/chains.ts';
 import { StoreRecorder } from '../../../gateway/recording/recorder.ts';
 import { recordKey } from '../../../gateway/recording/recordKey.ts';
 import { closeSessionsOf } from '../../../gateway/recording/recovery.ts';
@@ -59,6 +60,7 @@ export async function recording(db: Database, more: { leaseMs?: number; patience
     onDead: async (tx, dead) => void (await closeSessionsOf(tx, dead, Date.now())),
   });
   await replica.start();
+  await new Acts(key).begin(db);
   const recorder = new StoreRecorder({
     db,
     key,

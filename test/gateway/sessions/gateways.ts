@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { Person } from '../../../contract/actor.ts';
 import { Problem } from '../../../contract/problem.ts';
 import { Secret } from '../../../contract/secret.ts';
+import { Acts } from '../../../gateway/recording/chains.ts';
 import { type SessionOwner, StoreRecorder } from '../../../gateway/recording/recorder.ts';
 import { type RecordKey, recordKey } from '../../../gateway/recording/recordKey.ts';
 import { closeSessionsOf } from '../../../gateway/recording/recovery.ts';
@@ -129,6 +130,7 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, renewMs, 
     },
   });
   await replica.start();
+  await new Acts(key).begin(db);
   path.policyChanged();
   await path.settled();
   const http = createServer();

@@ -66,13 +66,14 @@ export class HealthPage extends ConsolePage {
         this.roles.includes('auditor')
           ? html`<h2>The record</h2>
               ${archivePart(this.storage)}
-              <p class="lead quiet">Every session is a chain of hashes, and every person’s sessions are chained. Reading all of it again can take a while.</p>
+              <p class="lead quiet">Every session is a chain of hashes, every person’s sessions are chained, and so is what people do here; the end of each chain is signed. Reading all of it again can take a while.</p>
               <vscode-button secondary ?disabled=${this.busy} @click=${() => void this.#verify()}>Verify everything</vscode-button>
               ${
                 report === undefined
                   ? nothing
                   : html`<p class=${report.ok ? 'good' : 'bad'} role="status">${icon(report.ok ? 'verified' : 'broken')} ${report.ok ? `It holds: ${report.entries.toLocaleString()} entries of ${report.sessions.toLocaleString()} sessions in ${report.chains.toLocaleString()} chains.` : 'It does not hold.'}</p>
-                      ${report.problems.length === 0 ? nothing : html`<ul>${report.problems.map((problem) => html`<li class="bad">${safeText(problem)}</li>`)}</ul>`}`
+                      ${report.problems.length === 0 ? nothing : html`<ul>${report.problems.map((problem) => html`<li class="bad">${safeText(problem)}</li>`)}</ul>`}
+                      ${report.notes === undefined || report.notes.length === 0 ? nothing : html`<ul>${report.notes.map((note) => html`<li class="quiet">${safeText(note)}</li>`)}</ul>`}`
               }`
           : nothing
       }
