@@ -4,6 +4,7 @@ import { connect } from './connect.ts';
 import { gateway, gatewayCheck } from './gateway.ts';
 import { gatewayEdgeAdd, gatewayEdgeList, gatewayEdgeRemove } from './gatewayEdge.ts';
 import { gatewayExport } from './gatewayExport.ts';
+import { gatewayPolicyPut } from './gatewayPolicy.ts';
 import { gatewaySecretList, gatewaySecretRemove, gatewaySecretRotate, gatewaySecretSet } from './gatewaySecret.ts';
 import { login, logout } from './login.ts';
 import { policyBuiltin } from './policy/builtin.ts';
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   gatewaySecretList,
   gatewaySecretRemove,
   gatewaySecretRotate,
+  gatewayPolicyPut,
   gatewayExport,
   gatewayCheck,
   gateway,

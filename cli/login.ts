@@ -105,7 +105,8 @@ async function guarded(url: URL, io: Io, body: () => Promise<ExitCode>): Promise
   }
 }
 
-function addressOf(text: string): URL | undefined {
+/** A gateway's: nothing that carries a token over a network in the clear. */
+export function addressOf(text: string): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || url.username !== '' || url.password !== '') return undefined;
   return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname)) ? url : undefined;

@@ -78,6 +78,7 @@ export const ENDPOINTS = {
     body: NewServiceAccount,
     answer: z.object({ account: ServiceAccountView, secret: z.string().optional() }),
   },
+  enableServiceAccount: { method: 'POST', path: '/v1/service-accounts/:id/enable', body: Nothing, answer: Nothing },
   disableServiceAccount: { method: 'POST', path: '/v1/service-accounts/:id/disable', body: Nothing, answer: Nothing },
   rotateKeys: { method: 'POST', path: '/v1/keys/rotate', body: Nothing, answer: Nothing },
 

@@ -52,6 +52,8 @@ export const ServiceAccountView = z.object({
   connections: z.array(z.string().max(200)).max(200),
   /** Longest life of its tokens, in seconds. */
   maxSeconds: z.number().int(),
+  /** It puts the organisation's policy, and uses no connection. */
+  publisher: z.boolean(),
   proof: z.enum(['secret', 'workload']),
   workload: WorkloadRule.optional(),
   createdAt: z.number(),
@@ -62,9 +64,11 @@ export type ServiceAccountView = z.infer<typeof ServiceAccountView>;
 export const NewServiceAccount = z.object({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
   groups: z.array(z.string().min(1).max(256)).max(50).default([]),
-  connections: z.array(z.string().min(1).max(200)).min(1).max(200),
+  connections: z.array(z.string().min(1).max(200)).max(200).default([]),
   maxSeconds: z.number().int().min(60).max(3600).default(900),
   /** Left out: the answer holds a secret, once. */
   workload: WorkloadRule.optional(),
+  /** It puts the organisation's policy, from where that is kept, and does nothing else: no connections, and a workload with exact claims. */
+  publisher: z.boolean().default(false),
 });
 export type NewServiceAccount = z.infer<typeof NewServiceAccount>;

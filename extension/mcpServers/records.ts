@@ -8,6 +8,7 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { Problem } from '../../contract/problem.ts';
 import { code } from '../proxyLink/locate.ts';
@@ -16,9 +17,11 @@ const FOLDER = 'mcp-undo';
 const KEY_FILE = 'key';
 const KEY_BYTES = 32;
 const MAX_RECORD_BYTES = 64 * 1024 * 1024;
-/** How long another window may hold the lock before it counts as dead, and how often it is tried, in milliseconds. */
-const STALE_LOCK_MS = 30_000;
+/** How long another window's change is waited for, and how often it is looked whether that has ended, in milliseconds. */
+const PATIENCE_MS = 30_000;
 const LOCK_STEP_MS = 100;
+/** SQLite's result code for a lock that another process holds. */
+const SQLITE_BUSY = 5;
 
 const EntryRecord = z.object({
   path: z.array(z.string()).min(1).max(20),
@@ -53,10 +56,12 @@ const Sealed = z.object({ version: z.literal(1), nonce: z.string(), tag: z.strin
 
 export class Records {
   readonly #folder: string;
+  readonly #patienceMs: number;
 
   /** @param state the proxy's state folder */
-  constructor(state: string) {
+  constructor(state: string, patienceMs = PATIENCE_MS) {
     this.#folder = join(state, FOLDER);
+    this.#patienceMs = patienceMs;
   }
 
   get folder(): string {
@@ -102,25 +107,28 @@ export class Records {
     await rm(this.#path(file), { force: true });
   }
 
-  /** One change at a time, over every window. */
+  /**
+   * One change at a time, over every window. The lock is the operating system's, through SQLite: it goes with whoever holds it,
+   * so nobody has to guess by a clock whether that one is dead or was only stopped for a while.
+   * @throws Problem `busy` where another window's change does not end
+   */
   async exclusively<T>(run: () => Promise<T>): Promise<T> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const lock = join(this.#folder, 'lock');
-    const deadline = Date.now() + STALE_LOCK_MS;
-    for (;;) {
-      try {
-        await (await open(lock, 'wx', 0o600)).close();
-        break;
-      } catch (cause) {
-        if (code(cause) !== 'EEXIST') throw cause;
-        if (Date.now() > deadline) await rm(lock, { force: true });
-        await new Promise((resolve) => setTimeout(resolve, LOCK_STEP_MS));
-      }
+    const file = join(this.#folder, 'changing.lock');
+    // SQLite would let others read it.
+    await (await open(file, 'a', 0o600)).close();
+    const deadline = performance.now() + this.#patienceMs;
+    let lock = await takeLock(file);
+    while (lock === undefined) {
+      if (performance.now() > deadline)
+        throw new Problem('busy', 'Another window is changing the configuration of MCP servers, and has not finished. Try again when it has, or close it.');
+      await new Promise((resolve) => setTimeout(resolve, LOCK_STEP_MS));
+      lock = await takeLock(file);
     }
     try {
       return await run();
     } finally {
-      await rm(lock, { force: true });
+      lock.close();
     }
   }
 
@@ -161,6 +169,20 @@ export class Records {
     }
     const key = await readPrivate(path);
     return key?.length === KEY_BYTES ? key : undefined;
+  }
+}
+
+/** @returns undefined where another has it; loaded when it is needed, since little else here is */
+async function takeLock(file: string): Promise<DatabaseSync | undefined> {
+  const sqlite = await import('node:sqlite');
+  const lock = new sqlite.DatabaseSync(file, { timeout: 0 });
+  try {
+    lock.exec('BEGIN EXCLUSIVE');
+    return lock;
+  } catch (cause) {
+    lock.close();
+    if ((cause as { errcode?: number }).errcode === SQLITE_BUSY) return undefined;
+    throw cause;
   }
 }
 

@@ -5,8 +5,8 @@
 import type { EndpointId } from '../../contract/gateway/api.ts';
 import { ROLES } from '../../contract/gateway/identity.ts';
 
-/** The roles of people, and the two kinds of callers that are not people: service accounts, and runs of agents. */
-export const CALLERS = [...ROLES, 'service', 'run'] as const;
+/** The roles of people, and the callers that are not people: service accounts, those among them that put policy, and runs of agents. */
+export const CALLERS = [...ROLES, 'service', 'publisher', 'run'] as const;
 export type Caller = (typeof CALLERS)[number];
 
 const PEOPLE: readonly Caller[] = ROLES;
@@ -20,11 +20,13 @@ export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
 
   policy: [...PEOPLE, 'service'],
   policyKeys: ANYONE,
-  putPolicy: ['admin'],
-  checkPolicy: ['admin', 'auditor'],
+  // A publisher is a workload with exact claims: no person's login, no run of an agent, no secret that lies somewhere.
+  putPolicy: ['admin', 'publisher'],
+  checkPolicy: ['admin', 'auditor', 'publisher'],
   // As the history: what decides, and why, tells the whole text bit by bit. An approver reads of a question's rule on the question.
   explainPolicy: ['admin', 'auditor'],
-  policyHistory: ['admin', 'auditor'],
+  // Which version is in force, and whose: no text.
+  policyHistory: ['admin', 'auditor', 'publisher'],
   policyVersion: ['admin', 'auditor'],
   // A service account and its runs see the connections that they may use.
   connections: [...PEOPLE, 'service', 'run'],
@@ -60,6 +62,7 @@ export const AUTHORIZATION: Readonly<Record<EndpointId, readonly Caller[]>> = {
   serviceAccounts: ['admin', 'auditor'],
   newServiceAccount: ['admin'],
   disableServiceAccount: ['admin'],
+  enableServiceAccount: ['admin'],
   rotateKeys: ['admin'],
   edges: ['admin', 'auditor'],
   newEdge: ['admin'],

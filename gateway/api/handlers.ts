@@ -193,6 +193,8 @@ export function handlers(parts: HandlerParts): Handlers {
           name: account.name,
           connections: account.connections,
           groups: account.groups,
+          ...(account.publisher && { publisher: true }),
+          ...(account.workload && { workload: account.workload }),
           by: { ...principal.person },
         });
         return made;
@@ -204,6 +206,15 @@ export function handlers(parts: HandlerParts): Handlers {
         return disabled;
       });
       if (!done) throw new Problem('not-found', 'There is no such service account, or it is disabled already.');
+      return {};
+    },
+    enableServiceAccount: async ({ principal, id }) => {
+      const done = await db.transaction(async (tx) => {
+        const enabled = await accounts.enable(tx, id);
+        if (enabled) await acts.append(tx, GATEWAY_CHAIN, { type: 'account.enabled', account: id, by: { ...principal.person } });
+        return enabled;
+      });
+      if (!done) throw new Problem('not-found', 'There is no such service account, or it is switched on already.');
       return {};
     },
     rotateKeys: async ({ principal }) => {

@@ -188,7 +188,12 @@ export class EdgeStore {
         await tx.query('UPDATE edge_keys SET revoked_at = ms() WHERE edge = $1 AND (revoked_at IS NULL OR revoked_at > ms())', [what]);
         await tx.query('DELETE FROM edge_tokens WHERE edge = $1', [what]);
       }
-      await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: key ? 'edge.key-revoked' : 'edge.removed', edge: row.edge, ...(key && { key: what }), by: { ...by } });
+      await this.#options.acts.append(tx, GATEWAY_CHAIN, {
+        type: key ? 'edge.key-revoked' : 'edge.removed',
+        edge: row.edge,
+        ...(key && { key: what }),
+        by: { ...by },
+      });
       await tell(tx, 'edge', row.edge);
       return true;
     });

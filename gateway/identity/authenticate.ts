@@ -29,9 +29,10 @@ export async function byToken(parts: AuthenticateParts, token: string): Promise<
     return { kind: 'run', ...known, agent: claims.act.agent, run: claims.act.sub, connections: claims.connections, for: 'person' };
   }
   const account = await parts.accounts.live(basis);
-  if (!account || account.id !== claims.sub) throw new Problem('bad-token', ENDED);
+  if (!account || account.id !== claims.sub || account.generation !== (claims.generation ?? 0)) throw new Problem('bad-token', ENDED);
   const known = { id: account.id, person: accountPerson(account, parts.publicUrl), basis, expiresAt };
-  if (claims.kind === 'service') return { kind: 'service', ...known, connections: account.connections };
+  if (claims.kind === 'service')
+    return { kind: 'service', ...known, connections: account.connections, publisher: account.publisher, generation: account.generation };
   if (!claims.act) throw new Problem('bad-token', ENDED);
   const connections = claims.connections?.filter((name) => account.connections.includes(name)) ?? account.connections;
   return { kind: 'run', ...known, agent: claims.act.agent, run: claims.act.sub, connections, for: 'service' };

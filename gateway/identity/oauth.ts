@@ -286,7 +286,7 @@ export class OAuth {
   async #accountAnswer(account: Account): Promise<TokenAnswer> {
     const seconds = Math.min(account.maxSeconds, this.#parts.config.identity.tokenLifetime);
     const { token, expiresIn } = await this.#parts.tokens.issue(
-      { sub: account.id, kind: 'service', basis: account.id, connections: [...account.connections] },
+      { sub: account.id, kind: 'service', basis: account.id, generation: account.generation, connections: [...account.connections] },
       seconds,
     );
     return { access_token: token, token_type: 'Bearer', expires_in: expiresIn, issued_token_type: ACCESS_TOKEN };
@@ -301,6 +301,7 @@ export class OAuth {
     const subject = await byToken(this.#parts, asked.subject_token);
     // A run cannot make another: who acts for whom stays two steps long.
     if (subject.kind === 'run') throw new OAuthError('invalid_request', 'A run’s token cannot be exchanged again.');
+    if (subject.kind === 'service' && subject.publisher) throw new OAuthError('invalid_request', 'This account puts policy, and no agent acts for it.');
     const actor = RunActor.parse(parseJson(asked.actor));
     const own = subject.kind === 'service' ? subject.connections : undefined;
     const wanted = asked.scope?.split(' ').filter((name) => name !== '');
@@ -315,6 +316,7 @@ export class OAuth {
         kind: 'run',
         for: subject.kind,
         basis: subject.basis,
+        ...(subject.kind === 'service' && { generation: subject.generation }),
         act: { sub: actor.run, agent: actor.agent },
         ...(connections && { connections: [...connections] }),
       },

@@ -67,11 +67,20 @@ export class People {
   readonly #config: GatewayConfig;
   readonly #cache = new Map<string, { readonly login: LiveLogin | undefined; readonly until: number }>();
 
+  /** How often something was said of any of them. */
+  #told = 0;
+
   constructor(db: Database, config: GatewayConfig, bus: Bus) {
     this.#db = db;
     this.#config = config;
-    bus.on('login', ({ subject }) => void this.#cache.delete(subject));
-    bus.on('person', () => this.#cache.clear());
+    bus.on('login', ({ subject }) => {
+      this.#told++;
+      this.#cache.delete(subject);
+    });
+    bus.on('person', () => {
+      this.#told++;
+      this.#cache.clear();
+    });
   }
 
   /** Writes down who has signed in. @throws `Problem` `forbidden` for someone who is shut out, or has no role here */
@@ -162,8 +171,11 @@ export class People {
   async live(login: string): Promise<LiveLogin | undefined> {
     const known = this.#cache.get(login);
     if (known && known.until > performance.now() && (known.login === undefined || known.login.expiresAt > Date.now())) return known.login;
+    const told = this.#told;
     const row = await one<LoginRow>(this.#db, `${LIVE} AND l.id = $1`, [login]);
     const live = row && this.#live(row);
+    // One that ended while it was read is not kept as one that stands: the word of its end has come and gone.
+    if (told !== this.#told) return live;
     if (this.#cache.size >= MAX_CACHED) this.#cache.clear();
     this.#cache.set(login, { login: live, until: performance.now() + CACHE_MS });
     return live;

@@ -21,7 +21,7 @@ export type Principal =
       readonly client: string;
       readonly via: 'cookie' | 'bearer';
     })
-  | (Known & { readonly kind: 'service'; readonly connections: readonly string[] })
+  | (Known & { readonly kind: 'service'; readonly connections: readonly string[]; readonly publisher: boolean; readonly generation: number })
   /** A run of an agent, acting for a person or a service account, on its own short-lived token. */
   | (Known & {
       readonly kind: 'run';
@@ -36,7 +36,7 @@ export function callersOf(principal: Principal): readonly Caller[] {
     case 'person':
       return principal.roles;
     case 'service':
-      return ['service'];
+      return [principal.publisher ? 'publisher' : 'service'];
     case 'run':
       return ['run'];
   }

@@ -25,6 +25,9 @@ export interface Account {
   readonly groups: readonly string[];
   readonly connections: readonly string[];
   readonly maxSeconds: number;
+  readonly publisher: boolean;
+  /** Tokens of another one were issued before it was switched off. */
+  readonly generation: number;
 }
 
 interface AccountRow {
@@ -35,6 +38,8 @@ interface AccountRow {
   readonly max_seconds: number;
   readonly secret_hash: string | null;
   readonly workload: unknown;
+  readonly publisher: boolean;
+  readonly generation: number;
   readonly created_at: number;
   readonly disabled_at: number | null;
 }
@@ -44,13 +49,18 @@ export class ServiceAccounts {
   readonly #config: GatewayConfig;
   readonly #log: Log;
   readonly #cache = new Map<string, { readonly account: Account | undefined; readonly until: number }>();
+  /** How often something was said of any of them. */
+  #told = 0;
   readonly #keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
   constructor(db: Database, config: GatewayConfig, bus: Bus, log: Log) {
     this.#db = db;
     this.#config = config;
     this.#log = log;
-    bus.on('account', ({ subject }) => void this.#cache.delete(subject));
+    bus.on('account', ({ subject }) => {
+      this.#told++;
+      this.#cache.delete(subject);
+    });
   }
 
   /** @returns the account, and its secret where it has one: shown this once */
@@ -58,12 +68,14 @@ export class ServiceAccounts {
     if (wanted.workload && !this.#config.identity.workloads.some(({ id }) => id === wanted.workload?.issuer)) {
       throw new Problem('bad-request', `No workload issuer is called \`${wanted.workload.issuer}\`. Name one of \`identity.workloads\` in the configuration.`);
     }
+    const why = problemOf(wanted);
+    if (why !== undefined) throw new Problem('bad-request', why);
     const secret = wanted.workload ? undefined : newSecret();
     const id = `svc_${randomBytes(16).toString('base64url')}`;
     const row = await one<AccountRow>(
       tx,
-      `INSERT INTO service_accounts (id, name, groups, connections, max_seconds, secret_hash, workload, created_by)
-       VALUES ($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7::jsonb, $8) ON CONFLICT (name) DO NOTHING RETURNING *`,
+      `INSERT INTO service_accounts (id, name, groups, connections, max_seconds, secret_hash, workload, created_by, publisher)
+       VALUES ($1, $2, $3::jsonb, $4::jsonb, $5, $6, $7::jsonb, $8, $9) ON CONFLICT (name) DO NOTHING RETURNING *`,
       [
         id,
         wanted.name,
@@ -73,6 +85,7 @@ export class ServiceAccounts {
         secret === undefined ? null : hashOf(secret),
         wanted.workload ? json(wanted.workload) : null,
         `${by.issuer} ${by.subject}`,
+        wanted.publisher,
       ],
     );
     if (!row) throw new Problem('conflict', `There is a service account called ${wanted.name} already. Choose another name.`);
@@ -89,12 +102,26 @@ export class ServiceAccounts {
     return row !== undefined;
   }
 
+  /** It proves itself as before; tokens that were issued before it was switched off stay dead. */
+  async enable(tx: Queryable, id: string): Promise<boolean> {
+    const row = await one(
+      tx,
+      'UPDATE service_accounts SET disabled_at = NULL, generation = generation + 1 WHERE id = $1 AND disabled_at IS NOT NULL RETURNING id',
+      [id],
+    );
+    if (row) await tell(tx, 'account', id);
+    return row !== undefined;
+  }
+
   /** The account if it may be used; answered from memory for a few seconds, unless something was said about it. */
   async live(id: string): Promise<Account | undefined> {
     const known = this.#cache.get(id);
     if (known && known.until > performance.now()) return known.account;
+    const told = this.#told;
     const row = await one<AccountRow>(this.#db, 'SELECT * FROM service_accounts WHERE id = $1 AND disabled_at IS NULL', [id]);
     const account = row && accountOf(row);
+    // One that was switched off while it was read is not kept as one that stands: the word of it has come and gone.
+    if (told !== this.#told) return account;
     this.#cache.set(id, { account, until: performance.now() + CACHE_MS });
     return account;
   }
@@ -154,6 +181,16 @@ export class ServiceAccounts {
   }
 }
 
+/** What is wrong with a wish for an account. */
+function problemOf({ connections, publisher, workload }: NewServiceAccount): string | undefined {
+  if (!publisher) return connections.length === 0 ? 'Name the connections that this account may use.' : undefined;
+  if (connections.length > 0) return 'An account that puts the policy uses no connection: make another one for those.';
+  // A secret can lie where an agent finds it, and a pattern can be met by a branch that nobody has looked at.
+  if (!workload || Object.values(workload.claims).some((value) => value.includes('*')))
+    return 'An account that puts the policy proves itself as a workload, by exact claims: name the issuer, and the repository and branch without `*`.';
+  return undefined;
+}
+
 /** Uses up a proof, for all replicas. @throws `Problem` `bad-token` where it was used before */
 export async function useOnce(db: Queryable, proof: string, expiresAt: number): Promise<void> {
   const row = await one(db, 'INSERT INTO used_proofs (proof_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING proof_hash', [
@@ -174,7 +211,15 @@ function matches(value: unknown, pattern: string): boolean {
 }
 
 function accountOf(row: AccountRow): Account {
-  return { id: row.id, name: row.name, groups: row.groups, connections: row.connections, maxSeconds: row.max_seconds };
+  return {
+    id: row.id,
+    name: row.name,
+    groups: row.groups,
+    connections: row.connections,
+    maxSeconds: row.max_seconds,
+    publisher: row.publisher,
+    generation: row.generation,
+  };
 }
 
 function viewOf(row: AccountRow): ServiceAccountView {
@@ -185,6 +230,7 @@ function viewOf(row: AccountRow): ServiceAccountView {
     groups: row.groups,
     connections: row.connections,
     maxSeconds: row.max_seconds,
+    publisher: row.publisher,
     proof: workload.success ? 'workload' : 'secret',
     ...(workload.success && { workload: workload.data }),
     createdAt: row.created_at,

@@ -25,6 +25,8 @@ const Claims = z.object({
   act: z.object({ sub: z.string().max(128), agent: Agent }).optional(),
   /** For a run: whether it acts for a person or a service account. */
   for: z.enum(['person', 'service']).optional(),
+  /** Of a service account: how often it had been switched on again. */
+  generation: z.number().int().optional(),
   /** The connections that it may use; absent: all that policy gives. */
   connections: z.array(z.string().max(200)).max(200).optional(),
 });

@@ -174,7 +174,14 @@ export class CentralPolicy {
       }
       if (newest?.text === text) return newest;
       const written = await write(tx, { text, comment, author, source });
-      await this.#options.acts.append(tx, GATEWAY_CHAIN, { type: 'policy.put', version: written.version, digest: written.digest, by: { ...author }, source, comment });
+      await this.#options.acts.append(tx, GATEWAY_CHAIN, {
+        type: 'policy.put',
+        version: written.version,
+        digest: written.digest,
+        by: { ...author },
+        source,
+        comment,
+      });
       await tell(tx, 'policy', String(written.version));
       return written;
     });

@@ -4,16 +4,16 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { VerifyReport } from '../../contract/control.ts';
 import { Problem } from '../../contract/problem.ts';
+import { ACTS_CHECKPOINT_FILE, ACTS_FILE, ACTS_KEY_FILE, verifyActs } from '../../proxy/recording/acts.ts';
 import { canonical } from '../../proxy/recording/canonical.ts';
 import { FILE_MODE, FOLDER_MODE } from '../../proxy/recording/chainFile.ts';
 import { CHECKPOINT_FILE, PUBLIC_KEY_FILE } from '../../proxy/recording/checkpoint.ts';
 import { AUDIT_FILE, SESSIONS_FOLDER } from '../../proxy/recording/layout.ts';
-import { ACTS_CHECKPOINT_FILE, ACTS_FILE, ACTS_KEY_FILE, verifyActs } from '../../proxy/recording/acts.ts';
 import { verifyRecord } from '../../proxy/recording/verify.ts';
 import type { Queryable } from '../store/database.ts';
 import { RecordLines } from './archive/recordLines.ts';
-import { fileOf, recordOf } from './recorder.ts';
 import { GATEWAY_CHAIN, RECORD_CHAINS } from './chains.ts';
+import { fileOf, recordOf } from './recorder.ts';
 import type { RecordKey } from './recordKey.ts';
 
 /** Lines that are read at once. */
@@ -94,9 +94,10 @@ function saysSame({ opened_at, person, ...row }: SessionRow, chain: string, firs
 
 /** The chains of what people did: theirs, and the gateway's own. Of one that was taken out of the list, its lines are left. */
 export async function actChains(db: Queryable): Promise<string[]> {
-  const rows = await db.query<{ chain: string }>('SELECT chain FROM chains WHERE chain NOT LIKE $1 UNION SELECT chain FROM audit WHERE chain NOT LIKE $1 ORDER BY chain', [
-    `${RECORD_CHAINS}%`,
-  ]);
+  const rows = await db.query<{ chain: string }>(
+    'SELECT chain FROM chains WHERE chain NOT LIKE $1 UNION SELECT chain FROM audit WHERE chain NOT LIKE $1 ORDER BY chain',
+    [`${RECORD_CHAINS}%`],
+  );
   return rows.map(({ chain }) => chain);
 }
 
@@ -120,7 +121,7 @@ export async function exportActs(db: Queryable, chain: string, key: RecordKey, f
 }
 
 /** Reads what everyone did again, chain by chain, and whether any is missing. */
-async function verifyEveryonesActs(db: Queryable, key: RecordKey): Promise<{ problems: string[]; notes: string[] }> {
+export async function verifyActChains(db: Queryable, key: RecordKey): Promise<{ problems: string[]; notes: string[] }> {
   const problems: string[] = [];
   const notes: string[] = [];
   const there = new Set<string>();
@@ -142,7 +143,8 @@ async function verifyEveryonesActs(db: Queryable, key: RecordKey): Promise<{ pro
   if (!known) problems.push('The gateway’s own chain is not there: whether anyone’s is missing cannot be told.');
   for (const { chain } of await db.query<{ chain: string }>('SELECT DISTINCT chain FROM audit WHERE chain LIKE $1', [`${RECORD_CHAINS}%`])) there.add(chain);
   // Asked last: what began meanwhile is there, and the gateway's chain does not say so yet.
-  for (const chain of known ?? []) if (!there.has(chain)) problems.push(`${chain}: everything of it was removed, and the gateway’s own chain says that it was there.`);
+  for (const chain of known ?? [])
+    if (!there.has(chain)) problems.push(`${chain}: everything of it was removed, and the gateway’s own chain says that it was there.`);
   return { problems, notes };
 }
 
@@ -171,9 +173,16 @@ export async function verifyRecords(
       await rm(folder, { recursive: true, force: true });
     }
   }
-  const acts = await verifyEveryonesActs(db, key);
+  const acts = await verifyActChains(db, key);
   problems.push(...acts.problems);
-  return { ok: problems.length === 0, chains: chains.length, sessions, entries, problems: problems.slice(0, MAX_PROBLEMS), notes: acts.notes.slice(0, MAX_PROBLEMS) };
+  return {
+    ok: problems.length === 0,
+    chains: chains.length,
+    sessions,
+    entries,
+    problems: problems.slice(0, MAX_PROBLEMS),
+    notes: acts.notes.slice(0, MAX_PROBLEMS),
+  };
 }
 
 async function writePages(path: string, page: (from: number) => Promise<readonly { seq: number; line: string }[]>): Promise<void> {

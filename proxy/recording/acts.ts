@@ -76,8 +76,7 @@ export async function verifyActs(directory: string, place?: number): Promise<Act
   }
 
   function signatureProblems({ entries }: ChainReading): string[] {
-    if (checkpoint.state === 'none')
-      return ['it is not signed: somebody took the signature away, or no gateway that signs has been started on this store yet'];
+    if (checkpoint.state === 'none') return ['it is not signed: somebody took the signature away, or no gateway that signs has been started on this store yet'];
     if (checkpoint.state === 'bad') return [`its signature does not hold: ${checkpoint.why}`];
     const { entries: covered, head } = checkpoint.checkpoint;
     if (entries < covered) return [`its end was removed: it has ${entries} lines, and ${covered} were signed`];
@@ -115,7 +114,8 @@ class ActsView {
   #signedFrom({ chains, lines }: ActBody, seq: number, at: string): void {
     if (this.#from || lines !== seq) this.problems.push(`line ${seq + 1} says that signing began there, and it had begun before`);
     this.#from = true;
-    if (seq > 0) this.notes.push(`its first ${seq} lines are from before the gateway signed, which began on ${at}. They hold together; who wrote them is not proved`);
+    if (seq > 0)
+      this.notes.push(`its first ${seq} lines are from before the gateway signed, which began on ${at}. They hold together; who wrote them is not proved`);
     if (Array.isArray(chains)) for (const chain of chains) this.#other(String(chain), seq);
   }
 

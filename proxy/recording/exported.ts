@@ -6,7 +6,7 @@ import { AUDIT_FILE } from './layout.ts';
 import type { Verification } from './verify.ts';
 
 /** The folder of the gateway's own. */
-export const OWN_FOLDER = 'gateway';
+const OWN_FOLDER = 'gateway';
 /** How the gateway's own chain calls the sessions of somebody. */
 const RECORD_PREFIX = 'record:';
 
@@ -35,10 +35,11 @@ export function missingFrom(reports: ReadonlyMap<string, Verification>): string[
     const record = chain.startsWith(RECORD_PREFIX);
     const name = folderNameOf(record ? chain.slice(RECORD_PREFIX.length) : chain);
     const report = reports.get(name);
-    if (record ? (report?.audit.entries ?? 0) === 0 : report?.acts === undefined) problems.push(`${name}: ${record ? 'the record of their sessions' : 'what they did'} is missing: it was removed.`);
+    if (record ? (report?.audit.entries ?? 0) === 0 : report?.acts === undefined)
+      problems.push(`${name}: ${record ? 'the record of their sessions' : 'what they did'} is missing: it was removed.`);
   }
   for (const [name, { acts }] of reports) {
-    if (acts && folderNameOf(acts.chain) !== name) problems.push(`${name}: what was done there is what ${acts.chain} did.`);
+    if (acts && acts.entries > 0 && folderNameOf(acts.chain) !== name) problems.push(`${name}: what was done there is what ${acts.chain} did.`);
   }
   return problems;
 }

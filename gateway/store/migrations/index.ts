@@ -8,5 +8,6 @@ import { segments } from './0005segments.ts';
 import { pins } from './0006pins.ts';
 import { tasks } from './0007tasks.ts';
 import { signedChains } from './0008signedChains.ts';
+import { publishers } from './0009publishers.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins, tasks, signedChains];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins, tasks, signedChains, publishers];

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { protect, undo } from '../../../extension/mcpServers/protect.ts';
+import { Records } from '../../../extension/mcpServers/records.ts';
 import { scan } from '../../../extension/mcpServers/scan.ts';
 import { loadPolicy } from '../../../proxy/policy/load.ts';
 import { type Stage, stage } from './stage.ts';
@@ -30,6 +32,34 @@ const statusOf = async (name: string, file = 'mcp.json') => {
   const [found] = await scan([on.source(file)], await on.deps.records.all(), on.deps.launcher);
   return found?.servers.find((server) => server.entry.name === name)?.status;
 };
+
+describe('changes of several windows', () => {
+  it('wait for each other, however long one stands still, and not for one that has died', async () => {
+    // How long it may be waited for is over many times while the first stands still.
+    const [first, second, third] = [1, 2, 3].map(() => new Records(join(on.root, 'state'), 20)) as [Records, Records, Records];
+    const order: string[] = [];
+    let go = (): void => {};
+    const standing = new Promise<void>((resolve) => (go = resolve));
+    const done = first.exclusively(async () => {
+      order.push('begins');
+      await standing;
+      order.push('ends');
+    });
+    for (const other of [second, third])
+      await assert.rejects(
+        other.exclusively(async () => void order.push('between')),
+        { code: 'busy' },
+      );
+    go();
+    await done;
+    await second.exclusively(async () => void order.push('after'));
+    assert.deepEqual(order, ['begins', 'ends', 'after']);
+    const script = `const { DatabaseSync } = require('node:sqlite'); new DatabaseSync(${JSON.stringify(join(first.folder, 'changing.lock'))}).exec('BEGIN EXCLUSIVE'); process.kill(process.pid, 'SIGKILL')`;
+    assert.equal(spawnSync(process.execPath, ['-e', script]).signal, 'SIGKILL');
+    await third.exclusively(async () => void order.push('after the dead one'));
+    assert.equal(order.at(-1), 'after the dead one');
+  });
+});
 
 describe('protecting a server', () => {
   it('moves its definition to the policy and its secret to the store, and leaves the secret in no file', async () => {

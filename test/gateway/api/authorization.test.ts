@@ -22,7 +22,7 @@ describe('the authorization table', () => {
   let on: Stage;
   const clients = new Map<Caller, Client>();
   before(async () => {
-    on = await stage();
+    on = await stage({ identity: { workloads: [{ id: 'ci', issuer: 'http://127.0.0.1:1', audience: 'countersign' }] } });
     clients.set('developer', await on.signIn('ada'));
     clients.set('approver', await on.signIn('dana'));
     clients.set('auditor', await on.signIn('olga'));
@@ -32,6 +32,14 @@ describe('the authorization table', () => {
     const config = await oauth.discovery(new URL(on.url), account.id, secret, undefined, { algorithm: 'oauth2', execute: [oauth.allowInsecureRequests] });
     const service = await oauth.clientCredentialsGrant(config);
     clients.set('service', on.client(service.access_token));
+    const puts = await clients.get('admin')!.call('POST', '/v1/service-accounts', {
+      name: 'policy',
+      publisher: true,
+      workload: { issuer: 'ci', claims: { repository: 'platform/policy' } },
+    });
+    const { id } = puts.body.account as { id: string };
+    const publisher = await on.gateways[0]!.identity.tokens.issue({ sub: id, kind: 'service', basis: id, generation: 0 }, 600);
+    clients.set('publisher', on.client(publisher.token));
     clients.set('run', on.client(await runToken(on.url, clients.get('developer')!.token)));
   });
   after(() => on.stop());

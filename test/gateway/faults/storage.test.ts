@@ -244,7 +244,7 @@ describe('a gateway whose records go to a bucket', () => {
       const text = readFileSync(path, 'utf8');
       rmSync(path);
       const without = await countersign({}, 'verify', '--record', target);
-      assert.deepEqual([without.code, /was removed|removed: there/.test(without.out)], [1, true], without.out);
+      assert.deepEqual([without.code, /removed/.test(without.out)], [1, true], without.out);
       writeFileSync(path, text);
     }
     const elsewhere = join(on.folder, 'elsewhere');

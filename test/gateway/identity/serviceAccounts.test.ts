@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { run } from '../../../cli/run.ts';
+import { soon } from '../../support/soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
+import { temporaryFolder } from '../stores.ts';
 
 /** An issuer of workloads' tokens, as CI systems have one: a description, and keys. */
 async function ciIssuer(): Promise<{
@@ -30,6 +36,14 @@ async function ciIssuer(): Promise<{
         .sign(forged ? other.privateKey : privateKey),
     stop: () => new Promise((resolve) => server.close(() => resolve())),
   };
+}
+
+/** Runs the command line. */
+async function countersign(...args: string[]): Promise<{ code: number; said: string }> {
+  const said: string[] = [];
+  const say = (line: string): void => void said.push(line);
+  const code = await run(args, { out: say, error: say, input: () => Promise.resolve(''), cwd: '/' });
+  return { code, said: said.join('\n') };
 }
 
 describe('a service account', () => {
@@ -101,6 +115,72 @@ describe('a service account', () => {
       // Bad proofs are counted; the walk over them must not be what is refused.
       await on.gateways[0]!.db.query('DELETE FROM rate_limits');
     }
+  });
+
+  it('that was switched off gets in again when it is switched on, and no token of before does', async () => {
+    const { body } = await root.call('POST', '/v1/service-accounts', { name: 'resting', connections: ['orders'] });
+    const { account, secret } = body as { account: { id: string }; secret: string };
+    const grant = { grant_type: 'client_credentials', client_id: account.id, client_secret: secret };
+    const of = async (): Promise<Client> => on.client((await token(grant)).body.access_token ?? '');
+    const before = await of();
+    assert.equal((await before.call('GET', '/v1/me')).status, 200);
+    assert.equal((await root.call('POST', `/v1/service-accounts/${account.id}/enable`, {})).status, 404, 'it is on');
+    assert.equal((await root.call('POST', `/v1/service-accounts/${account.id}/disable`, {})).status, 200);
+    await soon(async () => assert.equal((await before.call('GET', '/v1/me')).status, 401));
+    assert.equal((await token(grant)).status, 401);
+    assert.equal((await root.call('POST', `/v1/service-accounts/${account.id}/enable`, {})).status, 200);
+    await soon(async () => assert.equal((await (await of()).call('GET', '/v1/me')).status, 200));
+    assert.equal((await before.call('GET', '/v1/me')).status, 401, 'issued before it was switched off');
+    const lines = await on.gateways[0]!.db.query<{ line: string }>("SELECT line FROM audit WHERE chain = 'gateway' ORDER BY seq");
+    assert.match(lines.at(-1)?.line ?? '', /"type":"account.enabled"/);
+  });
+
+  it('puts the organisation’s policy from CI, over what it put itself, and never over what somebody else has changed', async () => {
+    const workload = { issuer: 'ci', claims: { repository: 'platform/policy', ref: 'refs/heads/main' } };
+    const make = async (more: object): Promise<number> =>
+      (await root.call('POST', '/v1/service-accounts', { name: 'policy', publisher: true, workload, ...more })).status;
+    assert.equal(await make({ workload: undefined }), 400, 'a secret');
+    assert.equal(await make({ workload: { issuer: 'ci', claims: { repository: 'platform/policy', ref: 'refs/heads/*' } } }), 400, 'any branch');
+    assert.equal(await make({ connections: ['orders'] }), 400, 'connections, too');
+    assert.equal(await make({}), 200);
+    const folder = temporaryFolder();
+    const [file, tokenFile] = [join(folder, 'countersign.yaml'), join(folder, 'token')];
+    const put = async (text: string, claims: object, ...more: string[]): ReturnType<typeof countersign> => {
+      writeFileSync(file, text);
+      writeFileSync(tokenFile, await ci.sign({ ...claims, jti: randomUUID() }));
+      return await countersign('gateway', 'policy', 'put', file, '--gateway', on.url, '--token-file', tokenFile, ...more);
+    };
+    const main = workload.claims;
+    assert.deepEqual(await put('version: 1\n', main), { code: 0, said: 'Version 1 is in force.' });
+    assert.deepEqual(await put('version: 1\n', main), { code: 0, said: 'Version 1 is this policy already, and in force.' });
+    assert.deepEqual(await put('version: 1\ndefaults: { write: deny }\n', main), { code: 0, said: 'Version 2 is in force.' });
+    const broken = await put('version: 1\ndefaults: { write: perhaps }\n', main);
+    assert.deepEqual([broken.code, /countersign\.yaml:2:\d+: /.test(broken.said)], [1, true], broken.said);
+    assert.equal((await put('version: 1\n', { ...main, ref: 'refs/heads/mine' })).code, 1, 'another branch');
+    assert.equal((await root.call('PUT', '/v1/policy', { text: 'version: 1\ndefaults: { write: ask }\n', comment: 'an emergency', over: 2 })).status, 200);
+    const lost = await put('version: 1\n', main);
+    assert.equal(lost.code, 1);
+    assert.match(lost.said, /^Version 3 is in force, which Root put on .* \(“an emergency”\)\. .*--over 3$/);
+    assert.equal((await put('version: 1\n', main, '--over', '2')).code, 1, 'the one that it has missed');
+    assert.deepEqual(await put('version: 1\n', main, '--over', '3', '--comment', 'with the emergency'), { code: 0, said: 'Version 4 is in force.' });
+    const db = on.gateways[0]!.db;
+    const [line] = await db.query<{ line: string }>("SELECT line FROM audit WHERE chain = 'gateway' ORDER BY seq DESC LIMIT 1");
+    const { body } = JSON.parse(line?.line ?? '{}') as { body: { type: string; by: { subject: string }; comment: string } };
+    assert.deepEqual([body.type, body.by.subject, body.comment], ['policy.put', 'service:policy', 'with the emergency']);
+    // What is not a workload that may: people but in the console, accounts that use connections, runs of agents, whoever stands on this one.
+    const text = { text: 'version: 1\n', comment: 'x', over: 4 };
+    const own = (await exchange(await ci.sign({ ...main, jti: randomUUID() }))).body.access_token ?? '';
+    const other = (await exchange(await ci.sign({ repository: 'shop/api', ref: 'refs/heads/main', jti: randomUUID() }))).body.access_token ?? '';
+    assert.ok(own && other);
+    assert.equal((await on.client(other).call('PUT', '/v1/policy', text)).status, 403);
+    for (const path of ['/v1/policy', '/v1/connections', '/v1/sessions', '/v1/policy/history/4'])
+      assert.equal((await on.client(own).call('GET', path)).status, 403, path);
+    const asRun = {
+      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      subject_token: own,
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    };
+    assert.equal((await token({ ...asRun, actor: JSON.stringify({ agent: { kind: 'script', name: 'x' }, run: 'r' }) })).status, 400);
   });
 
   it('is refused for a while after too many bad proofs, also of those that cannot be read', async () => {

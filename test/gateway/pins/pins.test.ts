@@ -18,8 +18,8 @@ import { Home } from '../../proxy/daemon/daemonProcess.ts';
 import { soon } from '../../support/soon.ts';
 import { answeringMcp } from '../answeringMcp.ts';
 import { type Balancer, balancer } from '../edge/balancer.ts';
-import { type Client as SignedIn, type Stage, stage } from '../stage.ts';
 import { key } from '../recording/recordings.ts';
+import { type Client as SignedIn, type Stage, stage } from '../stage.ts';
 import { postgresUrl, quiet } from '../stores.ts';
 import { listen } from '../tunnel/network.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { Acts } from '../../../gateway/recording/chains.ts';
-import { verifyRecords } from '../../../gateway/recording/exportRecord.ts';
+import { verifyActChains, verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import type { Database, Queryable } from '../../../gateway/store/database.ts';
 import { migrate } from '../../../gateway/store/migrate.ts';
 import { openPostgres } from '../../../gateway/store/postgres.ts';
@@ -21,7 +21,11 @@ for (const store of STORES) {
       db = await store.open();
       await migrate(db, quiet);
       // As gateways of before signing left it.
-      for (const [chain, type] of [['per_old', 'signed-in'], ['per_old', 'signed-out'], ['gateway', 'policy.put']] as const)
+      for (const [chain, type] of [
+        ['per_old', 'signed-in'],
+        ['per_old', 'signed-out'],
+        ['gateway', 'policy.put'],
+      ] as const)
         await db.transaction((tx) => acts.append(tx, chain, { type }));
       unsigned = await verifyRecords(db, key);
       r = await recording(db);
@@ -92,7 +96,11 @@ for (const store of STORES) {
       const { notes, problems } = await verifyRecords(db, key);
       assert.deepEqual(problems, []);
       assert.match(notes.join('\n'), /\(gateway\): its first 1 lines are from before the gateway signed[^]*\(per_old\): its first 2 lines are from before/);
-      await attacked('rewriting what was not signed then', async (tx) => await rewrite(tx, 'per_old', (line) => line.replace('signed-in', 'signed-on')), /per_old.*rewritten/);
+      await attacked(
+        'rewriting what was not signed then',
+        async (tx) => await rewrite(tx, 'per_old', (line) => line.replace('signed-in', 'signed-on')),
+        /per_old.*rewritten/,
+      );
     });
 
     it('shows when somebody who holds the store changes what people did: a line, the order, the end, all of it', async () => {
@@ -110,7 +118,11 @@ for (const store of STORES) {
         ['a line removed', ["DELETE FROM audit WHERE chain = 'per_dana' AND seq = 1"], /per_dana.*lines were removed/],
         [
           'two lines swapped',
-          [[2, -1], [1, 2], [-1, 1]].map(([from, to]) => `UPDATE audit SET seq = ${to} WHERE chain = 'per_dana' AND seq = ${from}`),
+          [
+            [2, -1],
+            [1, 2],
+            [-1, 1],
+          ].map(([from, to]) => `UPDATE audit SET seq = ${to} WHERE chain = 'per_dana' AND seq = ${from}`),
           /per_dana.*removed, added or moved/,
         ],
         ['the end cut off', [cut], /per_dana.*its end was removed/],
@@ -119,15 +131,31 @@ for (const store of STORES) {
         ['the same, and the gateway goes on', [cut, moved, act], /per_dana.*found what it had not signed: it had 3 lines, and what was signed are 4/],
         ['all of it rewritten', [forged], /per_dana.*was rewritten/],
         ['all of it rewritten, and the gateway goes on', [forged, act], /per_dana.*found what it had not signed/],
-        ['the same without the signature', [forged, "UPDATE chains SET signed = NULL WHERE chain = 'per_dana'", act], /per_dana.*signature over its first 4 lines was gone/],
-        ['another’s signature under it', ["UPDATE chains SET signed = (SELECT signed FROM chains WHERE chain = 'per_drew') WHERE chain = 'per_dana'"], /per_dana.*rewritten/],
-        ['another’s lines in its place', [gone, "UPDATE chains SET chain = 'per_dana' WHERE chain = 'per_drew'; UPDATE audit SET chain = 'per_dana' WHERE chain = 'per_drew'"], /per_dana.*those of per_drew/],
+        [
+          'the same without the signature',
+          [forged, "UPDATE chains SET signed = NULL WHERE chain = 'per_dana'", act],
+          /per_dana.*signature over its first 4 lines was gone/,
+        ],
+        [
+          'another’s signature under it',
+          ["UPDATE chains SET signed = (SELECT signed FROM chains WHERE chain = 'per_drew') WHERE chain = 'per_dana'"],
+          /per_dana.*rewritten/,
+        ],
+        [
+          'another’s lines in its place',
+          [gone, "UPDATE chains SET chain = 'per_dana' WHERE chain = 'per_drew'; UPDATE audit SET chain = 'per_dana' WHERE chain = 'per_drew'"],
+          /per_dana.*those of per_drew/,
+        ],
         ['a line added', [async (tx) => await forge(tx, 'per_dana')], /per_dana.*last 1 lines are not signed/],
         ['a line added, and the gateway goes on', [async (tx) => await forge(tx, 'per_dana'), act], /per_dana.*found what it had not signed: it had 5 lines/],
         ['all of it removed', [gone], /per_dana: everything of it was removed/],
         ['all of it removed, and begun again', [gone, act], /gateway.*begins per_dana, which had begun before/],
         ['the gateway’s own removed', ["DELETE FROM audit WHERE chain = 'gateway'; DELETE FROM chains WHERE chain = 'gateway'"], /own chain is not there/],
-        ['somebody’s sessions removed', ["DELETE FROM entries; DELETE FROM sessions; DELETE FROM audit WHERE chain LIKE 'record:%'; DELETE FROM chains WHERE chain LIKE 'record:%'"], /record:per_ada: everything of it was removed/],
+        [
+          'somebody’s sessions removed',
+          ["DELETE FROM entries; DELETE FROM sessions; DELETE FROM audit WHERE chain LIKE 'record:%'; DELETE FROM chains WHERE chain LIKE 'record:%'"],
+          /record:per_ada: everything of it was removed/,
+        ],
       ];
       for (const [what, steps, found] of attacks) {
         await attacked(
@@ -149,7 +177,7 @@ for (const store of STORES) {
       await assert.rejects(
         db.transaction(async (tx) => {
           await attack(tx);
-          assert.match((await verifyRecords(tx, key)).problems.join('\n'), found, what);
+          assert.match((await verifyActChains(tx, key)).problems.join('\n'), found, what);
           throw new Error('taken back');
         }),
         /taken back/,

@@ -82,20 +82,23 @@ export class PeoplePage extends ConsolePage {
     </tr>`;
   }
 
-  #account({ id, name, connections, proof, workload, createdAt, disabledAt }: ServiceAccountView): TemplateResult {
+  #account({ id, name, connections, proof, publisher, workload, createdAt, disabledAt }: ServiceAccountView): TemplateResult {
     return html`<tr>
       <td data-name="Account"><strong>${safeText(name)}</strong>${disabledAt === undefined ? nothing : html` <span class="chip danger">switched off</span>`}</td>
-      <td data-name="Connections">${connections.map((connection) => html`<span class="chip">${safeText(connection)}</span>`)}</td>
+      <td data-name="Connections">${publisher ? 'puts the policy' : connections.map((connection) => html`<span class="chip">${safeText(connection)}</span>`)}</td>
       <td data-name="Proof">${proof === 'secret' ? 'a secret' : html`a token of ${safeText(workload?.issuer ?? '')}`}</td>
       <td class="num" data-name="Made">${when(createdAt)}</td>
-      <td class="do">${this.#mayChange && disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => this.#switchOff(id, name)}>Switch off</button>` : nothing}</td>
+      <td class="do">${this.#mayChange && disabledAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => this.#switchOff(id, name)}>Switch off</button>` : nothing}${this.#mayChange && disabledAt !== undefined ? html`<button class="link" ?disabled=${this.busy} @click=${() => this.#switchOn(id, name, proof)}>Switch on again</button>` : nothing}</td>
     </tr>`;
   }
 
   #form(): TemplateResult {
     return html`<form @submit=${(e: SubmitEvent) => this.#make(e)}>
       <label>Name <input name="name" required pattern="[a-z][a-z0-9\\-]{0,63}" title="Lower-case letters, digits and -" autocomplete="off" /></label>
-      <label>Connections that it may use, separated by blanks <input name="connections" required autocomplete="off" /></label>
+      <label>Connections that it may use, separated by blanks <input name="connections" autocomplete="off" /></label>
+      <label><input type="checkbox" name="publisher" /> It puts the organisation’s policy, from the CI of where that is kept, and uses no connection</label>
+      <label>Issuer of its workload’s tokens, as the gateway’s configuration names it; left out, it gets a secret <input name="issuer" autocomplete="off" /></label>
+      <label>Claims of those tokens, one a line, such as repository=shop/api <textarea name="claims" rows="3" autocomplete="off"></textarea></label>
       <div class="tools">
         <vscode-button ?disabled=${this.busy} @click=${(e: Event) => (e.currentTarget as HTMLElement).closest('form')?.requestSubmit()}>Make it</vscode-button>
         <vscode-button secondary @click=${() => (this.adding = false)}>Cancel</vscode-button>
@@ -106,12 +109,18 @@ export class PeoplePage extends ConsolePage {
   #make(event: SubmitEvent): void {
     event.preventDefault();
     const form = new FormData(event.target as HTMLFormElement);
-    const [name, connections] = ['name', 'connections'].map((field) => {
+    const [name = '', connections = '', issuer = '', claims = ''] = ['name', 'connections', 'issuer', 'claims'].map((field) => {
       const value = form.get(field);
       return typeof value === 'string' ? value.trim() : '';
     });
+    const body = {
+      name,
+      connections: connections.split(/[\s,]+/).filter((one) => one !== ''),
+      publisher: form.has('publisher'),
+      ...(issuer !== '' && { workload: { issuer, claims: claimsOf(claims) } }),
+    };
     void this.act(async () => {
-      const { account, secret } = await this.api.call('newServiceAccount', { body: { name: name ?? '', connections: (connections ?? '').split(/[\s,]+/) } });
+      const { account, secret } = await this.api.call('newServiceAccount', { body });
       this.adding = false;
       this.secret = secret === undefined ? undefined : { name: account.name, secret };
       return `${account.name} was made.`;
@@ -137,18 +146,44 @@ export class PeoplePage extends ConsolePage {
   #switchOff(id: string, name: string): void {
     this.#sure('disableServiceAccount', id, `${name} is switched off.`, {
       title: `Switch off ${name}?`,
-      what: `What ${name} has open is cut off at once, and it can never be switched on again: whatever needs it then needs a new account.`,
+      what: `What ${name} has open is cut off at once, and it gets in no more until an admin switches it on again.`,
       button: 'Switch off',
     });
   }
 
-  #sure(endpoint: 'disablePerson' | 'signOutPerson' | 'disableServiceAccount', id: string, sentence: string, question: Question): void {
+  #switchOn(id: string, name: string, proof: ServiceAccountView['proof']): void {
+    this.#sure('enableServiceAccount', id, `${name} is switched on again.`, {
+      title: `Switch ${name} on again?`,
+      what: `It gets in with ${proof === 'secret' ? 'the secret that it had. If it was switched off because somebody else may have that, make a new account instead' : 'the workload’s tokens, as before'}. What it had open stays closed.`,
+      button: 'Switch on',
+    });
+  }
+
+  #sure(
+    endpoint: 'disablePerson' | 'signOutPerson' | 'disableServiceAccount' | 'enableServiceAccount',
+    id: string,
+    sentence: string,
+    question: Question,
+  ): void {
     void this.actIfSure(question, () => this.#call(endpoint, id, sentence));
   }
 
-  async #call(endpoint: 'disablePerson' | 'enablePerson' | 'signOutPerson' | 'disableServiceAccount', id: string, sentence: string): Promise<string> {
+  async #call(
+    endpoint: 'disablePerson' | 'enablePerson' | 'signOutPerson' | 'disableServiceAccount' | 'enableServiceAccount',
+    id: string,
+    sentence: string,
+  ): Promise<string> {
     await this.api.call(endpoint, { id, body: {} });
     return sentence;
   }
 }
+/** `name=value`, one a line; the value may hold `=`. */
+function claimsOf(text: string): Record<string, string> {
+  const lines = text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  return Object.fromEntries(lines.map((line) => [line.split('=')[0]?.trim() ?? '', line.split('=').slice(1).join('=').trim()]));
+}
+
 customElements.define('cs-people-page', PeoplePage);
