@@ -15,6 +15,27 @@ const CONCURRENCY = 2;
 const FILE_MS = 480_000;
 /** When no other test file is begun, in milliseconds from the start: far beyond what all of them take, and before whoever waits gives up. */
 const ALL_MS = 2_700_000;
+/** Begun first, the longest before the others, so that all that run at once end together. */
+const LONGEST = [
+  'faults/canary',
+  'gateway/console',
+  'peers/mcp/conformanceClient',
+  'peers/psycopg',
+  'proxy/protocols/postgres/canaryCorpus',
+  'gateway/faults/replicas',
+  'proxy/daemon/endToEnd',
+  'webview/panels',
+  'proxy/protocols/postgres/moves',
+  'peers/mcp/conformance',
+  'load/load',
+  'load/mcp',
+  'proxy/protocols/mcp/quarantine',
+  'peers/mcp/thirdParties',
+  'extension/proxyLink/attach',
+  'gateway/sessions/shared',
+  'peers/psql',
+  'proxy/daemon/lifecycle',
+].map((name) => join('test', `${name}.test.ts`));
 
 await main(async () => {
   const args = process.argv.slice(2);
@@ -74,10 +95,8 @@ await main(async () => {
       .map((file) => join('test', file))
       .sort();
     const editor = all.filter((file) => file.startsWith(join('test', 'editor')));
-    await tests(
-      'behaviour',
-      all.filter((file) => !editor.includes(file)),
-    );
+    const others = all.filter((file) => !editor.includes(file) && !LONGEST.includes(file));
+    await tests('behaviour', [...LONGEST.filter((file) => all.includes(file)), ...others]);
     if (!fast) {
       await tests('in a real editor', editor, 1);
       await check('npm start -- --check', 'demo/main.ts', '--check');

@@ -30,8 +30,12 @@ export async function runTestFiles({ node, env, files, concurrency, fileMs, unti
   // Short, and others may pass through: sockets and a PostgreSQL of another user lie below it.
   const folder = mkdtempSync(join(tmpdir(), 'cs-'));
   chmodSync(folder, 0o711);
-  const tidy = () => remove(folder);
-  process.once('exit', tidy);
+  const running = new Set();
+  const cutShort = () => {
+    console.log(`\n✗ ended in the middle of ${[...running].join(', ')}`);
+    remove(folder);
+  };
+  process.once('exit', cutShort);
   const total = { passed: 0, failed: 0, skipped: 0 };
   const left = files.map((file, index) => ({ file, place: join(folder, String(index)) }));
   const worker = async () => {
@@ -41,13 +45,15 @@ export async function runTestFiles({ node, env, files, concurrency, fileMs, unti
         total.failed += 1;
         continue;
       }
+      running.add(next.file);
       const counts = await runOne({ node, env, fileMs, ...next });
+      running.delete(next.file);
       for (const key of Object.keys(total)) total[key] += counts[key];
     }
   };
   await Promise.all(Array.from({ length: concurrency }, worker));
-  process.removeListener('exit', tidy);
-  tidy();
+  process.removeListener('exit', cutShort);
+  remove(folder);
   process.stdout.write('\n');
   return total;
 }

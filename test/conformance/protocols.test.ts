@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { protocols } from '../../proxy/protocols/index.ts';
+import { until } from '../support/soon.ts';
 import { CANARY_VALUE, type ConformanceClient, type Running } from './harness.ts';
 import { harnesses } from './harnesses.ts';
 
@@ -11,14 +12,6 @@ it('every registered protocol has a harness, and only those', () => {
 
 let markers = 0;
 const marker = (): string => `marker-${process.pid}-${++markers}-end`;
-
-async function waitFor(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let i = 0; i < 2400; i++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  assert.fail(`${what} did not come about within a minute`);
-}
 
 for (const harness of harnesses) {
   describe(`protocol ${harness.protocol}`, { timeout: 300_000 }, () => {
@@ -52,7 +45,7 @@ for (const harness of harnesses) {
       running.t.holdAsks(true);
       const mark = marker();
       const writing = client.write(mark);
-      await waitFor(() => running.t.approvals.pending().length === 1, 'the question');
+      await until('the question', () => running.t.approvals.pending().length === 1);
       assert.ok(!(await running.upstream()).includes(mark), 'it went upstream without a permit');
       const intents = (await running.t.entries()).filter((e) => e.type === 'operation.intent' && e.payload.includes(mark));
       assert.equal(intents.length, 1, 'its intent is on disk before anybody is asked');
@@ -78,10 +71,10 @@ for (const harness of harnesses) {
       const abort = new AbortController();
       const writing = client.write(mark, abort.signal);
       writing.catch(() => {});
-      await waitFor(() => running.t.approvals.pending().length === 1, 'the question');
+      await until('the question', () => running.t.approvals.pending().length === 1);
       abort.abort();
       await assert.rejects(writing);
-      await waitFor(() => running.t.approvals.pending().length === 0, 'the end of the question');
+      await until('the end of the question', () => running.t.approvals.pending().length === 0);
       running.t.holdAsks(false);
       assert.ok(!(await running.upstream()).includes(mark));
       await client.read(marker());
@@ -92,14 +85,13 @@ for (const harness of harnesses) {
       const other = await running.client();
       const mark = marker();
       other.write(mark).catch(() => {});
-      await waitFor(() => running.t.approvals.pending().length === 1, 'the question');
+      await until('the question', () => running.t.approvals.pending().length === 1);
       other.vanish();
-      await waitFor(() => running.t.approvals.pending().length === 0, 'the end of the question');
+      await until('the end of the question', () => running.t.approvals.pending().length === 0);
       running.t.holdAsks(false);
       assert.ok(!(await running.upstream()).includes(mark));
-      await waitFor(
-        async () => (await running.t.entries()).some((e) => e.type === 'operation.outcome' && (e.outcome === 'cancelled' || e.outcome === 'denied')),
-        'its outcome',
+      await until('its outcome', async () =>
+        (await running.t.entries()).some((e) => e.type === 'operation.outcome' && (e.outcome === 'cancelled' || e.outcome === 'denied')),
       );
     });
 
@@ -133,11 +125,11 @@ for (const harness of harnesses) {
       const gone = await running.client();
       await gone.read(marker());
       await gone.close();
-      await waitFor(async () => {
+      await until('an outcome for every intent', async () => {
         const entries = await running.t.entries();
         const outcomes = new Set(entries.flatMap((e) => (e.type === 'operation.outcome' ? [e.operation] : [])));
         return entries.every((e) => e.type !== 'operation.intent' || outcomes.has(e.operation));
-      }, 'an outcome for every intent');
+      });
     });
   });
 }

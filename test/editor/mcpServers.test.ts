@@ -16,6 +16,7 @@ import { type Browser, openBrowser, openWorkbench, runCommand, Workbench } from 
 import { askForAccess } from '../../proxy/http/bridgeAccess.ts';
 import { type Protected, protectedServer } from '../proxy/credential/oauth/provider.ts';
 import { alive } from '../support/alive.ts';
+import { until } from '../support/soon.ts';
 import { packaged, ROOT, scenario } from './scenario.ts';
 
 const SERVER = join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js');
@@ -399,16 +400,6 @@ async function startServers(page: Browser['page'], home: string): Promise<void> 
     trust.waitFor({ timeout: STEP_MS }).then(() => trust.click()),
     until('a session of the server', () => holding(join(home, 'recordings', 'sessions'), '"connection":"notes"').length > 0),
   ]);
-}
-
-async function until<T>(what: string, look: () => T | Promise<T>): Promise<NonNullable<T>> {
-  const deadline = Date.now() + STEP_MS;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
 }
 
 /** Files below a folder, but for the editor's own program, that hold a text. */

@@ -11,6 +11,7 @@ import { Demo } from '../../demo/demo.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
 import { customers } from '../../demo/shop.ts';
 import { type Browser, openBrowser, openWorkbench } from '../../demo/workbench.ts';
+import { until } from '../support/soon.ts';
 import { packaged, scenario } from './scenario.ts';
 
 const STEP_MS = 60_000;
@@ -156,13 +157,3 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     assert.deepEqual(holding, [join(folder, 'kept.json')]);
   });
 });
-
-async function until<T>(what: string, look: () => T | Promise<T>): Promise<NonNullable<T>> {
-  const deadline = Date.now() + STEP_MS;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
-}

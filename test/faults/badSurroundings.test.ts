@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { eventually } from './eventually.ts';
+import { until } from '../support/soon.ts';
 import { Shop } from './shop.ts';
 import { policyFor, Stage, settled } from './stage.ts';
 
@@ -111,7 +111,7 @@ describe('a port that another program has taken', OPTIONS, () => {
     assert.deepEqual([access.environment.PGHOST, access.environment.PGPASSWORD, access.mcp], [undefined, undefined, []]);
     for (const squatter of squatters) await new Promise((resolve) => squatter.close(resolve));
     await stage.ready();
-    await eventually(async () => (await stage.access()).mcp.length > 0);
+    await until('MCP to be offered', async () => (await stage.access()).mcp.length > 0);
     assert.equal((await stage.environment()).PGPORT, environment.PGPORT);
     assert.equal(await settled((await stage.terminal(environment)).query(READ)), 'done');
     assert.ok((await (await stage.mcp()).listTools()).tools.length > 0);

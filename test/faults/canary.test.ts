@@ -5,8 +5,8 @@ import type { Client as McpClient } from '@modelcontextprotocol/client';
 import type { Client } from 'pg';
 import { METHODS, type OperationPage } from '../../contract/control.ts';
 import { corpusLines } from '../corpus/read.ts';
+import { until } from '../support/soon.ts';
 import { Canaries } from './canaries.ts';
-import { eventually } from './eventually.ts';
 import { Shop } from './shop.ts';
 import { HAS_PSQL, policyFor, SENSITIVE, Stage, settled, socketOf } from './stage.ts';
 
@@ -252,7 +252,7 @@ describe('values that nobody behind the proxy may see', OPTIONS, () => {
 
   it('are in nothing that is kept: no record, no index, no log', async () => {
     const sent = STATEMENTS.length;
-    await eventually(async () => (await stage.operations()).length >= Math.min(500, sent));
+    await until('the operations in the record', async () => (await stage.operations()).length >= Math.min(500, sent));
     // The index writes ahead: looked at while it runs, and again when it has closed.
     for (const when of ['running', 'closed']) {
       if (when === 'closed') {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, it } from 'node:test';
-import { eventually } from './eventually.ts';
+import { until } from '../support/soon.ts';
 import { Shop } from './shop.ts';
 import { ENDLESS, HAS_PSQL, midResult, Stage, settled, socketOf } from './stage.ts';
 
@@ -27,7 +27,7 @@ async function nothingIsLeft(headline: string, count = 1): Promise<void> {
   const recorded = await stage.recorded(({ headline: of, outcome }) => of.startsWith(headline) && outcome !== undefined, count);
   for (const { operation, outcome } of recorded) {
     assert.equal(outcome, 'cancelled');
-    await eventually(() =>
+    await until('the end of its record', () =>
       stage
         .sessions()
         .some(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, it } from 'node:test';
-import { eventually } from './eventually.ts';
+import { until } from '../support/soon.ts';
 import { Shop } from './shop.ts';
 import { midResult, Stage, settled, socketOf } from './stage.ts';
 
@@ -88,7 +88,7 @@ describe('the database dies', OPTIONS, () => {
     const [question] = await stage.asked();
     assert.ok(question);
     await stage.approve(question);
-    await eventually(async () => (await shop.backends()).some(({ wait_event_type: waits }) => waits === 'Lock'));
+    await until('a backend that waits for a lock', async () => (await shop.backends()).some(({ wait_event_type: waits }) => waits === 'Lock'));
     await shop.crash();
     assert.match(await statement, GONE);
     const [write] = await stage.recorded(({ operation, outcome }) => operation === question.operation && outcome !== undefined);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, it } from 'node:test';
-import { eventually } from './eventually.ts';
+import { until } from '../support/soon.ts';
 import { Shop } from './shop.ts';
 import { HAS_PSQL, midResult, Stage, settled, socketOf } from './stage.ts';
 
@@ -145,7 +145,7 @@ describe('a proxy that is killed in the middle of a write', OPTIONS, () => {
     const [question] = await stage.asked();
     assert.ok(question);
     await stage.approve(question);
-    await eventually(async () => (await shop.backends()).some(({ wait_event_type: waits }) => waits === 'Lock'));
+    await until('a backend that waits for a lock', async () => (await shop.backends()).some(({ wait_event_type: waits }) => waits === 'Lock'));
     const written = stage.sessions().flat();
     const place = (type: string): number => written.findIndex(({ body }) => body.type === type && 'operation' in body && body.operation === question.operation);
     assert.ok(place('operation.intent') >= 0 && place('operation.approval') > place('operation.intent'));
@@ -170,7 +170,7 @@ describe('a proxy that is killed in the middle of a write', OPTIONS, () => {
     assert.ok(question);
     await stage.approve(question);
     assert.equal(await write, 'done');
-    await eventually(() =>
+    await until('the outcome on the disk', () =>
       stage.sessions().some((session) => session.some(({ body }) => body.type === 'operation.outcome' && body.operation === question.operation)),
     );
     await stage.kill();

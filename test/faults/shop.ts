@@ -7,7 +7,7 @@ import { freePort } from '../../demo/freePort.ts';
 import { type RunningPostgres, SUPERUSER } from '../../demo/postgres.ts';
 import { createShop, DATABASE } from '../../demo/shop.ts';
 import { startCluster } from '../support/cluster.ts';
-import { eventually } from './eventually.ts';
+import { until } from '../support/soon.ts';
 
 const SETTINGS = ['fsync=off', 'max_connections=300', 'shared_buffers=32MB'];
 export const UPSTREAM = { user: 'shop_app', password: 'upstream-password-of-the-shop' };
@@ -85,7 +85,7 @@ export class Shop {
 
   /** Resolves when no session of the proxy is left in the database. */
   async abandoned(): Promise<void> {
-    await eventually(async () => (await this.backends()).length === 0);
+    await until('the backends to go', async () => (await this.backends()).length === 0);
   }
 
   /** As a power cut does it. */

@@ -11,7 +11,7 @@ import type { ProxyFile } from '../../contract/daemon.ts';
 import { Entry } from '../../contract/recording.ts';
 import type { ControlClient } from '../../proxy/control/client.ts';
 import { Home, MAIN, type Running } from '../proxy/daemon/daemonProcess.ts';
-import { eventually } from './eventually.ts';
+import { until } from '../support/soon.ts';
 import { type Shop, UPSTREAM } from './shop.ts';
 
 export const SENSITIVE = { 'customers.email': 'partial', 'customers.ssn': 'redact', 'customers.card': 'token' } as const;
@@ -205,7 +205,7 @@ export class Stage {
   /** The operations that the test likes, once there are as many as it wants: the index follows the files by a moment. */
   async recorded(test: (operation: OperationSummary) => boolean, count = 1): Promise<OperationSummary[]> {
     let found: OperationSummary[] = [];
-    await eventually(async () => {
+    await until('the operations in the record', async () => {
       found = (await this.operations()).filter((operation) => operation.at > this.#since && test(operation));
       return found.length >= count;
     });

@@ -20,10 +20,8 @@ const lines = corpusLines<Line>('found.jsonl').flatMap(({ steps }) =>
 );
 /** The same statements every time. */
 const SEED = 1;
-const CHAINS = 60;
-const CALLS = 90;
-/** After which no more are begun, in milliseconds: a loaded machine does fewer. */
-const BUDGET_MS = 4_000;
+const CHAINS = 40;
+const CALLS = 60;
 
 describe('statements that a machine thought of', { timeout: 240_000 }, () => {
   let worlds: Worlds;
@@ -73,8 +71,7 @@ describe('statements that a machine thought of', { timeout: 240_000 }, () => {
     const found: string[] = [];
     const total: Hunted[] = [];
     for (const more of [{ chains: 0, stride: Math.floor(75_000 / CALLS) }, { chains: CHAINS }]) {
-      const end = Date.now() + BUDGET_MS;
-      total.push(await hunt(worlds, { seed: SEED, until: () => Date.now() > end, say: (line) => void found.push(line), ...more }));
+      total.push(await hunt(worlds, { seed: SEED, until: () => false, say: (line) => void found.push(line), ...more }));
     }
     assert.deepEqual(found, []);
     const answered = total.reduce((sum, one) => sum + one.answered, 0);

@@ -1,5 +1,4 @@
-/** Every parser of PostgreSQL's protocol and language before any bytes, for some seconds each; `npm run fuzz` goes on for an hour. */
-import assert from 'node:assert/strict';
+/** Every parser of PostgreSQL's protocol and language before any bytes, a few of each; `npm run fuzz` goes on for an hour. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -9,9 +8,11 @@ import { front, startupPacket } from '../proxy/protocols/postgres/proxied.ts';
 import { TARGETS, type TargetName, targetOf } from './targets.ts';
 
 const CORPUS = join(import.meta.dirname, 'corpus');
-/** Inputs of each target, and the time after which no more are made, in milliseconds. */
+/** Inputs of each target: work and not time, so that a slow machine neither fails nor looks at less. Those that are dear get fewer. */
 const RUNS = 1500;
-const BUDGET_MS = 8_000;
+const FEWER: Partial<Readonly<Record<TargetName, number>>> = { answers: 300, session: 300 };
+/** The same inputs every time: to find others is for `npm run fuzz`, and what it finds becomes a file of the corpus. */
+const SEED = 1;
 
 const texts = statements();
 const sql = fc.constantFrom(...texts);
@@ -65,15 +66,10 @@ describe('whatever bytes come', { timeout: 300_000 }, () => {
       const run = await targetOf(target);
       const kept = join(CORPUS, target);
       for (const file of existsSync(kept) ? readdirSync(kept) : []) await run(readFileSync(join(kept, file)));
-      let runs = 0;
       await fc.assert(
-        fc.asyncProperty(INPUTS[target], async (data) => {
-          runs++;
-          await run(data);
-        }),
-        { numRuns: RUNS, interruptAfterTimeLimit: BUDGET_MS },
+        fc.asyncProperty(INPUTS[target], async (data) => run(data)),
+        { numRuns: FEWER[target] ?? RUNS, seed: SEED },
       );
-      assert.ok(runs > 20, `${runs} runs`);
     });
   }
 });

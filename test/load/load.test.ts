@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, describe, it } from 'node:test';
 import type { Client } from 'pg';
-import { eventually } from '../faults/eventually.ts';
 import { Shop, UPSTREAM } from '../faults/shop.ts';
 import { midResult, SENSITIVE, Stage, settled, socketOf } from '../faults/stage.ts';
+import { until } from '../support/soon.ts';
 import { drain, filesOf, inMb, MB, memoryOf, NOT_LINUX, sampled } from './measure.ts';
 
 const SESSIONS = 200;
@@ -76,7 +76,7 @@ async function backends(): Promise<{ pid: number; wait_event: string | null }[]>
 }
 
 async function nobodyLeft(): Promise<void> {
-  await eventually(async () => (await backends()).length === 0);
+  await until('the backends to go', async () => (await backends()).length === 0);
 }
 
 async function roles(): Promise<number> {
@@ -86,13 +86,13 @@ async function roles(): Promise<number> {
 /** After everything: no backend, no role, no open file and no record that is not closed. */
 async function nothingLeaked(on: Stage, pid: number, files: number): Promise<void> {
   await nobodyLeft();
-  await eventually(async () => (await roles()) === 0);
-  if (!NOT_LINUX) await eventually(() => filesOf(pid) <= files + SPARE_FILES);
+  await until('the roles to go', async () => (await roles()) === 0);
+  if (!NOT_LINUX) await until('its files to be closed', () => filesOf(pid) <= files + SPARE_FILES);
   await recordsClosed(on);
 }
 
 async function recordsClosed(on: Stage): Promise<void> {
-  await eventually(() => on.sessions().every((entries) => entries.at(-1)?.body.type === 'session.close'));
+  await until('the records to be closed', () => on.sessions().every((entries) => entries.at(-1)?.body.type === 'session.close'));
   assert.deepEqual((await on.verify()).problems, []);
 }
 
@@ -169,7 +169,10 @@ describe('a large result', { ...OPTIONS, skip: NOT_LINUX }, () => {
     const { grown } = await sampled(pid, async () => {
       const outcomes = await Promise.all(all.map((client) => midResult(client)));
       // The server itself waits for each: the pressure has come all the way back to it.
-      await eventually(async () => (await backends()).filter(({ wait_event: event }) => event === 'ClientWrite').length === SLOW_READERS);
+      await until(
+        'the slow readers to hold the server up',
+        async () => (await backends()).filter(({ wait_event: event }) => event === 'ClientWrite').length === SLOW_READERS,
+      );
       for (const client of all) socketOf(client).resetAndDestroy();
       await Promise.all(outcomes.map(({ outcome }) => outcome));
     });
@@ -199,11 +202,11 @@ describe('what dies under many sessions', OPTIONS, () => {
     const { files, on, pid } = await open(mintedPolicy());
     const all = await clients(on, 20);
     const outcomes = all.map((client) => settled(client.query('SELECT pg_sleep(60)')));
-    await eventually(async () => (await backends()).length === 20);
+    await until('every backend', async () => (await backends()).length === 20);
     await shop.crash();
     for (const outcome of outcomes) assert.notEqual(await outcome, 'done');
     await shop.revive();
-    await eventually(async () => (await settled(on.terminal().then((client) => client.end()))) === 'done');
+    await until('it to serve again', async () => (await settled(on.terminal().then((client) => client.end()))) === 'done');
     await nothingLeaked(on, pid, files);
   });
 

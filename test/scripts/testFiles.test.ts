@@ -103,7 +103,9 @@ describe('files of tests', () => {
     const { child, done } = begin([file('goes-on', 'fs.writeFileSync(at, String(process.pid)); setInterval(() => {}, 1000);')]);
     await until('the file to be begun', () => existsSync(join(folder, 'goes-on')) && pid('goes-on'));
     child.kill('SIGINT');
-    assert.equal((await done).counts, undefined);
+    const { counts, said } = await done;
+    assert.equal(counts, undefined);
+    assert.match(said, /ended in the middle of \S*goes-on\.test\.mjs/);
     await until('the file to be ended', () => !alive(pid('goes-on')));
     assert.deepEqual(
       readdirSync(folder).filter((name) => name.startsWith('cs-')),

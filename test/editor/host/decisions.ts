@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import type { PendingApproval } from '../../../contract/approval.ts';
 import { COMMANDS } from '../../../extension/ids.ts';
-import { until, whenOn } from './subject.ts';
+import { until } from '../../support/soon.ts';
+import { whenOn } from './subject.ts';
 
 const START_SERVERS = 'workbench.mcp.startServer';
 const UPDATE = "UPDATE orders SET status = 'refunded' WHERE id = 1";

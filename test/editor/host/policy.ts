@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as vscode from 'vscode';
-import { until, whenOn } from './subject.ts';
+import { until } from '../../support/soon.ts';
+import { whenOn } from './subject.ts';
 
 describe('a broken policy', () => {
   it('is marked in its file while the last good one stays in force, until it is mended', async () => {

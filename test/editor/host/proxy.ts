@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import * as vscode from 'vscode';
 import type { DoctorCheck } from '../../../contract/control.ts';
 import { COMMANDS } from '../../../extension/ids.ts';
-import { proxyFile, until, whenOn } from './subject.ts';
+import { until } from '../../support/soon.ts';
+import { proxyFile, whenOn } from './subject.ts';
 
 describe('the proxy of this window', () => {
   it('is started, and says where it is', async () => {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import type { VerifyReport } from '../../../contract/control.ts';
 import { COMMANDS, OPERATION_PANEL, VIEWS } from '../../../extension/ids.ts';
-import { until, whenOn } from './subject.ts';
+import { until } from '../../support/soon.ts';
+import { whenOn } from './subject.ts';
 
 const operationTabs = (): vscode.Tab[] =>
   vscode.window.tabGroups.all

@@ -1,17 +1,16 @@
 /** Several windows and one proxy: the real proxy, run from its sources, reached over its real socket. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { ProxyFile } from '../../../contract/daemon.ts';
 import { type AttachDeps, type Attached, attach } from '../../../extension/proxyLink/attach.ts';
 import { isAlive, terminate, waitGone } from '../../../extension/proxyLink/process.ts';
-import { startProxy } from '../../../extension/proxyLink/spawn.ts';
+import { type Started, startProxy } from '../../../extension/proxyLink/spawn.ts';
 
 const SOURCE = pathToFileURL(join(import.meta.dirname, '../../../proxy/main.ts')).href;
 const VERSION = '0.1.0';
@@ -21,6 +20,7 @@ describe('a window and the one proxy', { timeout: 300_000 }, () => {
   let folder: string;
   let script: string;
   let sockets: Socket[];
+  let begun: Started[];
   let said: string[];
   const before = process.env['COUNTERSIGN_HOME'];
 
@@ -31,24 +31,26 @@ describe('a window and the one proxy', { timeout: 300_000 }, () => {
     writeFileSync(script, `import(${JSON.stringify(SOURCE)});`);
     process.env['COUNTERSIGN_HOME'] = join(folder, 'state');
     sockets = [];
+    begun = [];
     said = [];
   });
 
   afterEach(async () => {
     for (const socket of sockets) socket.destroy();
-    const left = proxy();
-    if (left) await terminate(left.pid);
+    // Those too that have lost a race and are about to end: they would write into the folder once it is gone.
+    for (const { ended, pid } of begun) {
+      if (pid !== undefined && isAlive(pid)) process.kill(pid, 'SIGKILL');
+      await ended;
+    }
     if (before === undefined) delete process.env['COUNTERSIGN_HOME'];
     else process.env['COUNTERSIGN_HOME'] = before;
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   });
 
-  function proxy(): ProxyFile | undefined {
-    try {
-      return ProxyFile.parse(JSON.parse(readFileSync(join(folder, 'state', 'proxy.json'), 'utf8')));
-    } catch {
-      return undefined;
-    }
+  function start(secret: string, extensionVersion = VERSION): Started {
+    const started = startProxy(script, { secret, extensionVersion }, join(folder, 'start.log'));
+    begun.push(started);
+    return started;
   }
 
   async function open(secret: string, change: Partial<AttachDeps> = {}): Promise<Attached> {
@@ -57,7 +59,7 @@ describe('a window and the one proxy', { timeout: 300_000 }, () => {
       folder: join(folder, 'state'),
       version,
       secret: () => Promise.resolve(secret),
-      start: (given) => startProxy(script, { secret: given, extensionVersion: version }, join(folder, 'start.log')),
+      start: (given) => start(given, version),
       askToLeave: () => Promise.reject(new Error('not asked in this test')),
       log: (_level, message) => said.push(message),
       mayEvict: true,
@@ -158,17 +160,13 @@ describe('a window and the one proxy', { timeout: 300_000 }, () => {
   it('stops looking when the window closes', async () => {
     const closing = new AbortController();
     writeFileSync(script, 'setTimeout(() => {}, 60_000);');
-    let pid: number | undefined;
     const opening = open(newSecret(), {
       signal: closing.signal,
       start: (given) => {
-        const started = startProxy(script, { secret: given, extensionVersion: VERSION }, join(folder, 'start.log'));
-        pid = started.pid;
         setTimeout(() => closing.abort(), 50);
-        return started;
+        return start(given);
       },
     });
     await assert.rejects(opening, { name: 'AbortError' });
-    if (pid !== undefined) process.kill(pid, 'SIGKILL');
   });
 });

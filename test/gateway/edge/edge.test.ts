@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Client } from 'pg';
@@ -11,6 +9,7 @@ import type { Uplink } from '../../../proxy/uplink/uplink.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
 import { soon } from '../../support/soon.ts';
 import { type Client as Person, type Stage, stage } from '../stage.ts';
+import { temporaryFolder } from '../stores.ts';
 import { type Balancer, balancer } from './balancer.ts';
 import { type EdgeProcess, edgeFile, forkEdge, INSIDE, laptop, through } from './edges.ts';
 
@@ -25,7 +24,7 @@ describe('a connection behind an edge', () => {
   const children: EdgeProcess[] = [];
   const uplinks: Uplink[] = [];
   const clients: Client[] = [];
-  const data = mkdtempSync(join(tmpdir(), 'countersign-edge-'));
+  const data = temporaryFolder();
 
   before(async () => {
     database = await testDatabase(SHOP);

@@ -1,8 +1,7 @@
 /** Edges for tests: their configuration, processes of their own, and people who come through the gateway. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
@@ -30,7 +29,7 @@ export interface EdgeSetup {
   readonly drainSeconds?: number;
 }
 
-export function edgeFile({ allow, data = mkdtempSync(join(tmpdir(), 'countersign-edge-')), drainSeconds = 1, gateway, token }: EdgeSetup): string {
+export function edgeFile({ allow, data = temporaryFolder(), drainSeconds = 1, gateway, token }: EdgeSetup): string {
   const folder = temporaryFolder();
   const tokenFile = join(folder, 'token');
   if (token !== undefined) writeFileSync(tokenFile, `${token}\n`);

@@ -1,7 +1,6 @@
 /** One gateway in a process of its own, with agents that never rest; killed without warning by the test that starts it. */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Pool } from 'pg';
 import { freePort } from '../../../demo/freePort.ts';
@@ -14,7 +13,7 @@ const { env } = process;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const port = await freePort();
-const file = join(mkdtempSync(join(tmpdir(), 'countersign-replica-')), 'gateway.yaml');
+const file = join(env.FOLDER ?? '', `${process.pid}.yaml`);
 writeFileSync(
   file,
   JSON.stringify({

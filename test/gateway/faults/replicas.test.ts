@@ -137,7 +137,7 @@ for (const count of [2, 3]) {
             KEY: env.KEY,
             DATABASE_URL: url(wire.port, 'gateway'),
             WORLD_URL: worldUrl,
-            NODE_COMPILE_CACHE: join(tmpdir(), 'countersign-compile-cache'),
+            FOLDER: folder,
             LEASE_MS: String(LEASE_MS),
           },
           stdio: ['ignore', 'pipe', 'pipe'],

@@ -15,7 +15,7 @@ import { Home } from '../../proxy/daemon/daemonProcess.ts';
 import { RUDE_SERVER } from '../../proxy/protocols/mcp/servers.ts';
 import { NO_PSQL } from '../../proxy/protocols/postgres/proxied.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
-import { soon } from '../../support/soon.ts';
+import { soon, until } from '../../support/soon.ts';
 import { signed } from '../recording/recordings.ts';
 import { postgresUrl } from '../stores.ts';
 import { network } from '../tunnel/network.ts';
@@ -124,9 +124,7 @@ describe('a shared connection', () => {
     assert.doesNotMatch(JSON.stringify(rows), CANARY);
     assert.equal(rows[0].ssn, '‹redacted›');
     const updated = client.query("UPDATE orders SET status = 'refunded' WHERE id = 7");
-    while (gateway.approvals.pending().length === 0) await sleep(5);
-    const [pending] = gateway.approvals.pending();
-    assert.ok(pending);
+    const pending = await until('the question', () => gateway.approvals.pending()[0]);
     assert.equal(pending.actor.person.issuer, 'https://idp.example');
     assert.equal(pending.actor.person.subject, 'ada');
     assert.equal(pending.actor.agent.kind, 'terminal');
@@ -334,15 +332,8 @@ describe('a gateway whose store is away', () => {
     assert.match((await died).message, /store is out of reach|ended this session|terminat/i);
     await assert.rejects(terminal(), /store is out of reach|lost its place/);
     net.mend();
-    for (let i = 0; ; i++) {
-      const again = await terminal().catch((cause: Error) => cause);
-      if (again instanceof DatabaseClient) {
-        assert.equal((await again.query('SELECT 1 AS one')).rows[0].one, 1);
-        break;
-      }
-      assert.ok(i < 100, again.message);
-      await sleep(100);
-    }
+    const again = await soon(terminal);
+    assert.equal((await again.query('SELECT 1 AS one')).rows[0].one, 1);
     await net.stop();
   });
 });

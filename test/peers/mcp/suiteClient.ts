@@ -3,13 +3,8 @@
  * server, or `through` a relay of ours that has that server upstream. It does what the scenario says and nothing else.
  */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { Secret } from '../../../contract/secret.ts';
-import { OAuthBroker } from '../../../proxy/credential/oauth/broker.ts';
-import type { McpConnection } from '../../../proxy/policy/policy.ts';
-import { mcp } from '../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../proxy/protocols/protocol.ts';
-import { remoteConnection } from '../../proxy/protocols/mcp/everything.ts';
-import { Stage } from '../../proxy/protocols/mcp/stage.ts';
+import type { Stage } from '../../proxy/protocols/mcp/stage.ts';
 
 const [, , mode, given = ''] = process.argv;
 const { MCP_CONFORMANCE_SCENARIO: scenario = '', MCP_CONFORMANCE_PROTOCOL_VERSION: version = '', MCP_CONFORMANCE_CONTEXT: context = '{}' } = process.env;
@@ -33,28 +28,6 @@ async function connected(): Promise<Client> {
   return made;
 }
 
-/** A relay before the suite's server, which signs in as an editor's proxy does: the person's browser is a fetch that follows. */
-async function relay(): Promise<void> {
-  stage = await Stage.start();
-  const { id, secret } = registered();
-  const connection = remoteConnection('suite', given);
-  const upstream = {
-    ...connection.upstream,
-    ...(id !== undefined && { oauth: { id, ...(secret !== undefined && { secret: { from: 'secret', name: 'suite' } }) } }),
-  };
-  if (secret !== undefined) stage.secrets.set('suite', new Secret(secret));
-  const known = { ...connection, upstream } as McpConnection;
-  stage.connections.push(known);
-  const broker = new OAuthBroker({ now: () => Date.now(), log: stage.host.engine.log, changed: () => {}, keep: () => {} });
-  served = await mcp.serve(known, { ...stage.host, oauth: (settings) => broker.of(settings) });
-}
-
-/** A client that the scenario has registered before. */
-function registered(): { readonly id?: string; readonly secret?: string } {
-  const { client_id: id, client_secret: secret } = JSON.parse(context) as { client_id?: string; client_secret?: string };
-  return { ...(id !== undefined && { id }), ...(secret !== undefined && { secret }) };
-}
-
 /** Does something, and signs in where that is what it takes. */
 async function signingIn<T>(work: () => Promise<T>): Promise<T> {
   for (let n = 0; ; n++) {
@@ -72,7 +45,8 @@ async function signingIn<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-if (mode === 'through') await relay();
+// Loaded where it is needed: a client of its own needs none of it.
+if (mode === 'through') ({ stage, served } = await (await import('./suiteRelay.ts')).relay(given, context));
 const client = await signingIn(connected);
 let answered = 0;
 client.setRequestHandler('elicitation/create', async () => {

@@ -13,6 +13,7 @@ import { MAX_MESSAGE_BYTES } from '../../../proxy/control/frames.ts';
 import { admit, enter } from '../../../proxy/control/handshake.ts';
 import { ControlServer } from '../../../proxy/control/server.ts';
 import type { WindowHost } from '../../../proxy/control/window.ts';
+import { soon, until } from '../../support/soon.ts';
 
 const WINDOWS = process.platform === 'win32';
 const KNOWN = 'k'.repeat(64);
@@ -134,7 +135,7 @@ describe('the control channel', () => {
     assert.deepEqual(calls, [['opened', 'one']]);
     assert.equal(server.windows, 1);
     client.close();
-    await until(() => server.windows === 0);
+    await until('the window to leave', () => server.windows === 0);
     assert.deepEqual(calls.at(-1), ['closed', 'one']);
   });
 
@@ -150,7 +151,7 @@ describe('the control channel', () => {
     assert.deepEqual(await client.request(METHODS.doctor), { checks: [] });
     assert.deepEqual(await client.request(METHODS.verify, { session: 's' }), { ok: true, sessions: 1, entries: 0, problems: [] });
     assert.deepEqual(await client.request(METHODS.shutdown, { reason: 'newer' }), {});
-    await until(() => calls.some((call) => JSON.stringify(call) === '["shutdown","newer"]'));
+    await until('the call', () => calls.some((call) => JSON.stringify(call) === '["shutdown","newer"]'));
     client.close();
   });
 
@@ -224,7 +225,7 @@ describe('the control channel', () => {
     await assert.rejects(client.request(METHODS.putSecret, { name: 'a', value: 'b' }), { code: -32_002 });
     assert.equal(server.windows, 0);
     assert.deepEqual(await client.request(METHODS.shutdown, { reason: 'newer version' }), {});
-    await until(() => calls.length > 0);
+    await until('a call', () => calls.length > 0);
     assert.deepEqual(calls, [['shutdown', 'newer version']]);
     client.close();
   });
@@ -306,7 +307,7 @@ describe('the control channel', () => {
     const greeted = banners.reduce((sum, one) => sum + one, 0);
     assert.ok(greeted <= 32, `${greeted} were greeted`);
     for (const socket of crowd) socket.destroy();
-    const client = await retry(() => attach());
+    const client = await soon(() => attach());
     client.close();
   });
 
@@ -433,18 +434,3 @@ describe('a connection that is lost in the middle of a message', () => {
     await new Promise<void>((resolve) => listener.close(() => resolve()));
   });
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
-async function retry<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let i = 0; ; i++) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (i >= 100) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}

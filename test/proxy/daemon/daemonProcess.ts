@@ -9,6 +9,7 @@ import { ProxyFile } from '../../../contract/daemon.ts';
 import { Secret } from '../../../contract/secret.ts';
 import { portRange } from '../../../demo/freePort.ts';
 import { ControlClient } from '../../../proxy/control/client.ts';
+import { within } from '../../support/soon.ts';
 
 export const MAIN = resolve(import.meta.dirname, '../../../proxy/main.ts');
 
@@ -88,6 +89,8 @@ export class Home {
   async attach(at: ProxyFile, window = 'window', secret = this.secret): Promise<ControlClient> {
     const hello = { controlVersion: CONTROL_VERSION, extensionVersion: '1.2.3', window, editor: 'Test Editor' };
     const client = await ControlClient.connect({ socket: at.socket, secret: new Secret(secret), hello });
+    const bare = client.until.bind(client);
+    client.until = (test) => within(`a state in which ${String(test)}`, bare(test));
     this.#clients.add(client);
     return client;
   }

@@ -22,6 +22,7 @@ import { freePort } from '../../../demo/freePort.ts';
 import type { ControlClient } from '../../../proxy/control/client.ts';
 import { carry } from '../../../proxy/http/stdioBridge.ts';
 import { CANARY, PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
+import { until } from '../../support/soon.ts';
 import { Home, MAIN, type Running } from './daemonProcess.ts';
 import { listeners } from './listeners.ts';
 
@@ -94,12 +95,7 @@ function approve({ id, digest }: PendingApproval, howLong = 'once', what = 'exac
 
 /** The newest operation in the record that the test likes: the index follows the files by a moment. */
 async function recorded(test: (operation: OperationSummary) => boolean): Promise<OperationSummary> {
-  for (;;) {
-    const { operations } = (await person.request(METHODS.operations)) as OperationPage;
-    const found = operations.find(test);
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  return until('the operation in the record', async () => ((await person.request(METHODS.operations)) as OperationPage).operations.find(test));
 }
 
 /** What stands in the database, read past the proxy. */

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { type DoctorCheck, METHODS, type SurfaceAccess } from '../../../contract/control.ts';
 import { ProxyFile } from '../../../contract/daemon.ts';
+import { until } from '../../support/soon.ts';
 import { Home } from './daemonProcess.ts';
 import { listeners } from './listeners.ts';
 
@@ -214,7 +215,7 @@ describe('the proxy’s ports', { timeout: 300_000 }, () => {
     assert.deepEqual(((await client.request(METHODS.access)) as SurfaceAccess).mcp, []);
 
     await new Promise<void>((resolve) => squatter.close(() => resolve()));
-    while ((await http())?.state !== 'ok') await new Promise((resolve) => setTimeout(resolve, 50));
+    await until('the port', async () => (await http())?.state === 'ok');
     assert.equal(((await client.request(METHODS.access)) as SurfaceAccess).mcp[0]?.url, `http://127.0.0.1:${port}/mcp`);
   });
 

@@ -7,6 +7,7 @@ import { portProblem } from '../../../proxy/daemon/ports.ts';
 import { Serving, secretNames } from '../../../proxy/daemon/serving.ts';
 import type { McpConnection, PostgresConnection } from '../../../proxy/policy/policy.ts';
 import type { Protocol, ProtocolHost, Served } from '../../../proxy/protocols/protocol.ts';
+import { until } from '../../support/soon.ts';
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const host = { changed: () => undefined } as ProtocolHost;
@@ -134,7 +135,7 @@ describe('serving the connections of a policy', () => {
     assert.equal(state.state, 'failed');
     assert.match('problem' in state ? state.problem : '', new RegExp(`Port ${port} .* taken`));
     await new Promise<void>((resolve) => squatter.close(() => resolve()));
-    while (serving.state('a').state !== 'ready') await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('it to be served', () => serving.state('a').state === 'ready');
   });
 
   it('shows of a fault no more than that there was one, and tries again', async () => {
@@ -147,7 +148,7 @@ describe('serving the connections of a policy', () => {
     const state = serving.state('a');
     assert.doesNotMatch('problem' in state ? state.problem : '', /canary/);
     assert.equal(state.state, 'failed');
-    while (serving.state('a').state !== 'ready') await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('it to be served', () => serving.state('a').state === 'ready');
   });
 
   it('does not serve what belongs to a gateway or speaks an unknown protocol, and says so once', async () => {

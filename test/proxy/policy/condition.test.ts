@@ -54,9 +54,9 @@ describe('a condition', () => {
     assert.match(message('op.verb.matchesLinear("a")'), /no function/);
     assert.match(message('op.targets.exists(a, op.targets.exists(b, op.targets.exists(c, a == b)))'), /stands inside 2 others/);
     const hostile = compile('op.verb.matches("^(a+)+$")');
-    const started = process.hrtime.bigint();
+    const started = performance.now();
     assert.deepEqual(hostile.evaluate(facts({ verb: `${'a'.repeat(60)}!` }), context()), { result: 'no' });
-    assert.ok(process.hrtime.bigint() - started < 1_000_000_000n);
+    assert.ok(performance.now() - started < 20_000, 'it would take hours');
     assert.deepEqual(compile('(op.verb).matches("^S")').evaluate(facts(), context()), { result: 'yes' });
     assert.equal(hostile.evaluate(facts({ verb: 'a'.repeat(70_000) }), context()).result, 'error');
   });

@@ -23,9 +23,9 @@ describe('a glob', () => {
   });
 
   it('does not slow down on hostile names', () => {
-    const started = process.hrtime.bigint();
+    const started = performance.now();
     assert.equal(glob('*a*a*a*a*a*a*a*b', false)('a'.repeat(512)), false);
-    assert.ok(process.hrtime.bigint() - started < 1_000_000_000n);
+    assert.ok(performance.now() - started < 20_000, 'it would take hours');
   });
 });
 

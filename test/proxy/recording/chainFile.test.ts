@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { ChainFile, type ChainHost, GENESIS } from '../../../proxy/recording/chainFile.ts';
+import { until } from '../../support/soon.ts';
 
 const AT = '2026-01-02T03:04:05.678Z';
 
@@ -64,7 +65,7 @@ describe('a chained file', () => {
   it('writes what was to be written later without being asked', async () => {
     const file = await create(new Host());
     file.appendLater({ at: AT, text: () => '"soon"' });
-    while (readFileSync(file.path).length === 0) await new Promise((done) => setTimeout(done, 5));
+    await until('something in the file', () => readFileSync(file.path).length > 0);
     assert.deepEqual(bodiesIn(file), ['soon']);
     await file.close();
   });

@@ -6,6 +6,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { canonical } from '../../../proxy/recording/canonical.ts';
 import { createRecorder } from '../../../proxy/recording/localRecorder.ts';
 import { verifyRecord } from '../../../proxy/recording/verify.ts';
+import { until } from '../../support/soon.ts';
 import { clock, folder, header, intent, lines, outcome, sessionPaths, silent } from './records.ts';
 
 /** Two sealed sessions of two operations, and where they are. */
@@ -263,7 +264,7 @@ describe('verification', () => {
     session.append(outcome('op_1'));
     // An earlier mark, of the opening alone, may have come while the session was being opened.
     const marked = /"entries":3[^\n]*"session\.mark"/;
-    while (!marked.test(readFileSync(join(directory, 'audit.jsonl'), 'utf8'))) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('the mark', () => marked.test(readFileSync(join(directory, 'audit.jsonl'), 'utf8')));
     const copy = join(folder(t), 'copy');
     cpSync(directory, copy, { recursive: true });
     await session.close('x');

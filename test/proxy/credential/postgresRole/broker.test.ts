@@ -4,17 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { Client } from 'pg';
 import { PASSWORD, SHOP, type TestDatabase, testDatabase } from '../../../support/postgres.ts';
+import { until } from '../../../support/soon.ts';
 import { grant, logIn, rolesOf, schemasOf, stageOf } from './stage.ts';
 
 const READ = grant({ select: 'all' });
-
-async function until(what: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 400; i++) {
-    if (await what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  assert.fail('it did not come to pass');
-}
 
 describe('minting roles', { timeout: 300_000 }, () => {
   let db: TestDatabase;
@@ -130,15 +123,16 @@ describe('minting roles', { timeout: 300_000 }, () => {
     child.kill('SIGKILL');
     await new Promise((resolve) => child.once('exit', resolve));
     await until(
+      'the sessions to end',
       async () => (await sql(`SELECT 1 FROM pg_stat_activity WHERE application_name = 'countersign roles' AND datname = '${db.database}'`)).length <= 4,
     );
-    await until(async () => {
+    await until('the roles to go', async () => {
       await next.broker.sweep();
       return (await rolesOf(db)).filter((name) => left.some(({ user }) => user === name)).length === 1;
     });
     assert.equal((await client.query('SELECT 1')).rowCount, 1);
     await client.end();
-    await until(async () => {
+    await until('the roles to go', async () => {
       await next.broker.sweep();
       return (await rolesOf(db)).every((name) => !left.some(({ user }) => user === name));
     });
@@ -156,6 +150,7 @@ describe('minting roles', { timeout: 300_000 }, () => {
     await broker.mint();
     await sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'countersign roles' AND datname = '${db.database}'`);
     await until(
+      'the sessions to end',
       async () => (await sql(`SELECT 1 FROM pg_stat_activity WHERE application_name = 'countersign roles' AND datname = '${db.database}'`)).length === 0,
     );
     const client = await logIn(db, await broker.mint());
@@ -193,7 +188,7 @@ describe('minting roles', { timeout: 300_000 }, () => {
     assert.equal((await schemasOf(db)).length, 2);
     await oldClient.end();
     await old.release();
-    await until(async () => (await schemasOf(db)).length === 1);
+    await until('the old views to go', async () => (await schemasOf(db)).length === 1);
     await client.end();
     await role.release();
     await sql('ALTER TABLE customers ADD nick text');

@@ -8,6 +8,7 @@ import type { Client } from '@modelcontextprotocol/client';
 import { bindTaskReceiver } from '@modelcontextprotocol/ext-tasks/receiver';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { until } from '../../../support/soon.ts';
 import { everything } from './everything.ts';
 import { Stage } from './stage.ts';
 
@@ -155,8 +156,8 @@ describe('what only the era of sessions says', () => {
   it('that the client’s folders have changed', async () => {
     const client = await stage.client('mcp/ways', { window: 'roots', options: { capabilities: { roots: { listChanged: true } } } });
     await client.sendRootsListChanged();
-    while (!text(await client.callTool({ name: 'heard', arguments: {} })).includes('notifications/roots/list_changed'))
-      await new Promise((r) => setTimeout(r, 5));
+    const heard = async (): Promise<string> => text(await client.callTool({ name: 'heard', arguments: {} }));
+    await until('the server to hear it', async () => (await heard()).includes('notifications/roots/list_changed'));
   });
 
   for (const atOnce of [false, true])

@@ -11,6 +11,7 @@ import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
 import type { ProtocolHost, Served } from '../../../../proxy/protocols/protocol.ts';
 import { ADA, type TestEngine, testEngine } from '../../../support/engine.ts';
 import { CANARY, PASSWORD, SHOP, SUPERUSER, testDatabase } from '../../../support/postgres.ts';
+import { until } from '../../../support/soon.ts';
 
 const database = await testDatabase(SHOP);
 let engine: TestEngine;
@@ -129,7 +130,7 @@ for (const modern of [false, true]) {
         client.callTool({ name: 'execute', arguments: { connection: 'shop', sql: "update orders set status = 'x' where id = 4" } }, { signal: abort.signal }),
       );
       await asked;
-      while (engine.approvals.pending().length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      await until('the end of the question', () => engine.approvals.pending().length === 0);
     });
   });
 }

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { freePort } from '../../../../demo/freePort.ts';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
+import { until } from '../../../support/soon.ts';
 
 export const everything = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
 
@@ -16,10 +17,10 @@ export async function listening(command: readonly string[], env: Record<string, 
   child.once('exit', () => {
     gone = true;
   });
-  while (!(await reachable(port))) {
+  await until(`${command.join(' ')} to listen`, () => {
     if (gone) throw new Error(`${command.join(' ')} has ended`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    return reachable(port);
+  });
   return { port, stop: () => void child.kill('SIGKILL') };
 }
 

@@ -8,6 +8,8 @@ import { Secret } from '../../../../contract/secret.ts';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
 import { mcp, mcpRelay } from '../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { alive } from '../../../support/alive.ts';
+import { until } from '../../../support/soon.ts';
 import { RUDE_SERVER } from './servers.ts';
 import { Stage } from './stage.ts';
 
@@ -58,17 +60,7 @@ async function serve(
 
 const text = (result: Awaited<ReturnType<Client['callTool']>>): string => (result.content as { text: string }[]).map((c) => c.text).join('\n');
 
-/** Resolves when a process has gone. */
-async function gone(pid: number): Promise<void> {
-  for (;;) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+const gone = (pid: number): Promise<boolean> => until('the end of the process', () => !alive(pid));
 
 describe('the process of a relayed server', () => {
   it('is not started before policy has allowed it', async () => {
@@ -302,8 +294,9 @@ describe('what a relayed server sends', () => {
     for (let i = 0; i < 5; i++) await other.callTool({ name: 'anything', arguments: {} });
     await complained;
     // Its standard error is another pipe than its answers.
-    while (served?.output?.lines(1)[0]?.text !== `complaint ${count - 1}`) await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.equal(served.output.lines().length, 100);
+    const last = (): string | undefined => served?.output?.lines(1)[0]?.text;
+    await until('the last complaint', () => last() === `complaint ${count - 1}`);
+    assert.equal(served?.output?.lines().length, 100);
     assert.ok(stage.logged.filter(({ event }) => event === 'info mcp.server.stderr').length <= 2 * 600);
     assert.ok(stage.logged.some(({ event }) => event === 'warn mcp.server.stderr-flood'));
   });

@@ -9,6 +9,7 @@ import { carry } from '../../../../proxy/http/stdioBridge.ts';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
 import { alive } from '../../../support/alive.ts';
+import { within } from '../../../support/soon.ts';
 import { RUDE_SERVER } from './servers.ts';
 import { Stage } from './stage.ts';
 
@@ -65,7 +66,7 @@ async function client(initialized = true) {
     for (;;) {
       const found = seen.find(is);
       if (found) return found;
-      await new Promise<void>((resolve) => looking.push(resolve));
+      await within('a message', new Promise<void>((resolve) => looking.push(resolve)));
     }
   };
   const write = (text: string | Buffer): void => void socket.write(text);
@@ -241,7 +242,7 @@ describe('a bridge on such a connection', () => {
       for (;;) {
         const found = seen.find((message) => message.id === id);
         if (found) return found;
-        await new Promise<void>((resolve) => (look = resolve));
+        await within('an answer', new Promise<void>((resolve) => (look = resolve)));
       }
     };
     const done = carry({ endpoint, token, input, output });

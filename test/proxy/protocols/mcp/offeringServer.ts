@@ -45,7 +45,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
     }
     default: return id === undefined ? undefined : send({ id, error: { code: -32601, message: 'no' } });
   }
-});
+}).on('close', () => process.exit());
 `;
 
 export interface Offered {

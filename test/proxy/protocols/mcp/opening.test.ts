@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { NARROWEST } from '../../../../contract/approval.ts';
 import { openLines } from '../../../../proxy/http/linePipe.ts';
+import { until } from '../../../support/soon.ts';
 import { OfferingServer, stageFor, tool } from './offeringServer.ts';
 import type { Stage } from './stage.ts';
 
@@ -47,7 +48,7 @@ describe('a session', () => {
     assert.doesNotMatch(await told, /"error"/);
     assert.equal(stage.sessions.length - before, 1);
     socket.end();
-    while (closings() < stage.sessions.length) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until('the end of each session', () => closings() >= stage.sessions.length);
   });
 
   it('is ended as soon as it is open where its client has left', async () => {
@@ -61,6 +62,6 @@ describe('a session', () => {
     await gone;
     assert.equal(stage.sessions.length - before, 1);
     stage.approvals.answer({ answer: 'approve', id: question.id, digest: question.digest, scope: NARROWEST }, question.actor.person);
-    while (closings() < stage.sessions.length) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until('the end of each session', () => closings() >= stage.sessions.length);
   });
 });

@@ -9,6 +9,7 @@ import { mountOwnServer } from '../../../../proxy/protocols/mcp/ownServer.ts';
 import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
 import type { ClientIdentity, Served, ServedState } from '../../../../proxy/protocols/protocol.ts';
 import { PASSWORD, SUPERUSER, testDatabase } from '../../../support/postgres.ts';
+import { until } from '../../../support/soon.ts';
 import { Stage } from './stage.ts';
 
 const database = await testDatabase();
@@ -49,7 +50,7 @@ before(async () => {
     stop: (reason) => real.stop(reason),
   });
   own = mountOwnServer(stage.host, { progressMs: 50 });
-  while (real.state.state === 'starting') await new Promise((resolve) => setTimeout(resolve, 10));
+  await until('the database to be served', () => real.state.state !== 'starting');
 });
 
 after(async () => {
@@ -192,7 +193,7 @@ for (const modern of [false, true]) {
         { name: 'execute', arguments: { connection: 'orders', sql: 'select pg_sleep(60) /* to cancel */' } },
         { signal: abort.signal },
       );
-      while (identities.length === seen) await new Promise((resolve) => setTimeout(resolve, 5));
+      await until('a connection', () => identities.length > seen);
       abort.abort();
       await assert.rejects(call);
       const stream = streams.at(-1) ?? assert.fail('nothing was connected');

@@ -5,6 +5,7 @@ import type { Client } from '@modelcontextprotocol/client';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { until } from '../../../support/soon.ts';
 import { type Offered, OfferingServer, tool } from './offeringServer.ts';
 import { Stage } from './stage.ts';
 
@@ -64,11 +65,8 @@ for (const modern of [false, true]) {
       const client = await s.client('mcp/a', { modern });
       await client.callTool({ name: 'add', arguments: {} });
       server.offer({ tools: [tool('add', { annotations: { readOnlyHint: true } })], announce: true });
-      for (;;) {
-        const result = await client.callTool({ name: 'add', arguments: {} });
-        if (result.isError) return assert.match(text(result), /in quarantine/);
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      const add = () => client.callTool({ name: 'add', arguments: {} });
+      assert.match(text(await until('a refusal', async () => [await add()].find(({ isError }) => isError))), /in quarantine/);
     });
 
     it('is read whole, page by page, before anything of it is used', async () => {

@@ -18,6 +18,7 @@ import type { ConnectionConfig, DecisionContext } from '../../../../proxy/policy
 import type { ClientIdentity, ProtocolHost, Served } from '../../../../proxy/protocols/protocol.ts';
 import type { SessionHeader } from '../../../../proxy/recording/recorder.ts';
 import { PinsInMemory } from '../../../support/pins.ts';
+import { within } from '../../../support/soon.ts';
 
 const ada: Person = { issuer: 'os', subject: 'ada', name: 'Ada', groups: [] };
 
@@ -183,13 +184,13 @@ export class Stage {
     for (;;) {
       const [first] = this.approvals.pending();
       if (first) return first;
-      await new Promise<void>((resolve) => this.#asked.push(resolve));
+      await within('a question', new Promise<void>((resolve) => this.#asked.push(resolve)));
     }
   }
 
   /** Resolves when nothing waits any more. */
   async quiet(): Promise<void> {
-    while (this.approvals.pending().length > 0) await new Promise<void>((resolve) => this.#asked.push(resolve));
+    while (this.approvals.pending().length > 0) await within('the last answer', new Promise<void>((resolve) => this.#asked.push(resolve)));
   }
 
   async stop(): Promise<void> {

@@ -7,6 +7,7 @@ import { createTaskSessionFromClient } from '@modelcontextprotocol/ext-tasks/cli
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { until, within } from '../../../support/soon.ts';
 import { everything, listening, remoteConnection } from './everything.ts';
 import { Stage } from './stage.ts';
 
@@ -96,13 +97,8 @@ async function begin(ask: Ask, name: string, args: object = {}): Promise<string>
 }
 
 /** Looks at a task until it is as wanted. */
-async function until(ask: Ask, taskId: string, wanted: (answer: Answer) => boolean): Promise<Answer> {
-  for (;;) {
-    const answer = await ask('tasks/get', { taskId });
-    if (wanted(answer)) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+const become = (ask: Ask, taskId: string, wanted: (answer: Answer) => boolean): Promise<Answer> =>
+  until('the task', async () => [await ask('tasks/get', { taskId })].find(wanted));
 const over = ({ result, error }: Answer): boolean => error !== undefined || ['completed', 'failed', 'cancelled'].includes(result?.status as string);
 const wantsToKnow = ({ result, error }: Answer): boolean => error !== undefined || result?.inputRequests !== undefined;
 const recorded = (from: number, verb: string) => stage.entries.slice(from).filter((entry) => entry.type === 'operation.intent' && entry.facts.verb === verb);
@@ -145,11 +141,11 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
 
     it('hands out nothing unmasked: status, result, structure, metadata, error', async () => {
       const ask = asking(path);
-      const failed = await until(ask, await begin(ask, 'protocol_error_job'), over);
+      const failed = await become(ask, await begin(ask, 'protocol_error_job'), over);
       assert.equal(failed.result?.status, 'failed');
       assert.equal((failed.result.error as { code: number }).code, -32_603);
       assert.equal(failed.result.statusMessage, 'no card ‹redacted›');
-      const done = await until(ask, await begin(ask, 'secret_result'), over);
+      const done = await become(ask, await begin(ask, 'secret_result'), over);
       const result = done.result?.result as { structuredContent: { card: string; n: number } };
       assert.equal(result.structuredContent.n, 1);
       assert.equal(typeof result.structuredContent.card, 'string');
@@ -160,7 +156,7 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
       const ask = asking(path);
       const id = await begin(ask, 'secret_id');
       assert.match(id, /^task-[0-9a-f-]{36}$/);
-      const done = await until(ask, id, over);
+      const done = await become(ask, id, over);
       assert.equal(done.result?.taskId, id);
       assert.match(JSON.stringify(done.result?.result), /found/);
       assert.equal((await ask('tasks/get', { taskId: KEY })).result?.status, 'completed', 'the server’s own name is one that nothing is known of');
@@ -170,7 +166,7 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
       const ask = asking(path);
       const eve = asking(path, 'eve');
       const id = await begin(ask, 'confirm_delete', { filename: 'b.txt' });
-      await until(ask, id, wantsToKnow);
+      await become(ask, id, wantsToKnow);
       const from = stage.entries.length;
       for (const [method, more] of [
         ['tasks/get', {}],
@@ -195,7 +191,7 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
       const ask = asking(path);
       stage.decide = only('elicitation/create', 'ask');
       const id = await begin(ask, 'confirm_delete', { filename: 'c.txt' });
-      const waiting = await until(ask, id, ({ result }) => result?.statusMessage !== undefined);
+      const waiting = await become(ask, id, ({ result }) => result?.statusMessage !== undefined);
       assert.equal(waiting.result?.status, 'working');
       assert.match(String(waiting.result.statusMessage), /Waiting for a person/);
       const question = await stage.question();
@@ -204,14 +200,14 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
       assert.equal((await ask('tasks/get', { taskId: id })).result?.status, 'working', 'an answer before its question goes nowhere');
       assert.equal(stage.approvals.pending().length, 1, 'looking again asks nobody again');
       stage.approvals.answer({ answer: 'approve', id: question.id, digest: question.digest, scope: { what: 'exact', howLong: 'once' } }, question.actor.person);
-      const asked = await until(ask, id, wantsToKnow);
+      const asked = await become(ask, id, wantsToKnow);
       assert.deepEqual(Object.keys(asked.result?.inputRequests as object), ['confirm']);
 
       const other = await begin(ask, 'confirm_delete', { filename: 'd.txt' });
-      await until(ask, other, ({ result }) => result?.statusMessage !== undefined);
+      await become(ask, other, ({ result }) => result?.statusMessage !== undefined);
       const second = await stage.question();
       stage.approvals.answer({ answer: 'deny', id: second.id, digest: second.digest, note: 'not that file' }, second.actor.person);
-      const refused = await until(ask, other, ({ error }) => error !== undefined);
+      const refused = await become(ask, other, ({ error }) => error !== undefined);
       assert.match(refused.error?.message ?? '', /not that file/);
     });
 
@@ -219,7 +215,7 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
       const ask = asking(path);
       stage.decide = only('elicitation/create', 'ask');
       const id = await begin(ask, 'confirm_delete', { filename: 'e.txt' });
-      await until(ask, id, ({ result }) => result?.statusMessage !== undefined);
+      await become(ask, id, ({ result }) => result?.statusMessage !== undefined);
       await stage.question();
       assert.deepEqual((await ask('tasks/cancel', { taskId: id })).result, { resultType: 'complete' });
       await stage.quiet();
@@ -230,9 +226,9 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
       const ask = asking(path);
       const from = stage.entries.length;
       const id = await begin(ask, 'turncoat');
-      await until(ask, id, wantsToKnow);
+      await become(ask, id, wantsToKnow);
       stage.decide = only('elicitation/create', 'deny');
-      const turned = await until(ask, id, ({ error }) => error !== undefined);
+      const turned = await become(ask, id, ({ error }) => error !== undefined);
       assert.match(turned.error?.message ?? '', /Denied by rule/);
       assert.equal(recorded(from, 'elicitation/create').length, 2);
       await ask('tasks/update', { taskId: id, inputResponses: { name: { action: 'accept', content: { name: 'all of them' } } } });
@@ -243,10 +239,10 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
     it('gets answers to what was asked alone, and no secret in them', async () => {
       const ask = asking(path);
       const id = await begin(ask, 'ask_model');
-      await until(ask, id, wantsToKnow);
+      await become(ask, id, wantsToKnow);
       const think = { model: 'm', role: 'assistant', content: { type: 'text', text: `take ${KEY}` } };
       assert.deepEqual((await ask('tasks/update', { taskId: id, inputResponses: { think, unasked: { all: 'of it' } } })).result, { resultType: 'complete' });
-      const done = JSON.stringify(await until(ask, id, over));
+      const done = JSON.stringify(await become(ask, id, over));
       assert.match(done, /take ‹redacted›/);
       assert.doesNotMatch(done, /unasked|of it/);
     });
@@ -263,16 +259,19 @@ for (const path of ['mcp/http', 'mcp/stdio']) {
     it('is heard of by whoever listens, masked and decided like what is fetched', async () => {
       const ask = asking(path);
       const id = await begin(ask, 'secret_result');
-      const slow = await begin(ask, 'slow_compute', { ms: 1_000, label: 'heard' });
-      const { acknowledged, told, stop } = listen(path, [id, slow, 'no-such-task']);
+      // One that is over once it is answered, and so not before anybody listens: a server does not tell what has been.
+      const open = await begin(ask, 'confirm_delete', { filename: 'f.txt' });
+      await become(ask, open, wantsToKnow);
+      const { acknowledged, told, stop } = listen(path, [id, open, 'no-such-task']);
       const from = stage.entries.length;
-      assert.ok((await acknowledged).includes(slow));
+      assert.ok((await acknowledged).includes(open));
       assert.ok(!(await acknowledged).includes('no-such-task'));
-      const last = await told((task) => task.taskId === slow && task.status === 'completed');
-      assert.match(JSON.stringify(last.result), /computed heard/);
+      await ask('tasks/update', { taskId: open, inputResponses: { confirm: { action: 'accept', content: { confirm: true } } } });
+      const last = await told((task) => task.taskId === open && task.status === 'completed');
+      assert.match(JSON.stringify(last.result), /deleted: /);
       assert.equal(recorded(from, 'tasks/get').length >= 1, true);
       stop();
-      const { error } = await asking(path, 'window', {})('subscriptions/listen', { notifications: { taskIds: [slow] } });
+      const { error } = await asking(path, 'window', {})('subscriptions/listen', { notifications: { taskIds: [open] } });
       assert.equal(error?.code, -32_021);
     });
   });
@@ -300,17 +299,21 @@ function listen(path: string, taskIds: readonly string[], window = 'window') {
         for (const { wanted, resolve } of waiting) if (wanted(params)) resolve(params);
       }
     }
-  })().catch(() => {});
+  })().catch(first.reject);
+  first.promise.catch(() => {});
   ends.push(() => abort.abort());
   return {
-    acknowledged: first.promise,
+    acknowledged: within('the acknowledgement', first.promise),
     stop: () => abort.abort(),
     told: (wanted: (task: Record<string, unknown>) => boolean) =>
-      new Promise<Record<string, unknown>>((resolve) => {
-        const known = heard.find(wanted);
-        if (known) resolve(known);
-        else waiting.push({ wanted, resolve });
-      }),
+      within(
+        'what is told of the task',
+        new Promise<Record<string, unknown>>((resolve) => {
+          const known = heard.find(wanted);
+          if (known) resolve(known);
+          else waiting.push({ wanted, resolve });
+        }),
+      ),
   };
 }
 

@@ -7,6 +7,7 @@ import { mcpRelay } from '../../../../proxy/protocols/mcp/mcp.ts';
 import { isPatient } from '../../../../proxy/protocols/mcp/patience.ts';
 import { Calls, type Held } from '../../../../proxy/protocols/mcp/waiting.ts';
 import type { Served } from '../../../../proxy/protocols/protocol.ts';
+import { until } from '../../../support/soon.ts';
 import { OfferingServer, tool } from './offeringServer.ts';
 import { Stage } from './stage.ts';
 
@@ -133,7 +134,7 @@ for (const modern of [false, true]) {
         const again = new AbortController();
         return await pay(client, { to: 'ann', sum: 5 }, { signal: again.signal, onprogress: () => again.abort() }).then(text, () => 'gone');
       };
-      while ((await goes()) !== 'gone');
+      await until('a try that is given up', async () => (await goes()) === 'gone');
       // Behind this, the proxy knows.
       await client.callTool({ name: 'look', arguments: {} });
       const [question] = stage.approvals.pending();
@@ -164,9 +165,8 @@ for (const modern of [false, true]) {
       const [question] = stage.approvals.pending();
       assert.ok(question);
       // On a busy machine a try may be over before its progress has come: then it is the next one's.
-      let answer = '';
-      do answer = text(await pay(client, { to: 'ann', sum: 5 }, { onprogress: () => approve(question) }));
-      while (answer.startsWith('Pending'));
+      const paying = async (): Promise<string> => text(await pay(client, { to: 'ann', sum: 5 }, { onprogress: () => approve(question) }));
+      const answer = await until('the answer', async () => [await paying()].find((said) => !said.startsWith('Pending')));
       assert.equal(answer, '{"to":"ann","sum":5}');
     });
   });

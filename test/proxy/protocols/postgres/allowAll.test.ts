@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, it, describe as suite } from 'node:test';
 import type { Client } from 'pg';
 import { CANARY } from '../../../support/postgres.ts';
+import { until } from '../../../support/soon.ts';
 import { ALLOW_ALL, describe, errorOf, front, type Proxied, proxied, row } from './proxied.ts';
 
 /** All that an error says, its message included. */
@@ -125,7 +126,7 @@ suite('a PostgreSQL connection whose policy allows everything', { timeout: 300_0
     await client.query("NOTIFY news, 'ann@real.example wrote'");
     await client.query('NOTIFY news');
     await listener.query('SELECT 1');
-    while (got.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until('both notifications', () => got.length >= 2);
     assert.deepEqual(got, ['‹hidden›', '']);
   });
 
@@ -237,12 +238,8 @@ suite('a PostgreSQL connection whose policy allows everything', { timeout: 300_0
     await victim.until('D');
     victim.stream.destroy();
     const direct = await p.db.direct();
-    for (let i = 0; ; i++) {
-      const { rowCount } = await direct.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%10000) b' AND state = 'active' AND pid <> pg_backend_pid()");
-      if (rowCount === 0) break;
-      assert.ok(i < 2000, 'the statement still runs');
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
+    const running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%10000) b' AND state = 'active' AND pid <> pg_backend_pid()";
+    await until('the end of the statement', async () => (await direct.query(running)).rowCount === 0);
     await direct.end();
   });
 

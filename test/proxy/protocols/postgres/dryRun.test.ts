@@ -20,7 +20,7 @@ import { type Catalog, loadCatalog } from '../../../../proxy/protocols/postgres/
 import { SqlClassifier } from '../../../../proxy/protocols/postgres/sql/classifier.ts';
 import { LOGIN, type TestEngine, testEngine } from '../../../support/engine.ts';
 import { CANARY, PASSWORD, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../../support/postgres.ts';
-import { soon } from '../../../support/soon.ts';
+import { soon, until } from '../../../support/soon.ts';
 import { type Proxied, proxied } from './proxied.ts';
 
 const TIMEOUT = { timeout: 300_000 };
@@ -228,7 +228,7 @@ describe('a dry run', TIMEOUT, () => {
     const query = client
       .query('UPDATE copies SET what = (SELECT count(*) FROM orders a, orders b, orders c, orders d, orders e WHERE a.id + b.id = 0) WHERE id = 1')
       .catch(() => 'denied');
-    while ((await trying()) !== 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('the dry run', async () => (await trying()) === 1);
     await p.t.onAsk('deny', 'no');
     assert.equal(await query, 'denied');
     await soon(async () => assert.equal(await trying(), 0));

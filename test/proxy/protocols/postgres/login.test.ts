@@ -8,6 +8,7 @@ import { CODE, FieldReader, FrameWriter } from '../../../../proxy/protocols/post
 import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
 import { LOGIN } from '../../../support/engine.ts';
 import { CANARY, PASSWORD } from '../../../support/postgres.ts';
+import { until } from '../../../support/soon.ts';
 import { errorOf, front, NO_PSQL, type Proxied, proxied, RawClient, startupPacket } from './proxied.ts';
 
 const request = (code: number): Buffer => new FrameWriter(8).int32(8).int32(code).take();
@@ -148,17 +149,17 @@ suite('logging in to a PostgreSQL connection', { timeout: 300_000 }, () => {
     const other = await proxied('', { database: p.db });
     other.t.secrets.delete('upstream');
     other.served.retry?.();
-    await waitFor(() => other.served.state.state === 'needs-secret');
+    await until('the want of a secret', () => other.served.state.state === 'needs-secret');
     assert.ok(other.served.state.state === 'needs-secret');
     assert.equal(other.served.state.secret, 'upstream');
     assert.match((await refusal(other.client())).message, /needs the secret "upstream"/);
     other.t.secrets.set('upstream', new Secret(PASSWORD));
     other.served.retry?.();
-    await waitFor(() => other.served.state.state === 'ready');
+    await until('it to be served', () => other.served.state.state === 'ready');
     await other.client();
     other.t.secrets.set('upstream', new Secret('changed'));
     other.served.retry?.();
-    await waitFor(() => other.served.state.state === 'failed');
+    await until('its failure', () => other.served.state.state === 'failed');
     assert.match(problemOf(other), /password authentication failed/);
     await other.stop();
   });
@@ -168,7 +169,7 @@ suite('logging in to a PostgreSQL connection', { timeout: 300_000 }, () => {
     const connection = t.policy().connections.get('orders');
     assert.ok(connection?.protocol === 'postgres');
     const served = await postgres.serve({ ...connection, upstream: { ...connection.upstream, port: await freePort() } }, t.host);
-    await waitFor(() => served.state.state === 'failed');
+    await until('its failure', () => served.state.state === 'failed');
     const raw = await RawClient.tcp(served.environment?.port ?? 0);
     raw.stream.destroy();
     const inside = new RawClient(served.connect?.(t.identity()) as RawClient['stream']);
@@ -232,12 +233,4 @@ function once(stream: NodeJS.ReadableStream): Promise<Buffer> {
   return new Promise((resolve) => {
     stream.once('data', (chunk: Buffer) => resolve(chunk));
   });
-}
-
-async function waitFor(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 2400; i++) {
-    if (condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  assert.fail('it did not come about within a minute');
 }

@@ -12,7 +12,7 @@ import { postgres } from '../../../../proxy/protocols/postgres/serve.ts';
 import type { ClientIdentity, Served } from '../../../../proxy/protocols/protocol.ts';
 import { LOGIN, type TestEngine, testEngine } from '../../../support/engine.ts';
 import { PASSWORD, SENSITIVE, SHOP, SUPERUSER, type TestDatabase, testDatabase } from '../../../support/postgres.ts';
-import { soon } from '../../../support/soon.ts';
+import { soon, within } from '../../../support/soon.ts';
 
 /** A policy under which everything is allowed: what is left is what the protocol itself does. */
 export const ALLOW_ALL = `defaults: { write: allow, delete: allow, schema: allow, admin: allow, execute: allow, unknown: allow, send: allow }
@@ -169,18 +169,16 @@ export class RawClient {
         if (message && types.includes(message.type)) return this.received.slice(from, this.#taken);
       }
       if (this.closed) throw new Error(`the connection ended before ${types.join(' or ')}: ${describe(this.received.slice(from))}`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await this.#more(types.join(' or '));
     }
   }
 
   async ended(): Promise<void> {
-    while (!this.closed) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
+    while (!this.closed) await this.#more('the end of the connection');
+  }
+
+  #more(what: string): Promise<void> {
+    return within(what, new Promise<void>((resolve) => (this.#wake = resolve)));
   }
 }
 

@@ -4,6 +4,7 @@ import { createServer, connect as netConnect, type Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
 import { readInPlace } from '../../../../proxy/protocols/postgres/readInPlace.ts';
+import { until } from '../../../support/soon.ts';
 
 async function sockets(t: TestContext): Promise<{ readonly here: Socket; readonly there: Socket }> {
   const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
@@ -17,10 +18,6 @@ async function sockets(t: TestContext): Promise<{ readonly here: Socket; readonl
     server.close();
   });
   return { here, there };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
 
 describe('a socket that is read in place', () => {
@@ -39,7 +36,7 @@ describe('a socket that is read in place', () => {
       const line = `${'x'.repeat(i * 100)}${i}\n`;
       sent += line;
       there.write(line);
-      await until(() => text.length === sent.length);
+      await until('the bytes', () => text.length === sent.length);
     }
     assert.equal(text, sent);
     assert.equal(memory.size, 1);
@@ -56,7 +53,7 @@ describe('a socket that is read in place', () => {
     const sent = ['one', 'two', 'three', 'four', 'five', 'six', 'seven'];
     for (const [i, word] of sent.entries()) {
       there.write(word);
-      await until(() => kept.length === i + 1);
+      await until('the bytes', () => kept.length === i + 1);
     }
     // What was given back may be written over, and nothing else.
     for (const [i, word] of sent.entries()) if (i % 3 !== 2) assert.equal(kept[i]?.toString(), word);
@@ -69,7 +66,7 @@ describe('a socket that is read in place', () => {
     here.removeAllListeners('data');
     here.read(0);
     there.write('ahead');
-    await until(() => here.readableLength === 5);
+    await until('the bytes', () => here.readableLength === 5);
     let text = '';
     const { ahead, stream } = readInPlace(here, (chunk) => {
       text += chunk.toString();
@@ -78,7 +75,7 @@ describe('a socket that is read in place', () => {
     assert.equal(Buffer.concat(ahead).toString(), 'ahead');
     stream.resume();
     there.write(' and behind');
-    await until(() => text === ' and behind');
+    await until('the bytes', () => text === ' and behind');
   });
 
   it('still writes, pauses, ends and closes', async (t) => {
@@ -97,7 +94,7 @@ describe('a socket that is read in place', () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(text, '');
     stream.resume();
-    await until(() => text === 'later');
+    await until('the bytes', () => text === 'later');
     const ended = once(stream, 'end');
     const closed = once(stream, 'close');
     there.end();
@@ -117,6 +114,6 @@ describe('a socket that is read in place', () => {
     assert.equal(stream, a);
     assert.deepEqual(ahead, []);
     b.write('through the pair');
-    await until(() => text === 'through the pair');
+    await until('the bytes', () => text === 'through the pair');
   });
 });

@@ -4,6 +4,7 @@ import type { Client } from 'pg';
 import postgresJs from 'postgres';
 import { LOGIN } from '../../../support/engine.ts';
 import { CANARY } from '../../../support/postgres.ts';
+import { until } from '../../../support/soon.ts';
 import { describe, errorOf, front, NO_PSQL, type Proxied, proxied, RawClient, row } from './proxied.ts';
 
 const TIMEOUT = { timeout: 300_000 };
@@ -310,7 +311,7 @@ suite('a PostgreSQL connection with its default policy', TIMEOUT, () => {
     };
     p.t.holdAsks(true);
     raw.send(front.query("UPDATE orders SET status = 'held' WHERE id = 2"));
-    await waitFor(() => p.t.approvals.pending().length === 1);
+    await until('the question', () => p.t.approvals.pending().length === 1);
     await cancel(Buffer.concat([key.subarray(0, 4), Buffer.alloc(4)]));
     assert.equal(p.t.approvals.pending().length, 1, 'a wrong key cancels nothing');
     await cancel(key);
@@ -319,7 +320,8 @@ suite('a PostgreSQL connection with its default policy', TIMEOUT, () => {
     p.t.holdAsks(false);
     raw.send(front.query('SELECT count(*) FROM generate_series(1, 100000000000)'));
     const direct = await p.db.direct();
-    await waitFor(
+    await until(
+      'the statement to run',
       async () =>
         (await direct.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%100000000000)' AND state = 'active' AND pid <> pg_backend_pid()")).rowCount ===
         1,
@@ -335,10 +337,10 @@ suite('a PostgreSQL connection with its default policy', TIMEOUT, () => {
     const victim = await p.client();
     p.t.holdAsks(true);
     const asked = victim.query("UPDATE orders SET status = 'never' WHERE id = 3").catch(() => 'gone');
-    await waitFor(() => p.t.approvals.pending().length === 1);
+    await until('the question', () => p.t.approvals.pending().length === 1);
     (victim as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
     await asked;
-    await waitFor(() => p.t.approvals.pending().length === 0);
+    await until('the end of the question', () => p.t.approvals.pending().length === 0);
     p.t.holdAsks(false);
     const direct = await p.db.direct();
     assert.equal((await direct.query("SELECT 1 FROM orders WHERE status = 'never'")).rowCount, 0);
@@ -350,11 +352,16 @@ suite('a PostgreSQL connection with its default policy', TIMEOUT, () => {
     const { rows } = await victim.query('SELECT pg_backend_pid() AS pid');
     const failed = code(victim.query('SELECT count(*) FROM generate_series(1, 100000000000)'));
     const direct = await p.db.direct();
-    await waitFor(async () => (await direct.query("SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", [rows[0].pid])).rowCount === 1);
+    await until(
+      'the statement to run',
+      async () => (await direct.query("SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", [rows[0].pid])).rowCount === 1,
+    );
     await direct.query('SELECT pg_terminate_backend($1)', [rows[0].pid]);
     await direct.end();
     assert.equal(await failed, '57P01');
-    await waitFor(async () => (await p.t.entries()).some((e) => e.type === 'operation.outcome' && e.error?.code === '57P01' && e.outcome === 'failed'));
+    await until('its outcome', async () =>
+      (await p.t.entries()).some((e) => e.type === 'operation.outcome' && e.error?.code === '57P01' && e.outcome === 'failed'),
+    );
   });
 
   it('reads names as the server does when the search path changes', async () => {
@@ -421,11 +428,3 @@ suite('a PostgreSQL connection with its default policy', TIMEOUT, () => {
     assert.match(listed.out, /orders\s*\| table/);
   });
 });
-
-async function waitFor(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 2400; i++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  assert.fail('it did not come about within a minute');
-}

@@ -6,6 +6,7 @@ import { SharedProcesses } from '../../../../../proxy/protocols/mcp/shared/pool.
 import type { Seat } from '../../../../../proxy/protocols/mcp/shared/seat.ts';
 import { ErrorOutput } from '../../../../../proxy/protocols/mcp/upstream/errorOutput.ts';
 import { StdioServer } from '../../../../../proxy/protocols/mcp/upstream/stdio.ts';
+import { until, within } from '../../../../support/soon.ts';
 import { SHARED_SERVER } from './server.ts';
 
 const LINGER_MS = 60;
@@ -68,7 +69,7 @@ async function sit({ person = 'ada', open = true, capabilities = {} as JsonObjec
     for (;;) {
       const found = seen.find(is);
       if (found) return found;
-      await new Promise<void>((resolve) => looking.push(resolve));
+      await within('a message', new Promise<void>((resolve) => looking.push(resolve)));
     }
   };
   const ask = async (id: Id, method: string, params: JsonObject = {}): Promise<JsonObject> => {
@@ -332,7 +333,7 @@ describe('sessions that share a process', () => {
     const replies = () => one.seen.filter((m) => m.kind === 'response' && typeof m.id === 'number');
     const refused = () => replies().filter((m) => JSON.stringify(m).includes('does not read'));
     assert.ok(replies().length - refused().length < 30, `${replies().length} of its calls went before the other’s`);
-    while (replies().length < 60) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('all replies', () => replies().length >= 60);
     assert.ok(refused().length > 10 && refused().length < 30, String(refused().length));
     // Of notifications only so much as found room.
     const heard = (JSON.parse(await two.call(3, 'heard', { method: 'notifications/x' })) as unknown[]).length;
@@ -371,7 +372,7 @@ describe('sessions that share a process', () => {
     const two = await sit();
     assert.equal(Number(await two.call(1, 'pid')), pid);
     await two.seat.stop();
-    while (started[0]?.running) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until('the end of the process', () => !started[0]?.running);
     assert.notEqual(Number(await (await sit()).call(1, 'pid')), pid);
   });
 
@@ -383,7 +384,7 @@ describe('sessions that share a process', () => {
     assert.notEqual(await two.call(1, 'pid'), pid);
     assert.equal(await one.call(2, 'pid'), pid);
     await one.seat.stop();
-    while (started[0]?.running) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until('the end of the process', () => !started[0]?.running);
   });
 
   it('say nothing to a server before it was opened', async () => {

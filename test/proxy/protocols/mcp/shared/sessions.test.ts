@@ -10,6 +10,7 @@ import type { McpConnection } from '../../../../../proxy/policy/policy.ts';
 import { mcpRelay } from '../../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../../proxy/protocols/protocol.ts';
 import { alive } from '../../../../support/alive.ts';
+import { until } from '../../../../support/soon.ts';
 import { everything } from '../everything.ts';
 import { RUDE_SERVER } from '../servers.ts';
 import { Stage } from '../stage.ts';
@@ -137,9 +138,7 @@ describe('a server that policy has shared', () => {
     await waiting;
     assert.equal(await pidOf(two), pid);
     await (two.transport as unknown as { terminateSession(): Promise<void> }).terminateSession();
-    for (const one of [pid, child]) {
-      while (alive(one)) await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    for (const one of [pid, child]) await until('the end of the process', () => !alive(one));
   });
 
   it('is ended at once when its connection goes', async () => {

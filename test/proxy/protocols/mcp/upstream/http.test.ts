@@ -8,6 +8,7 @@ import { Secret } from '../../../../../contract/secret.ts';
 import type { McpConnection, SecretRef } from '../../../../../proxy/policy/policy.ts';
 import { mcp } from '../../../../../proxy/protocols/mcp/mcp.ts';
 import type { Served } from '../../../../../proxy/protocols/protocol.ts';
+import { until } from '../../../../support/soon.ts';
 import { Stage } from '../stage.ts';
 
 interface Seen {
@@ -233,8 +234,7 @@ describe('a server over HTTP', () => {
     const client = await connect();
     await call(client);
     await (client.transport as unknown as { terminateSession(): Promise<void> }).terminateSession();
-    while (!scripted.seen.some(({ headers, method }) => method === 'DELETE' && headers['mcp-session-id'] === 's1'))
-      await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('the end of the session', () => scripted.seen.some(({ headers, method }) => method === 'DELETE' && headers['mcp-session-id'] === 's1'));
   });
 
   it('that answers with garbage, a page or somebody else’s id gives an error, and the session goes on', async () => {

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { Message } from '../../../../../proxy/protocols/mcp/message.ts';
 import { ErrorOutput } from '../../../../../proxy/protocols/mcp/upstream/errorOutput.ts';
 import { StdioServer } from '../../../../../proxy/protocols/mcp/upstream/stdio.ts';
+import { within } from '../../../../support/soon.ts';
 
 const MB = 1024 * 1024;
 
@@ -25,11 +26,7 @@ function start(code: string): { readonly server: StdioServer; readonly seen: Mes
     onExit: () => {},
   });
   const heard = async (count: number): Promise<void> => {
-    while (seen.length < count) {
-      await new Promise<void>((resolve) => {
-        look = resolve;
-      });
-    }
+    while (seen.length < count) await within(`${count} messages`, new Promise<void>((resolve) => (look = resolve)));
   };
   return { server, seen, heard };
 }
