@@ -119,7 +119,7 @@ export class GatewayEngine {
 
   /** Closes what a dead replica left open, in the transaction that ends it. */
   async closeSessionsOf(tx: Queryable, replica: string): Promise<void> {
-    for (const chain of await closeSessionsOf(tx, replica, systemClock.now())) this.#recorder.signSoon(chain);
+    for (const chain of await closeSessionsOf(tx, this.recordKey, replica, systemClock.now())) this.#recorder.signSoon(chain);
   }
 
   /** Someone's chain has grown by something else than a session. */

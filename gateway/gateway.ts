@@ -179,7 +179,10 @@ export class Gateway {
     this.lines = new RecordLines(places.all);
     this.archiver = places.archive && this.#archiverOn(places.archive);
     const { keepDays } = config.recordings;
-    this.retention = keepDays === undefined ? undefined : new Retention({ db, stores: places.all, log, keepDays, grew: (chain) => this.core.signSoon(chain) });
+    this.retention =
+      keepDays === undefined
+        ? undefined
+        : new Retention({ db, key: this.core.recordKey, stores: places.all, log, keepDays, grew: (chain) => this.core.signSoon(chain) });
     const vault = vaultOf(config, env);
     this.#leases = vault && new VaultLeases(vault, log);
     this.credentials = new CredentialStore(db, keysFor(config, env, vault), log);
@@ -233,14 +236,15 @@ export class Gateway {
     });
     this.bus.on('pin', ({ subject }) => this.path.pinsChanged(subject));
     this.bus.on('credential', () => void this.#readCredentials());
-    for (const topic of ['login', 'account'] as const) {
-      this.bus.on(topic, ({ subject }) => {
-        void this.identity.stands(subject).then(
-          (stands) => !stands && this.path.cut(subject, 'Your sign-in to the gateway has ended. Sign in again.'),
-          (cause: unknown) => log.warn('login.not-read', { cause }),
-        );
-      });
-    }
+    const cut = (basis: string): void => void this.path.cut(basis, 'Your sign-in to the gateway has ended. Sign in again.');
+    this.bus.on('login', ({ subject }) => {
+      this.identity.stands(subject).then(
+        (stands) => !stands && cut(subject),
+        (cause: unknown) => log.warn('login.not-read', { cause }),
+      );
+    });
+    // Switched off, or on again a moment later: what it had open ends either way.
+    this.bus.on('account', ({ subject }) => cut(subject));
     this.#events = new EventStreams({ db, bus: this.bus, answers: this.answers, log });
     this.http = new HttpServer({
       config,

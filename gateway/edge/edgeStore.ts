@@ -20,7 +20,8 @@ import {
 import { Problem } from '../../contract/problem.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import { useOnce } from '../identity/serviceAccounts.ts';
-import { type Acts, GATEWAY_CHAIN } from '../recording/chains.ts';
+import { GATEWAY_CHAIN } from '../recording/chainRows.ts';
+import type { Acts } from '../recording/chains.ts';
 import { hashOf, newSecret } from '../sealed.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable } from '../store/database.ts';

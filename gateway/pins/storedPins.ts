@@ -5,7 +5,8 @@
 import type { Person } from '../../contract/actor.ts';
 import type { PinAnswer, PinAnswered, PinKind, PinTexts, SharedPinsView } from '../../contract/pins.ts';
 import type { KeptBook, KeptWaiting, PinNews, SharedPins } from '../../proxy/pinning/sharedPins.ts';
-import { type Acts, GATEWAY_CHAIN } from '../recording/chains.ts';
+import { GATEWAY_CHAIN } from '../recording/chainRows.ts';
+import type { Acts } from '../recording/chains.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable, retried } from '../store/database.ts';
 

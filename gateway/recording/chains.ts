@@ -7,29 +7,15 @@ import { hash } from 'node:crypto';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import { ACT, type ActBody } from '../../proxy/recording/acts.ts';
 import { canonical } from '../../proxy/recording/canonical.ts';
-import { GENESIS } from '../../proxy/recording/chainFile.ts';
 import { type Database, one, type Queryable, retried } from '../store/database.ts';
+import { beginToSign } from './auditStore.ts';
+import { BEGINNING, type ChainRow, GATEWAY_CHAIN, hasBegun, lockChain, notSigned, RECORD_CHAINS } from './chainRows.ts';
 import type { RecordKey } from './recordKey.ts';
 
-/** What was changed about the gateway itself, and by whom. */
-export const GATEWAY_CHAIN = 'gateway';
-/** Chains of sessions begin so; recorder.ts keeps them. */
-export const RECORD_CHAINS = 'record:';
 /** The schema that gateways know which sign. */
 const SIGNING_SCHEMA = 8;
-/** Any number, the same in every gateway: held alone by whoever begins to sign, and together by those who add lines before that. */
-const BEGINNING = 4_242_017_734;
-const MAKE_CHAIN = 'INSERT INTO chains (chain, entries, head) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING';
 /** How often it is looked whether the gateways that do not sign have gone, in milliseconds. */
 const BEGIN_EVERY_MS = 30_000;
-
-interface ChainRow {
-  readonly chain: string;
-  readonly entries: number;
-  readonly head: string;
-  readonly signed: string | null;
-  readonly now: number;
-}
 
 export function lineHash(line: string): string {
   return hash('sha256', line, 'hex');
@@ -58,8 +44,10 @@ export class Acts {
 
   /** The ends that a key of before signed, under the one of now: so that one can be forgotten. What does not hold stays as it is. */
   async #signAnew(db: Database): Promise<void> {
-    const rows = await db.query<ChainRow>('SELECT chain, entries, head, signed, ms() AS now FROM chains WHERE signed NOT LIKE $1', [
+    const rows = await db.query<ChainRow>('SELECT chain, entries, head, signed, ms() AS now FROM chains WHERE signed NOT LIKE $1 AND chain NOT LIKE $2', [
       `%"key":"${this.#key.fingerprint}"%`,
+      // These name the key in a line of theirs: the next one does.
+      `${RECORD_CHAINS}%`,
     ]);
     for (const { chain, entries, head, now, signed } of rows) {
       const place = signed === null ? undefined : this.#key.signedPlace(signed);
@@ -79,7 +67,7 @@ export class Acts {
   /** Adds a line, in the transaction that does what it says. Whoever else adds to the chain waits for that. */
   async append(tx: Queryable, chain: string, body: ActBody): Promise<void> {
     const begun = await hasBegun(tx);
-    const at = await lock(tx, chain);
+    const at = await lockChain(tx, chain);
     // One that was signed before is not left to go on without.
     if (!begun && at.signed === null) return await this.#write(tx, at, [body], false);
     if (at.entries === 0 && chain !== GATEWAY_CHAIN) await this.began(tx, chain);
@@ -97,7 +85,7 @@ export class Acts {
     if (begun && begun.signed !== null) return true;
     return await retried(db, async (tx) => {
       await tx.query(`SELECT pg_advisory_xact_lock(${BEGINNING})`);
-      await tx.query(MAKE_CHAIN, [GATEWAY_CHAIN, GENESIS]);
+      await lockChain(tx, GATEWAY_CHAIN);
       // The gateway's own last, in the order that all take them.
       const rows = await tx.query<ChainRow>(
         'SELECT chain, entries, head, signed, ms() AS now FROM chains WHERE chain NOT LIKE $1 ORDER BY chain = $2, chain FOR UPDATE',
@@ -111,6 +99,7 @@ export class Acts {
       const others = rows.filter(({ chain, entries }) => chain !== GATEWAY_CHAIN && entries > 0);
       for (const at of others) await this.#write(tx, at, at.signed === null ? [{ type: ACT.signedFrom, lines: at.entries }] : this.#found(at), true);
       const records = await tx.query<{ chain: string }>('SELECT chain FROM chains WHERE chain LIKE $1 ORDER BY chain', [`${RECORD_CHAINS}%`]);
+      for (const { chain } of records) await beginToSign(tx, this.#key, chain);
       await this.#write(
         tx,
         own,
@@ -127,13 +116,9 @@ export class Acts {
   }
 
   /** What must be written down about the end that was found, before this key's next signature vouches for it. */
-  #found({ entries, head, signed }: ChainRow): ActBody[] {
-    if (entries === 0 && signed === null) return [];
-    if (signed === null) return [{ type: ACT.unsigned, problem: `the signature over its first ${entries} lines was gone` }];
-    const place = this.#key.signedPlace(signed);
-    if (place?.entries === entries && place.head === head) return [];
-    if (!place) return [{ type: ACT.unsigned, problem: `its first ${entries} lines were signed with a key that this gateway does not know` }];
-    return [{ type: ACT.unsigned, problem: `it had ${entries} lines, and what was signed are ${place.entries}, ended by ${place.head}` }];
+  #found(at: ChainRow): ActBody[] {
+    const problem = notSigned(this.#key, at);
+    return problem === undefined ? [] : [{ type: ACT.unsigned, problem }];
   }
 
   async #write(tx: Queryable, { chain, now, ...from }: ChainRow, bodies: readonly ActBody[], isSigned: boolean): Promise<void> {
@@ -148,21 +133,4 @@ export class Acts {
     const signed = isSigned ? this.#key.checkpoint(at, { entries, head }) : null;
     await tx.query('UPDATE chains SET entries = $2, head = $3, signed = $4 WHERE chain = $1', [chain, entries, head, signed]);
   }
-}
-
-/** Whether gateways sign by now; if not, they do not begin to until this transaction has ended. */
-async function hasBegun(tx: Queryable): Promise<boolean> {
-  const read = async (): Promise<boolean> =>
-    ((await one<{ signed: string | null }>(tx, 'SELECT signed FROM chains WHERE chain = $1', [GATEWAY_CHAIN]))?.signed ?? null) !== null;
-  if (await read()) return true;
-  await tx.query(`SELECT pg_advisory_xact_lock_shared(${BEGINNING})`);
-  return await read();
-}
-
-/** Where it stands; nobody else moves it until this transaction has ended. */
-async function lock(tx: Queryable, chain: string): Promise<ChainRow> {
-  await tx.query(MAKE_CHAIN, [chain, GENESIS]);
-  const at = await one<ChainRow>(tx, 'SELECT chain, entries, head, signed, ms() AS now FROM chains WHERE chain = $1 FOR UPDATE', [chain]);
-  if (!at) throw new Error('a chain that was just made is not there');
-  return at;
 }

@@ -12,7 +12,7 @@ import { AUDIT_FILE, SESSIONS_FOLDER } from '../../proxy/recording/layout.ts';
 import { verifyRecord } from '../../proxy/recording/verify.ts';
 import type { Queryable } from '../store/database.ts';
 import { RecordLines } from './archive/recordLines.ts';
-import { GATEWAY_CHAIN, RECORD_CHAINS } from './chains.ts';
+import { GATEWAY_CHAIN, RECORD_CHAINS } from './chainRows.ts';
 import { fileOf, recordOf } from './recorder.ts';
 import type { RecordKey } from './recordKey.ts';
 
@@ -47,12 +47,9 @@ export async function exportRecord(
 ): Promise<ReadonlyMap<string, string>> {
   await mkdir(join(folder, SESSIONS_FOLDER), { recursive: true, mode: FOLDER_MODE });
   // The checkpoint first, the audit next, the sessions last: what is read later can only have grown.
-  const [checkpoint] = await db.query<{ kid: string; signature: string }>(
-    `SELECT kid, signature FROM checkpoints WHERE statement::json->>'chain' = $1 ORDER BY (statement::json->>'entries')::bigint DESC, id DESC LIMIT 1`,
-    [chain],
-  );
-  if (checkpoint) await writeFile(join(folder, CHECKPOINT_FILE), checkpoint.signature, { mode: FILE_MODE });
-  await writeFile(join(folder, PUBLIC_KEY_FILE), key.publicPem(checkpoint?.kid), { mode: FILE_MODE });
+  const checkpoint = await lastSigned(db, chain, key, differing);
+  if (checkpoint !== undefined) await writeFile(join(folder, CHECKPOINT_FILE), checkpoint, { mode: FILE_MODE });
+  await writeFile(join(folder, PUBLIC_KEY_FILE), key.publicPem(checkpoint === undefined ? undefined : key.signerOf(checkpoint)), { mode: FILE_MODE });
   await writePages(join(folder, AUDIT_FILE), (from) =>
     db.query(`SELECT seq, line FROM audit WHERE chain = $1 AND seq >= $2::bigint ORDER BY seq LIMIT ${PAGE}`, [chain, from]),
   );
@@ -78,6 +75,26 @@ export async function exportRecord(
     }
   }
   return unread;
+}
+
+/** The text of the signature over a chain's end; of stores in which gateways do not sign as chains grow yet, the last that there is. */
+async function lastSigned(db: Queryable, chain: string, key: RecordKey, differing: string[] | undefined): Promise<string | undefined> {
+  const [at] = await db.query<{ entries: number; signed: string | null; begun: boolean | null }>(
+    'SELECT entries, signed, (SELECT signed IS NOT NULL FROM chains WHERE chain = $2) AS begun FROM chains WHERE chain = $1',
+    [chain, GATEWAY_CHAIN],
+  );
+  if (at && at.signed !== null) {
+    const covered = key.signedPlace(at.signed)?.entries ?? at.entries;
+    if (covered < at.entries)
+      differing?.push(`The audit's last ${at.entries - covered} lines are not signed: they were added by something that does not hold the gateway’s key.`);
+    return at.signed;
+  }
+  if (at?.begun === true) return undefined;
+  const [last] = await db.query<{ signature: string }>(
+    `SELECT signature FROM checkpoints WHERE statement::json->>'chain' = $1 ORDER BY (statement::json->>'entries')::bigint DESC, id DESC LIMIT 1`,
+    [chain],
+  );
+  return last?.signature;
 }
 
 /** Lists are read from a session's row, which no chain holds: it must say what the first line of its chain does. */

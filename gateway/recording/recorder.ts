@@ -99,7 +99,7 @@ export class StoreRecorder implements Recorder {
     try {
       await retried(db, async (tx) => {
         // Before the chain's row, in the order that all take them.
-        const place = await appendAudit(tx, record, now, [...announce, opened]);
+        const place = await appendAudit(tx, key, record, now, [...announce, opened]);
         // From its beginning, so that a chain without a checkpoint is never innocent.
         if (announce.length > 0) await this.#checkpoint(tx, record, place);
         if (place.entries === announce.length + 1) await this.#acts.began(tx, record);
@@ -175,7 +175,9 @@ export class StoreRecorder implements Recorder {
           const now = clock.now();
           const [mine] = await tx.query('SELECT 1 FROM sessions WHERE id = $1 AND owner = $2 AND closed_at IS NULL FOR UPDATE', [session, replica.id]);
           if (!mine) return;
-          await appendAudit(tx, record, now, [{ type: 'session.closed', session, file: fileOf(session, openedAt), ...chain.at, recovered: false }]);
+          await appendAudit(tx, this.#options.key, record, now, [
+            { type: 'session.closed', session, file: fileOf(session, openedAt), ...chain.at, recovered: false },
+          ]);
           await tx.query('UPDATE sessions SET closed_at = $2::bigint, close_reason = $3, entries = $4, head = $5 WHERE id = $1', [
             session,
             now,
@@ -208,8 +210,9 @@ export class StoreRecorder implements Recorder {
   async #sign(person: string): Promise<void> {
     const { db, log } = this.#options;
     try {
-      const [place] = await db.query<ChainHead>('SELECT entries, head FROM chains WHERE chain = $1', [person]);
-      if (!place) return;
+      const [place] = await db.query<ChainHead & { signed: string | null }>('SELECT entries, head, signed FROM chains WHERE chain = $1', [person]);
+      // Signed as it grew: what is there now is not vouched for without a look at what was.
+      if (!place || place.signed !== null) return;
       await this.#checkpoint(db, person, place);
     } catch (cause) {
       log.warn('recorder.not-signed', { cause });

@@ -8,6 +8,7 @@ import type { Queryable } from '../store/database.ts';
 import { appendAudit } from './auditStore.ts';
 import { type ChainLine, chainLine } from './chainLine.ts';
 import { fileOf } from './recorder.ts';
+import type { RecordKey } from './recordKey.ts';
 
 const REASON = 'recovered: the gateway that served this session went away before it ended';
 
@@ -21,16 +22,16 @@ interface OpenSession {
 }
 
 /** In the transaction that ends the replica. @returns the chains that grew by it: each wants a checkpoint */
-export async function closeSessionsOf(tx: Queryable, replica: string, now: number): Promise<readonly string[]> {
+export async function closeSessionsOf(tx: Queryable, key: RecordKey, replica: string, now: number): Promise<readonly string[]> {
   // The dead one may be alive after all, and writing: its statement takes these rows, too, and finds them closed then.
   const open = await tx.query<OpenSession>('SELECT id, chain, opened_at FROM sessions WHERE owner = $1 AND closed_at IS NULL ORDER BY chain, id FOR UPDATE', [
     replica,
   ]);
-  for (const session of open) await closeOne(tx, session, now);
+  for (const session of open) await closeOne(tx, key, session, now);
   return [...new Set(open.map(({ chain }) => chain))];
 }
 
-async function closeOne(tx: Queryable, { id, chain, opened_at }: OpenSession, now: number): Promise<void> {
+async function closeOne(tx: Queryable, key: RecordKey, { id, chain, opened_at }: OpenSession, now: number): Promise<void> {
   const found = await readSession(tx, id);
   let { entries, head } = found;
   // Where it had ended, only the audit did not know yet.
@@ -51,7 +52,7 @@ async function closeOne(tx: Queryable, { id, chain, opened_at }: OpenSession, no
       [id, added.map((l) => l.seq), added.map((l) => l.hash), added.map((l) => l.line)],
     );
   }
-  await appendAudit(tx, chain, now, [
+  await appendAudit(tx, key, chain, now, [
     {
       type: 'session.closed',
       session: id,

@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ACTS_CHECKPOINT_FILE, ACTS_FILE } from './acts.ts';
-import { AUDIT_FILE } from './layout.ts';
+import { AUDIT_FILE, SESSIONS_FOLDER } from './layout.ts';
 import type { Verification } from './verify.ts';
 
 /** The folder of the gateway's own. */
@@ -18,9 +18,10 @@ export function folderNameOf(person: string): string {
 /** Name → path, where that folder is a whole export; empty where it is something else, such as one person's record. */
 export async function exportedFolders(directory: string): Promise<ReadonlyMap<string, string>> {
   const names = await readdir(directory, { withFileTypes: true });
-  if (names.some(({ name }) => name === AUDIT_FILE || name === ACTS_FILE || name === ACTS_CHECKPOINT_FILE)) return new Map();
+  // Folders alone: a record whose audit was taken away is not to pass for an export of something else that lies in it.
+  if (names.some((entry) => !entry.isDirectory() || entry.name === SESSIONS_FOLDER)) return new Map();
   const found = new Map<string, string>();
-  for (const { name } of names.filter((entry) => entry.isDirectory()).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const { name } of names.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const inside = await readdir(join(directory, name));
     if (inside.includes(AUDIT_FILE) || inside.includes(ACTS_FILE) || inside.includes(ACTS_CHECKPOINT_FILE)) found.set(name, join(directory, name));
   }

@@ -50,6 +50,17 @@ describe('the commands that read the record', () => {
     assert.match((await countersign('verify', 'ses_2')).error, /there is no record of it/);
   });
 
+  it('take no folder that somebody laid into a record for an export of a gateway', async () => {
+    const copy = folder({ after: (fn) => cleanups.push(fn as () => void) });
+    cpSync(directory, copy, { recursive: true });
+    cpSync(directory, join(copy, 'gateway'), { recursive: true });
+    rmSync(join(copy, 'audit.jsonl'));
+    const lines: string[] = [];
+    const say = (line: string): void => void lines.push(line);
+    assert.equal(await run(['verify', '--record', copy], { out: say, error: say, input: () => Promise.resolve(''), cwd: '/' }), 1);
+    assert.match(lines.join('\n'), /^The audit, audit.jsonl, is missing/);
+  });
+
   it('say that it does not hold, and why', async () => {
     const copy = folder({ after: (fn) => cleanups.push(fn as () => void) });
     cpSync(directory, copy, { recursive: true });

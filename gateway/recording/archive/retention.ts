@@ -7,6 +7,7 @@ import type { Log } from '../../../proxy/pipeline/engine.ts';
 import { type Database, one, retried } from '../../store/database.ts';
 import { appendAudit } from '../auditStore.ts';
 import type { ObjectStore } from '../objects/objectStore.ts';
+import type { RecordKey } from '../recordKey.ts';
 
 const DAY_MS = 86_400_000;
 const EVERY_MS = 10 * 60_000;
@@ -15,6 +16,7 @@ const BATCH = 200;
 
 export interface RetentionOptions {
   readonly db: Database;
+  readonly key: RecordKey;
   readonly stores: ReadonlyMap<string, ObjectStore>;
   readonly log: Log;
   readonly keepDays: number;
@@ -61,7 +63,7 @@ export class Retention {
 
   /** @returns whether there was one */
   async #expireOne(): Promise<boolean> {
-    const { db, grew, keepDays, log, now = Date.now } = this.#options;
+    const { db, grew, keepDays, key, log, now = Date.now } = this.#options;
     const found = await one<{ id: string }>(db, 'SELECT id FROM sessions WHERE closed_at < $1::bigint AND expired_at IS NULL ORDER BY closed_at LIMIT 1', [
       now() - keepDays * DAY_MS,
     ]);
@@ -72,7 +74,7 @@ export class Retention {
       const session = await one<Due>(tx, 'SELECT chain, entries, head FROM sessions WHERE id = $1', [id]);
       if (!session) return undefined;
       const at = now();
-      await appendAudit(tx, session.chain, at, [{ type: 'session.expired', session: id, entries: session.entries, head: session.head, days: keepDays }]);
+      await appendAudit(tx, key, session.chain, at, [{ type: 'session.expired', session: id, entries: session.entries, head: session.head, days: keepDays }]);
       const mine = await one(
         tx,
         'UPDATE sessions SET expired_at = $2::bigint, archived_at = coalesce(archived_at, $2::bigint) WHERE id = $1 AND expired_at IS NULL RETURNING id',

@@ -192,6 +192,7 @@ describe('a gateway whose records go to a bucket', () => {
     const before = ((await ask(olga, 'POST', '/v1/audit/verify', {})).body.problems as string[]).length;
     const [{ at } = { at: 0 }] = await gateway.db.query<{ at: number }>('SELECT closed_at + 1 AS at FROM sessions WHERE id = $1', [old]);
     const retention = new Retention({
+      key: gateway.core.recordKey,
       db: gateway.db,
       stores: new Map([[place.id, place]]),
       log,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { appendAudit } from '../../../gateway/recording/auditStore.ts';
 import { Acts } from '../../../gateway/recording/chains.ts';
 import { verifyActChains, verifyRecords } from '../../../gateway/recording/exportRecord.ts';
 import type { Database, Queryable } from '../../../gateway/store/database.ts';
@@ -27,6 +28,15 @@ for (const store of STORES) {
         ['gateway', 'policy.put'],
       ] as const)
         await db.transaction((tx) => acts.append(tx, chain, { type }));
+      for (const chain of ['record:per_old', 'record:per_cut']) {
+        const { entries, head } = await db.transaction((tx) => appendAudit(tx, key, chain, 1, [{ type: 'recorder.started', key: key.fingerprint }]));
+        const place = { entries, head: chain === 'record:per_old' ? head : 'f'.repeat(64) };
+        await db.query('INSERT INTO checkpoints (kid, statement, signature) VALUES ($1, $2, $3)', [
+          key.fingerprint,
+          JSON.stringify({ chain, ...place }),
+          key.checkpoint('2026-01-01T00:00:00.000Z', place),
+        ]);
+      }
       unsigned = await verifyRecords(db, key);
       r = await recording(db);
     });
@@ -75,7 +85,7 @@ for (const store of STORES) {
         [`DELETE FROM entries WHERE session = '${h.session}' AND seq = 5`, /end was removed/],
         [`DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)`, /end of the audit was removed/],
         [`UPDATE audit SET line = replace(line, 'session.opened', 'session.0pened') WHERE seq = 1`, /audit/],
-        [`DELETE FROM checkpoints`, /checkpoint is missing/],
+        [`UPDATE chains SET signed = NULL WHERE chain LIKE 'record:%'`, /checkpoint is missing/],
       ];
       for (const [attack, found] of attacks) {
         await assert.rejects(
@@ -91,11 +101,55 @@ for (const store of STORES) {
       assert.equal((await verifyRecords(db, key)).ok, true);
     });
 
+    it('shows when somebody who holds the store writes someone’s sessions anew, and the gateway has gone on', async () => {
+      const change = (line: string): string => line.replace('"recovered":false', '"recovered":true');
+      const attacks: readonly (readonly [string, (tx: Queryable) => Promise<unknown>, RegExp])[] = [
+        ['rewritten', async (tx) => await rewrite(tx, 'record:per_ada', change), /it had \d+ lines, and what was signed/],
+        [
+          'rewritten, and no signature left',
+          async (tx) => {
+            await rewrite(tx, 'record:per_ada', change);
+            await tx.query("UPDATE chains SET signed = NULL WHERE chain = 'record:per_ada'");
+            await tx.query('DELETE FROM checkpoints');
+          },
+          /the signature over its first \d+ lines was gone/,
+        ],
+        [
+          'cut',
+          async (tx) => {
+            await tx.query("DELETE FROM audit WHERE chain = 'record:per_ada' AND seq > 3");
+            await tx.query(
+              "UPDATE chains SET entries = 4, head = (SELECT hash FROM audit WHERE chain = 'record:per_ada' AND seq = 3) WHERE chain = 'record:per_ada'",
+            );
+          },
+          /it had 4 lines, and what was signed are \d+/,
+        ],
+      ];
+      for (const [what, attack, found] of attacks) {
+        await assert.rejects(
+          db.transaction(async (tx) => {
+            await attack(tx);
+            await appendAudit(tx, key, 'record:per_ada', Date.now(), [{ type: 'session.opened', session: 'ses_next', file: '2026-01-01/ses_next.jsonl' }]);
+            assert.match((await verifyRecords(tx, key)).problems.join('\n'), found, what);
+            throw new Error('taken back');
+          }),
+          /taken back/,
+          what,
+        );
+      }
+      assert.deepEqual((await verifyRecords(db, key)).problems, []);
+    });
+
     it('says of what people did before anything of it was signed that this proves less, and holds it to what it was then', async () => {
       assert.match(unsigned.problems.join('\n'), /\(per_old\): it is not signed/);
       const { notes, problems } = await verifyRecords(db, key);
       assert.deepEqual(problems, []);
       assert.match(notes.join('\n'), /\(gateway\): its first 1 lines are from before the gateway signed[^]*\(per_old\): its first 2 lines are from before/);
+      const begun = async (chain: string): Promise<string> =>
+        (await db.query<{ line: string }>('SELECT line FROM audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1', [chain]))[0]?.line ?? '';
+      assert.match(await begun('record:per_old'), /"type":"recorder.started"/);
+      assert.ok(!(await begun('record:per_old')).includes('"problem"'));
+      assert.match(await begun('record:per_cut'), /"problem":"the audit does not contain what was signed last"/);
       await attacked(
         'rewriting what was not signed then',
         async (tx) => await rewrite(tx, 'per_old', (line) => line.replace('signed-in', 'signed-on')),

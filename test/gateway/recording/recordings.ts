@@ -57,7 +57,7 @@ export async function recording(db: Database, more: { leaseMs?: number; patience
     log: quiet,
     ...(more.leaseMs !== undefined && { leaseMs: more.leaseMs, renewMs: more.leaseMs / 5 }),
     onFenced: () => {},
-    onDead: async (tx, dead) => void (await closeSessionsOf(tx, dead, Date.now())),
+    onDead: async (tx, dead) => void (await closeSessionsOf(tx, key, dead, Date.now())),
   });
   await replica.start();
   await new Acts(key).begin(db);
@@ -80,7 +80,7 @@ export async function recording(db: Database, more: { leaseMs?: number; patience
 export async function signed(db: Queryable): Promise<void> {
   await soon(async () => {
     const behind = await db.query(
-      `SELECT chain FROM chains WHERE chain LIKE 'record:%' AND entries > (
+      `SELECT chain FROM chains WHERE chain LIKE 'record:%' AND signed IS NULL AND entries > (
          SELECT coalesce(max((statement::json->>'entries')::bigint), 0) FROM checkpoints WHERE statement::json->>'chain' = chains.chain)`,
     );
     assert.deepEqual([...behind], []);

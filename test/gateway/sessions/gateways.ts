@@ -81,7 +81,7 @@ export async function testGateway({ leaseMs, patienceMs, policy: text, renewMs, 
     ...(leaseMs !== undefined && { leaseMs, renewMs: renewMs ?? leaseMs / 5 }),
     onFenced: () => void sessions.end('the gateway lost touch with its store'),
     onDead: async (tx, dead) => {
-      for (const chain of await closeSessionsOf(tx, dead, clock.now())) recorder.signSoon(chain);
+      for (const chain of await closeSessionsOf(tx, key, dead, clock.now())) recorder.signSoon(chain);
     },
   });
   const conversations = new Map<string, Conversation>();
