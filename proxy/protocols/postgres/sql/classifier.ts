@@ -7,6 +7,7 @@ import { Budget } from './findings.ts';
 import type { StatementInfo } from './info.ts';
 import { normalise } from './lexer.ts';
 import { as, kindOf, walk } from './nodes.ts';
+import { isDefinition, Overlay } from './overlay.ts';
 import { loadParser, type ParsedStatement, type Parser } from './parser.ts';
 import { type MaskedLiterals, ordinalsAt, recordSql } from './recorded.ts';
 import { type Session, trackSettings } from './session.ts';
@@ -81,10 +82,16 @@ export class SqlClassifier {
       touchedPath: false,
     };
     const described = [];
+    let seen: { readonly catalog: Catalog; readonly overlay?: Overlay } = { catalog };
     for (const statement of parsed.statements) {
-      const one = describe({ catalog, sensitivity, budget, session, parser: this.#parser, sql: textOf(sql, statement) }, statement.node);
+      const text = textOf(sql, statement);
+      const one = describe(
+        { catalog: seen.catalog, sensitivity: seen.catalog.sensitivity(plan), budget, session, parser: this.#parser, sql: text },
+        statement.node,
+      );
       described.push(one);
-      trackSettings(session, one.info, textOf(sql, statement));
+      seen = this.#after(seen, catalog, one.info, statement.node, session, statement !== parsed.statements.at(-1), (settings.changed?.size ?? 0) === 0);
+      trackSettings(session, one.info, text);
     }
     const infos = described.map((d) => d.info);
     const maskedLiterals = masked(sql, described, parsed.statements);
@@ -103,6 +110,36 @@ export class SqlClassifier {
       maskedLiterals,
       misses,
     };
+  }
+
+  /** The catalog as the next statement finds it. What is not followed is in `session.changed`. */
+  #after(
+    seen: { readonly catalog: Catalog; readonly overlay?: Overlay },
+    base: Catalog,
+    info: StatementInfo,
+    node: ParsedStatement['node'],
+    session: Session,
+    goesOn: boolean,
+    known: boolean,
+  ): { readonly catalog: Catalog; readonly overlay?: Overlay } {
+    const { changes, control } = info;
+    // What was made is gone again, as far back as nobody follows here.
+    if (seen.overlay && (control?.kind === 'rollback' || control?.kind === 'rollback-to')) {
+      for (const name of seen.overlay.names) session.changed.add(name);
+      seen.overlay.lose();
+      return { catalog: base, overlay: seen.overlay };
+    }
+    if (!goesOn || !(changes || isDefinition(node))) return seen;
+    const overlay = seen.overlay ?? new Overlay(base, this.#parser);
+    const { searchPath } = session;
+    // Where an earlier text of the transaction has changed something, it is looked at first.
+    if (known && searchPath && info.facts.effect === 'schema' && overlay.follow(node, info, { searchPath, temporary: session.temporary }))
+      return { catalog: overlay, overlay };
+    for (const name of changes ?? []) session.changed.add(name);
+    if (overlay.bears(node)) return { catalog: seen.catalog, overlay };
+    for (const name of overlay.names) session.changed.add(name);
+    overlay.lose();
+    return { catalog: base, overlay };
   }
 
   /** The text of every string literal, decoded, and every mention of a parameter; undefined for what cannot be parsed. */

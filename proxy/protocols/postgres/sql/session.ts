@@ -24,7 +24,6 @@ export function trackSettings(session: Session, info: StatementInfo, sql: string
   }
   if (creates?.temporary) temporaryMade(session.temporary, creates.name, creates.columns);
   temporaryFlows(session.temporary, info.flows);
-  for (const name of info.changes ?? []) session.changed.add(name);
   if (!control) return;
   switch (control.kind) {
     case 'set':
