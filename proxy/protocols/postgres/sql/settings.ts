@@ -3,9 +3,10 @@
  *
  * - It only tunes how queries run, how values are shown or how long things may take → read, with `sql.session`.
  * - `search_path` decides what names mean. It is tracked, not stopped: read, with `control` saying the new value.
+ * - `row_security = off` makes a query fail that a policy would cut, and lets nothing more through → read.
  * - It makes the session's or transaction's default read-only → read. It lifts that → admin.
  * - It changes how text is read (standard_conforming_strings, backslash_quote, client_encoding other than UTF8), who one
- *   is (role, session_authorization), what protects (row_security, session_replication_role), what is written to the
+ *   is (role, session_authorization), what protects (session_replication_role), what is written to the
  *   server's log, or is the application's own (`app.tenant`, which row security may look at), or is not on the list
  *   → admin.
  */
@@ -27,6 +28,7 @@ const HARMLESS: ReadonlySet<string> = new Set([
   'datestyle',
   'deadlock_timeout',
   'default_statistics_target',
+  'default_table_access_method',
   'default_tablespace',
   'default_transaction_deferrable',
   'default_transaction_isolation',
@@ -57,6 +59,7 @@ const HARMLESS: ReadonlySet<string> = new Set([
   'plan_cache_mode',
   'random_page_cost',
   'recursive_worktable_factor',
+  'row_security',
   'search_path',
   'seed',
   'seq_page_cost',
@@ -120,16 +123,20 @@ export function setEffect(stmt: VariableSetStmt): Effect {
     case 'VAR_SET_VALUE':
       if (READ_ONLY.has(name)) return /^(on|true|t|yes|y|1)$/i.test(value) ? 'read' : 'admin';
       if (name === 'client_encoding' || name === 'names') return /^utf-?8$|^unicode$/i.test(value) ? 'read' : 'admin';
+      if (name === 'standard_conforming_strings') return /^(on|true|t|yes|y|1)$/i.test(value) ? 'read' : 'admin';
       return isHarmless(name) ? 'read' : 'admin';
     default:
       return isHarmless(name) || name === 'client_encoding' || name === 'standard_conforming_strings' ? 'read' : 'admin';
   }
 }
 
-/** `set_config('work_mem', '64MB', false)`: the same as a SET that is let through, its name and value in plain sight. */
+/**
+ * `set_config('work_mem', '64MB', false)`: the same as a SET that is let through, its name and value in plain sight. What the search
+ * path is after that is read from the server, since it may have been called or not.
+ */
 export function setsHarmlessly([name, value]: readonly Node[]): boolean {
   const setting = as(name, 'A_Const')?.sval?.sval?.toLowerCase();
-  return setting !== undefined && setting !== 'search_path' && as(value, 'A_Const')?.sval !== undefined && isHarmless(setting);
+  return setting !== undefined && as(value, 'A_Const')?.sval !== undefined && isHarmless(setting);
 }
 
 function isHarmless(name: string): boolean {
