@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { corpusLines } from '../corpus/read.ts';
-import { row } from '../proxy/protocols/postgres/proxied.ts';
+import { describe as describeMessages, row } from '../proxy/protocols/postgres/proxied.ts';
 import { examine } from './canaries/examine.ts';
 import { type Hunted, hunt } from './canaries/hunt.ts';
 import { openWorlds, type Protocol, type Step, type Worlds } from './canaries/worlds.ts';
@@ -43,6 +43,20 @@ describe('statements that a machine thought of', { timeout: 240_000 }, () => {
   it("are answered as they are where nothing sensitive is in them, by aggregates of one's own, too", async () => {
     const [answer] = await worlds.careful[0].run([{ sql: 'select gathered(p.name) from people p where p.id = 1', protocol: 'simple' }]);
     assert.deepEqual(answer?.messages.filter(({ type }) => type === 'D').map(row), [['Name 1']]);
+  });
+
+  it('hold tokens of each world, and tokens that are none, and reach roles of their own', async () => {
+    const said = async (visitor: Worlds['open'], sql: string): Promise<string> => {
+      const [answer] = await visitor.run([{ sql, protocol: 'simple' }]);
+      return describeMessages(answer?.messages ?? []);
+    };
+    for (const kind of ['token', 'ascii'])
+      assert.equal(await said(worlds.careful[1], `select id from people where email = '§${kind}:email:2§'`), 'T D C:SELECT 1 Z:I');
+    for (const kind of ['renumbered', 'rechecked', 'foreign'])
+      assert.equal(await said(worlds.careful[1], `select id from people where email = '§${kind}:email:3§'`), 'E:42501 Z:I', kind);
+    assert.equal(await said(worlds.open, `select id from people where code = '§token:code:1§'`), 'T D C:SELECT 1 Z:I');
+    assert.equal(await said(worlds.minted, 'select id, word, email, code, doc from people'), 'T D D D C:SELECT 3 Z:I');
+    assert.equal(await said(worlds.minted, 'select word from public.people'), 'E:42501 Z:I');
   });
 
   it('would be found if they did', async () => {

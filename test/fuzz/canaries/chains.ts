@@ -1,7 +1,7 @@
 /** What a session does one after the other: data is moved by one statement and looked at by another. */
 import type { Chance } from './chance.ts';
 import { Grammar } from './grammar.ts';
-import type { Protocol, Step } from './worlds.ts';
+import { type Protocol, type Step, tokenPlace } from './worlds.ts';
 
 const PROTOCOLS: readonly Protocol[] = ['simple', 'simple', 'text', 'binary'];
 const COPY_OPTIONS = ['', ' with (format csv, header)', ' with (format csv, force_quote *)', " with (delimiter '|', null 'z')", ' with (format binary)'];
@@ -37,7 +37,7 @@ export function chainOf(chance: Chance, number: number): readonly Step[] {
   let savepoint = false;
   for (let i = 2 + below(6); i > 0; i--) {
     const name = `t${number}_${i}`;
-    switch (below(transaction && savepoint ? 21 : 20)) {
+    switch (below(transaction && savepoint ? 22 : 21)) {
       case 0:
         add(
           `create temp table ${name} (a text, b text${once(3) ? ", c text generated always as (a || '!') stored" : ''}${once(6) ? ', n serial' : ''}${once(6) ? ', d text default word_of(1)' : ''})`,
@@ -159,7 +159,18 @@ export function chainOf(chance: Chance, number: number): readonly Step[] {
         break;
       case 16:
         // Several statements in one text.
-        add(`${grammar.query([], 1)}; ${pick([grammar.query([], 2), grammar.returning(), 'table spare'])}`, 'simple');
+        add(
+          pick([
+            `${grammar.query([], 1)}; ${pick([grammar.query([], 2), grammar.returning(), 'table spare'])}`,
+            `create table ${name} (a text, b text${once(2) ? " default 'd'" : ''}); insert into ${name} (a, b) ${grammar.query([], 2)}; select a || '', ${name} from ${name}`,
+            `create table ${name}(a, b) as ${grammar.query([], 2)}; update ${name} set b = a; ${pick([`table ${name}`, `select b || a from ${name}`])}`,
+            `begin; alter table spare add column z text; update spare set z = (${grammar.value([{ alias: 'p', columns: ['word', 'email', 'name'] }])})::text from people p; select z || '', spare from spare; rollback; table spare`,
+            `create table ${name} (a text); create rule r${i} as on insert to ${name} do also insert into spare ${grammar.query([], 2)}; insert into ${name} values ('x'); table spare`,
+            `begin; drop table if exists ${name}; create table ${name}(a, b) as ${grammar.query([], 2)}; savepoint s; alter table ${name} drop column b; rollback to s; select b || '' from ${name}; commit`,
+          ]),
+          'simple',
+        );
+        grammar.relations.set(name, ['a', 'b']);
         break;
       case 17:
         if (transaction) {
@@ -167,7 +178,37 @@ export function chainOf(chance: Chance, number: number): readonly Step[] {
           savepoint = true;
         } else add(pick(['discard temp', 'discard plans', 'refresh materialized view copied', 'deallocate all', 'begin', 'commit', 'rollback']));
         break;
-      case 20:
+      case 20: {
+        // Tokens where values belong, and where they do not.
+        const token = (): string => `'${tokenPlace(chance)}'`;
+        const back = (): string =>
+          pick(['id, name', 'email', `email || ''`, grammar.value([{ alias: 'people', columns: ['email', 'code', 'word'] }]), 'people']);
+        add(
+          pick([
+            `update people set ${pick(['email', 'word', 'code', 'city', 'shout'])} = ${token()} where ${pick(['id = 1', `email = ${token()}`])} returning ${back()}`,
+            `insert into people (id, ${pick(['email', 'word', 'city'])}) values (${50 + below(40)}, ${token()}) returning ${back()}`,
+            `insert into people (id, name, email) select ${50 + below(40)}, ${token()}, ${token()} returning ${back()}`,
+            `delete from people where email = ${token()} and id > 9 returning ${back()}`,
+            `merge into people using plain on people.email = ${token()} when matched then update set city = ${pick(['people.email', token()])} returning ${back()}`,
+            `select ${back()} from people where email = ${token()} and word = ${token()}`,
+            `select ${token()}, id from people where email = ${token()}`,
+            `prepare pt as select ${back()} from people where email = ${token()}`,
+            'execute pt',
+            `declare ct cursor for select email from people where email = ${token()}`,
+            `create ${pick(['temp ', ''])}view ${name}(a, b) as select name, email from people where email = ${token()}`,
+            `explain (verbose, analyze) select id from people where email = ${token()}`,
+            `select * from contacts where remark = ${token()}`,
+            `with q as (select email as a from people) select a, count(*) from q where a = ${token()} group by a`,
+            `select current_query(), id from people where email = ${token()}`,
+            `copy (select id, email from people where email = ${token()}) to stdout`,
+            `set my.own = ${token()}`,
+            `select id from people where email = ${token()}::${pick(['text', 'varchar(3)', 'name', 'int'])}`,
+            `select id from people where born = ${token()} or uid = ${token()} or dbl = ${token()}`,
+          ]),
+        );
+        break;
+      }
+      case 21:
         add(pick(['rollback to sp', 'release sp', 'rollback to sp']));
         break;
       default:

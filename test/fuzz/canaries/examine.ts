@@ -28,8 +28,10 @@ function shownOf(answer: Answer): string {
     .filter((message) => message.type !== 'N' || !(errorOf(message).get('M') ?? '').startsWith('Countersign holds'))
     .map((message) => {
       const { body, type } = message;
+      // How tokens are numbered is the order in which values were seen, and their checks are another in each world.
+      if (type === 'D') return type + JSON.stringify(row(message)).replaceAll(/‹([\w-]+)·\d+·\w+›/g, '‹$1›');
       if (type !== 'E' && type !== 'N') return type + body.toString('latin1');
-      return type + JSON.stringify([...errorOf(message)].filter(([letter]) => !'FLR'.includes(letter)));
+      return type + JSON.stringify([...errorOf(message)].filter(([letter]) => !'FLR'.includes(letter))).replaceAll(/‹([\w-]+)·\d+·\w+›/g, '‹$1›');
     })
     .join('\n');
 }
@@ -51,13 +53,18 @@ export async function examine(
   count?: { answered: number; failed: number },
 ): Promise<Finding | undefined> {
   const [first, second, again] = worlds.careful;
-  const [open, one, two] = await Promise.all([worlds.open.run(steps), asks ? [] : first.run(steps), asks ? [] : second.run(steps)]);
+  const [open, minted, one, two] = await Promise.all([
+    worlds.open.run(steps),
+    worlds.minted.run(steps),
+    asks ? [] : first.run(steps),
+    asks ? [] : second.run(steps),
+  ]);
   if (count) {
     count.answered += open.filter(({ messages }) => messages.some(({ type }) => type === 'D' || type === 'd')).length;
     count.failed += open.filter((answer) => failure(answer) !== '').length;
   }
   const sent = steps.map(({ sql }) => sql).join('; ');
-  for (const answers of [open, one, two]) {
+  for (const answers of [open, minted, one, two]) {
     const bytes = Buffer.concat(answers.map((answer) => answer.bytes));
     const [found] = worlds.canaries.in(bytes);
     if (found !== undefined && worlds.canaries.in(sent).length === 0) return { kind: 'canary', steps, seen: found };

@@ -4,7 +4,7 @@
  */
 import type { Chance } from './chance.ts';
 import { AGGREGATES, CASTS, FRAMES, SET_FUNCTIONS, TEXT, WINDOWS } from './forms.ts';
-import { SECRET_COLUMNS } from './worlds.ts';
+import { SECRET_COLUMNS, tokenPlace } from './worlds.ts';
 
 export interface Source {
   /** How it is called in the query. */
@@ -84,6 +84,7 @@ export class Grammar {
 
   leaf(scope: readonly Source[]): string {
     const { once, pick } = this.#chance;
+    if (once(60)) return `'${once(4) ? 'x' : ''}${tokenPlace(this.#chance)}'`;
     if (scope.length === 0 || once(6))
       return pick(["'a'", "'zq'", '1', "'2020-01-02'", 'null', "E'\\x41'", "'{}'", 'true', 'current_date', "'$.k'", 'current_user']);
     const source = pick(scope);
@@ -198,6 +199,24 @@ export class Grammar {
   condition(scope: readonly Source[]): string {
     const { once, pick } = this.#chance;
     const withId = scope.find(({ columns }) => columns.includes('id'));
+    const withEmail = scope.find(({ columns }) => columns.includes('email'));
+    if (withEmail && once(5)) {
+      const token = (): string => `'${tokenPlace(this.#chance)}'`;
+      const column = `${withEmail.alias}.${pick(['email', 'email', 'code', 'big', 'uid'])}`;
+      return pick([
+        `${column} = ${token()}`,
+        `${token()} = ${column}`,
+        `${column} in (${token()}, ${token()})`,
+        `${column} is not distinct from ${token()}`,
+        `${column} = any (array[${token()}, 'x'])`,
+        `${column} = any ('{${tokenPlace(this.#chance)},x}')`,
+        `not (${column} <> ${token()})`,
+        `(${column} = ${token()} or ${this.condition(scope)})`,
+        `${column} = upper(${token()})`,
+        `${column} like ${token()}`,
+        `${column} = E${token()}`,
+      ]);
+    }
     if (once(6)) return `${this.value(scope)} ${pick(['is not null', "<> 'x'", 'is null'])}`;
     return withId ? `${withId.alias}.id ${pick(['< 3', '= 1', 'in (1, 2)', '> 0'])}` : pick(['true', '1 = 1']);
   }

@@ -4,9 +4,11 @@
  * noninterference). The third world holds the first one's values: what differs there, too, is the clock's or chance's doing.
  */
 import { Client } from 'pg';
+import { Conversation } from '../../../proxy/pipeline/conversation.ts';
 import { Canaries } from '../../faults/canaries.ts';
-import { ALLOW_ALL, front, type Message, type Proxied, proxied, type RawClient } from '../../proxy/protocols/postgres/proxied.ts';
+import { ALLOW_ALL, front, type Message, type Proxied, proxied, type RawClient, row } from '../../proxy/protocols/postgres/proxied.ts';
 import { PASSWORD, SUPERUSER, type TestDatabase, testDatabase } from '../../support/postgres.ts';
+import type { Chance } from './chance.ts';
 
 /** Everything is allowed but what the built-in rules ask about: nobody answers, so that is denied. */
 const CAREFUL = `defaults: { write: allow, delete: allow, schema: allow, admin: allow, execute: allow, unknown: allow, send: allow }
@@ -96,6 +98,8 @@ insert into keyed values (1, 'one', 'uno'), (2, 'two', 'dos');
 insert into plain values ('x', 'y', 1), ('z', 'w', 2);
 insert into spare values ('x', 'y', 1);
 insert into vault select * from kept.vault_before;
+delete from people where id > 9;
+update people p set word = b.word, email = b.email, code = b.code, city = b.city from kept.people_before b where b.id = p.id;
 select setval('counter', 1, false);
 `;
 
@@ -164,6 +168,7 @@ insert into keyed values (1, 'one', 'uno'), (2, 'two', 'dos');
 insert into plain values ('x', 'y', 1), ('z', 'w', 2);
 insert into spare values ('x', 'y', 1);
 create table kept.vault_before as select * from vault;
+create table kept.people_before as select id, word, email, code, city from people;
 refresh materialized view copied; analyze;`;
 }
 
@@ -176,6 +181,50 @@ function canariesOf(): Canaries {
     }),
   );
   return new Canaries([], whole);
+}
+
+/**
+ * Tokens in statements, by what they are: a token of this conversation, the same in ASCII, one with another's number, one with another
+ * check, one of another conversation. Each world puts in its own.
+ */
+const TOKENS = ['token', 'token', 'ascii', 'renumbered', 'rechecked', 'foreign'] as const;
+const TOKEN_COLUMNS = ['email', 'code', 'big', 'dbl', 'raw', 'doc', 'words', 'uid', 'born'];
+const TOKEN_PLACE = /§(\w+):(\w+):(\d)§/g;
+
+/** Stands for a token in a statement of the grammar. */
+export function tokenPlace({ below, pick }: Chance): string {
+  return `§${pick(TOKENS)}:${pick(TOKEN_COLUMNS)}:${1 + below(3)}§`;
+}
+
+type Book = ReadonlyMap<string, string>;
+const TOKEN = /^‹([\w-]+)·(\d+)·(\w+)›$/;
+
+/** What a session of one world sees where values have tokens. */
+async function tokensSeen(raw: RawClient): Promise<Book> {
+  raw.send(front.query(`select id, ${TOKEN_COLUMNS.join(', ')} from people order by id`));
+  const rows = (await raw.until('Z')).filter(({ type }) => type === 'D').map(row);
+  return new Map(
+    rows.flatMap(([id, ...values]) => values.flatMap((value, i) => (TOKEN.test(value ?? '') ? [[`${TOKEN_COLUMNS[i]}:${id}`, value ?? '']] : []))),
+  );
+}
+
+function withTokens(sql: string, own: Book, foreign: Book): string {
+  return sql.replaceAll(TOKEN_PLACE, (_, kind: string, column: string, id: string) => {
+    const of = (book: Book): string => book.get(`${column}:${id}`) ?? [...book.values()][Number(id)] ?? '‹none·1·bbbbb›';
+    const [, name = '', number = '', check = ''] = TOKEN.exec(of(own)) ?? [];
+    switch (kind) {
+      case 'ascii':
+        return `<${name}.${number}.${check}>`;
+      case 'renumbered':
+        return `‹${name}·${Number(number) + 1}·${check}›`;
+      case 'rechecked':
+        return `‹${name}·${number}·${check.slice(1)}${check.startsWith('z') ? 'b' : 'z'}›`;
+      case 'foreign':
+        return of(foreign);
+      default:
+        return of(own);
+    }
+  });
 }
 
 export type Protocol = 'simple' | 'text' | 'binary';
@@ -208,11 +257,28 @@ function messagesOf({ protocol, sql }: Step): Buffer[] {
   ];
 }
 
+/** Tokens of a world, once looked at: its own conversation's, and another's over the same values. */
+const books = new WeakMap<Proxied, Promise<readonly [Book, Book]>>();
+function booksOf(to: Proxied): Promise<readonly [Book, Book]> {
+  let known = books.get(to);
+  if (!known) {
+    const seen = async (conversation?: Conversation): Promise<Book> => {
+      const raw = await opened(to, conversation);
+      const book = await tokensSeen(raw);
+      raw.stream.destroy();
+      return book;
+    };
+    known = Promise.all([seen(), seen(new Conversation('con-of-others'))]);
+    books.set(to, known);
+  }
+  return known;
+}
+
 /** A proxy that reads a catalog for the first time, on a machine that is busy, asks to be tried again. */
-async function opened(to: Proxied): Promise<RawClient> {
+async function opened(to: Proxied, conversation?: Conversation): Promise<RawClient> {
   for (let tries = 0; ; tries++) {
     try {
-      return await to.raw();
+      return await to.raw({}, conversation && { conversation });
     } catch (cause) {
       if (tries === 20 || !String(cause).includes('still starting')) throw cause;
       await new Promise((resolve) => setTimeout(resolve, 1_000));
@@ -241,9 +307,11 @@ class Visitor {
 
   async #one(step: Step): Promise<Answer> {
     const raw = (this.#raw ??= await opened(await this.#proxied()));
-    raw.send(...messagesOf(step));
-    const late = setTimeout(() => raw.stream.destroy(new Error('late')), HANG_MS);
+    const sql = step.sql.includes('§') ? withTokens(step.sql, ...(await booksOf(await this.#proxied()))) : step.sql;
+    // What is refused is answered before this is over.
     const from = raw.received.length;
+    raw.send(...messagesOf({ ...step, sql }));
+    const late = setTimeout(() => raw.stream.destroy(new Error('late')), HANG_MS);
     try {
       await raw.until('Z');
     } catch {
@@ -273,6 +341,8 @@ export interface Worlds {
   readonly lanes: readonly Worlds[];
   /** The first world, the second, and the first once more, where whatever a built-in rule asks about is denied. */
   readonly careful: readonly [Visitor, Visitor, Visitor];
+  /** One more world, whose sessions log in as roles of their own, which the server itself shows masks. */
+  readonly minted: Visitor;
   /** Each world without a proxy. */
   readonly direct: readonly Client[];
   /** What a chain of statements has left is taken away. */
@@ -286,7 +356,7 @@ export interface Worlds {
 
 export async function openWorlds(): Promise<Worlds & { stopServer(): Promise<void> }> {
   const first = await testDatabase(`${SCHEMA};`);
-  const databases = ['', '_second', '_third', '_fourth'].map((name) => first.database + name);
+  const databases = ['', '_second', '_third', '_fourth', '_fifth'].map((name) => first.database + name);
   const admin = await connectTo(first, 'postgres');
   // Copies have the same OIDs.
   for (const copy of databases.slice(1)) await admin.query(`create database ${copy} template ${first.database}`);
@@ -299,14 +369,14 @@ export async function openWorlds(): Promise<Worlds & { stopServer(): Promise<voi
       return client;
     }),
   );
-  const redact = planOf(['redact']);
+  const hidden = planOf(['redact', 'token']);
   const started: Promise<Proxied>[] = [];
-  const behind = (rules: string, at: number, sensitive: Record<string, string>): (() => Promise<Proxied>) => {
+  const behind = (rules: string, at: number, sensitive: Record<string, string>, minted = false): (() => Promise<Proxied>) => {
     let one: Promise<Proxied> | undefined;
     return () => {
       if (!one) {
         const database = databases[at] ?? '';
-        one = proxied(rules, { database: { ...first, database, direct: () => connectTo(first, database) }, sensitive });
+        one = proxied(rules, { database: { ...first, database, direct: () => connectTo(first, database) }, sensitive, minted });
         started.push(one);
       }
       return one;
@@ -314,13 +384,15 @@ export async function openWorlds(): Promise<Worlds & { stopServer(): Promise<voi
   };
   // Of its own, too: what moves there, another proxy cannot follow.
   const open = behind(ALLOW_ALL, 3, planOf(['redact', 'partial', 'hash', 'token']));
-  const careful = [behind(CAREFUL, 0, redact), behind(CAREFUL, 1, redact), behind(CAREFUL, 2, redact)] as const;
+  const careful = [behind(CAREFUL, 0, hidden), behind(CAREFUL, 1, hidden), behind(CAREFUL, 2, hidden)] as const;
+  const minted = behind(ALLOW_ALL, 4, planOf(['redact', 'partial', 'hash', 'token']), true);
   const canaries = canariesOf();
   const lanes: Worlds[] = [];
   const lane = (): Worlds => ({
     canaries,
     open: new Visitor(open),
     careful: [new Visitor(careful[0]), new Visitor(careful[1]), new Visitor(careful[2])],
+    minted: new Visitor(minted),
     lanes,
     direct,
     tidy: async () => {
@@ -336,7 +408,7 @@ export async function openWorlds(): Promise<Worlds & { stopServer(): Promise<voi
     },
   });
   const leave = (): void => {
-    for (const one of lanes) for (const visitor of [one.open, ...one.careful]) visitor.leave();
+    for (const one of lanes) for (const visitor of [one.open, one.minted, ...one.careful]) visitor.leave();
   };
   const worlds = lane();
   lanes.push(worlds, ...Array.from({ length: LANES - 1 }, lane));

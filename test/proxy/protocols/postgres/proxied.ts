@@ -41,7 +41,13 @@ export interface Proxied {
 
 export async function proxied(
   rules = '',
-  options: { readonly setup?: string; readonly sensitive?: Readonly<Record<string, string>>; readonly database?: TestDatabase } = {},
+  options: {
+    readonly setup?: string;
+    readonly sensitive?: Readonly<Record<string, string>>;
+    readonly database?: TestDatabase;
+    /** Every session logs in as a role of its own. */
+    readonly minted?: boolean;
+  } = {},
 ): Promise<Proxied> {
   const db = options.database ?? (await testDatabase(options.setup ?? SHOP));
   const policyText = (text: string, sensitive: Readonly<Record<string, string>> = options.sensitive ?? SENSITIVE): string => `version: 1
@@ -50,7 +56,7 @@ connections:
     protocol: postgres
     upstream: postgres://127.0.0.1:${db.port}/${db.database}
     user: ${SUPERUSER}
-    password: secret:upstream
+    ${options.minted ? 'credential: { mint: postgres-role, admin: secret:upstream }' : 'password: secret:upstream'}
     tls: disable
     via: local
     sensitive: { ${Object.entries(sensitive)
