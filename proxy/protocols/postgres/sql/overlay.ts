@@ -18,7 +18,7 @@ const MAX_FOLLOWED = 60;
 const FIRST_OWN_OID = 2 ** 32;
 
 /** What a definition meets. */
-export interface Place {
+interface Place {
   readonly searchPath: readonly string[];
   /** Names of the session's temporary relations. */
   readonly temporary: ReadonlyMap<string, unknown>;
@@ -118,7 +118,8 @@ export class Overlay implements Catalog {
   #put(range: RangeVar | undefined, columns: readonly Attribute[], place: Place): boolean {
     const name = range?.relname;
     const schema = range?.schemaname ?? this.#creationSchema(place);
-    if (name === undefined || schema === undefined || schema.startsWith('pg_') || range?.relpersistence === 't' || range?.catalogname !== undefined) return false;
+    if (name === undefined || schema === undefined || schema.startsWith('pg_') || range?.relpersistence === 't' || range?.catalogname !== undefined)
+      return false;
     if (place.temporary.has(name) || this.#called(name).length > 0 || !this.hasSchema(schema)) return false;
     const oid = FIRST_OWN_OID + this.#changed.size;
     this.#changed.set(keyOf(schema, name), { oid, schema, name, kind: 'table', columns, rules: [], triggers: false });
