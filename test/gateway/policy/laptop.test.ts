@@ -17,6 +17,8 @@ import { soon } from '../../support/soon.ts';
 import { type Client as Person, type Stage, stage } from '../stage.ts';
 import { quiet } from '../stores.ts';
 
+/** How often it is tried whether a version is in force soon, on a machine that is busy. */
+const ROUNDS = 15;
 const POLICY = (rule: string, verdict: string): string => `version: 1
 connections:
   hidden: { protocol: postgres, via: gateway, upstream: postgres://app@hidden.internal:5432/hidden, password: "secret:hidden" }
@@ -32,6 +34,8 @@ describe('the organisation’s policy over a laptop’s own connections', () => 
   const home = new Home();
   let window: ControlClient;
   let token = '';
+  /** The version that was put in force last. */
+  let latest = 0;
 
   before(async () => {
     database = await testDatabase(SHOP);
@@ -51,9 +55,10 @@ connections:
     await on.stop();
   });
 
-  const put = async (rule: string, verdict: string, over: number): Promise<void> => {
-    const { status, body } = await root.call('PUT', '/v1/policy', { text: POLICY(rule, verdict), comment: 'why', over });
+  const put = async (rule: string, verdict: string): Promise<void> => {
+    const { status, body } = await root.call('PUT', '/v1/policy', { text: POLICY(rule, verdict), comment: 'why', over: latest });
     assert.equal(status, 200, JSON.stringify(body));
+    latest++;
   };
   const inForce = (version: number): ((snapshot: Snapshot) => boolean) => {
     return ({ policy }) => policy.organisation?.version === version && policy.organisation.state === 'in-force';
@@ -79,7 +84,7 @@ connections:
   };
 
   it('comes with the sign-in, and a new version is in force within a second', async () => {
-    await put('no-deletes', 'deny', 0);
+    await put('no-deletes', 'deny');
     await attach();
     assert.equal(await deletes(), 'done', 'nobody has signed in');
     token = (await on.signIn('ada')).token;
@@ -89,20 +94,25 @@ connections:
 
     // The quickest of some: what else the machine does is not what is measured.
     const took: number[] = [];
-    for (let version = 2; version <= 4; version++) {
+    while (took.length < 2 || (Math.min(...took) > 1_000 && took.length < ROUNDS)) {
       const began = performance.now();
-      await put(version === 4 ? 'still-no-deletes' : `no-deletes-${version}`, 'deny', version - 1);
-      await window.until(inForce(version));
+      await put(`no-deletes-${latest}`, 'deny');
+      await window.until(inForce(latest));
       took.push(performance.now() - began);
     }
-    assert.ok(Math.min(...took) < 1_000, `it took ${took.map(Math.round).join(', ')} ms`);
+    assert.ok(Math.min(...took) <= 1_000, `it took ${took.map(Math.round).join(', ')} ms`);
+    await put('still-no-deletes', 'deny');
+    await window.until(inForce(latest));
     assert.match(await deletes(), /Denied by rule still-no-deletes/);
     const served = (): string[] => home.log.split('\n').filter((line) => line.includes('connection.served') && line.includes('"hidden"'));
     await soon(() => assert.ok(served().length > 0));
     assert.equal(served().length, 1, 'what is shared goes on when the policy names it, too');
     const snapshot = await window.until(() => true);
     const { checks } = (await window.request(METHODS.doctor)) as { checks: DoctorCheck[] };
-    assert.match(checks.find(({ id }) => id === 'organisation-policy')?.detail ?? '', /^Version 4 from http:\/\/127\.0\.0\.1:\d+\/ is in force since 20/);
+    assert.match(
+      checks.find(({ id }) => id === 'organisation-policy')?.detail ?? '',
+      new RegExp(`^Version ${latest} from http://127\\.0\\.0\\.1:\\d+/ is in force since 20`),
+    );
     const read = OrganisationText.parse(await window.request(METHODS.organisationPolicy));
     assert.match(read?.text ?? '', /still-no-deletes/);
     assert.doesNotMatch(JSON.stringify(snapshot), /hidden\.internal|secret:hidden/);
@@ -110,8 +120,8 @@ connections:
 
   it('follows the gateway’s keys when they are rotated', async () => {
     assert.equal((await root.call('POST', '/v1/keys/rotate', {})).status, 200);
-    await put('after-rotation', 'deny', 4);
-    await window.until(inForce(5));
+    await put('after-rotation', 'deny');
+    await window.until(inForce(latest));
     assert.match(await deletes(), /Denied by rule after-rotation/);
   });
 
@@ -127,12 +137,8 @@ connections:
   };
 
   it('asks the people whom it names, as many as it wants, and once for each operation', async () => {
-    await root.call('PUT', '/v1/policy', {
-      text: POLICY('two-dbas', "ask, approvers: 'group:dba', min: 2"),
-      comment: 'why',
-      over: 5,
-    });
-    await window.until(inForce(6));
+    await put('two-dbas', "ask, approvers: 'group:dba', min: 2");
+    await window.until(inForce(latest));
     const [ada, dana, drew] = [await on.signIn('ada'), await on.signIn('dana'), await on.signIn('drew')];
     const done = deletes();
     const question = await waiting(dana);
