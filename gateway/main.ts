@@ -1,4 +1,5 @@
 /** Entry point of the gateway: `countersign gateway` runs it, `countersign gateway check` reads its configuration. */
+import '../proxy/daemon/tiering.ts';
 import { existsSync } from 'node:fs';
 import { Problem } from '../contract/problem.ts';
 import { logLine } from '../proxy/log.ts';
