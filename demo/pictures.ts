@@ -1,5 +1,8 @@
-/** `npm run screenshots`: each panel in the real workbench, in three themes, to `docs/images/`; `-- team` for the team's alone. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+/**
+ * `npm run screenshots`: each panel in the real workbench, in three themes, to `docs/images/`. `-- team` for the team's alone, `-- local` for the
+ * others; names after that for those pictures alone: `-- team team-access`.
+ */
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
@@ -15,10 +18,13 @@ const THEMES = { dark: 'Dark Modern', light: 'Light Modern', 'high-contrast': 'D
 /** How long a theme may take to reach every webview, in milliseconds. */
 const SETTLE_MS = 1500;
 
-const [only] = process.argv.slice(2);
+const [part, ...names] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), 'countersign-pictures-'));
-const demo = new Demo({ folder, vsix: join(ROOT, 'out', 'countersign.vsix'), say: () => {}, team: true });
+const demo = new Demo({ folder, vsix: join(ROOT, 'out', 'countersign.vsix'), say: () => {}, team: true, env: { COUNTERSIGN_POLICY: '' } });
 await demo.start();
+// As a person's own file, to which a rule can be added: the demo hands it over as an organisation's.
+const policyFile = join(demo.home, 'countersign.yaml');
+copyFileSync(demo.policyFile, policyFile);
 const browser = await openBrowser({ width: 1280, height: 800 });
 const { page } = browser;
 
@@ -31,8 +37,14 @@ async function useTheme(page: Page, theme: string): Promise<void> {
   await page.waitForTimeout(SETTLE_MS);
 }
 
+/** Whether a picture was asked for. */
+function wanted(name: string): boolean {
+  return names.length === 0 || names.includes(name);
+}
+
 async function picture(name: string, of: Page = page): Promise<void> {
   await of.bringToFront();
+  if (!wanted(name)) return;
   for (const [short, theme] of Object.entries(THEMES)) {
     await useTheme(of, theme);
     await take(name, short, of);
@@ -43,6 +55,7 @@ async function picture(name: string, of: Page = page): Promise<void> {
 /** A page of a browser, as its person has set the browser: forced colors are its high contrast. */
 async function webPicture(name: string, of: Page): Promise<void> {
   await of.bringToFront();
+  if (!wanted(name)) return;
   for (const short of ['dark', 'light', 'high-contrast'] as const) {
     await of.emulateMedia({ colorScheme: short === 'light' ? 'light' : 'dark', forcedColors: short === 'high-contrast' ? 'active' : 'none' });
     await of.waitForTimeout(SETTLE_MS / 3);
@@ -88,9 +101,9 @@ async function localPictures(person: ScriptedPerson): Promise<void> {
 
 /** The same yes for the third time, where a rule could say it. */
 async function offerPictures(person: ScriptedPerson): Promise<void> {
-  const policy = readFileSync(demo.policyFile, 'utf8');
+  const policy = readFileSync(policyFile, 'utf8');
   // The demo's own rule asks each time, and no rule beside it would help: without it, what stands in the policy is the default.
-  writeFileSync(demo.policyFile, policy.replace('effect: [write, delete] }\n    verdict: ask', 'effect: delete }\n    verdict: ask'));
+  writeFileSync(policyFile, policy.replace('effect: [write, delete] }\n    verdict: ask', 'effect: delete }\n    verdict: ask'));
   for (let yes = 2; yes <= 3; yes++) {
     await person.done();
     await page.mouse.move(700, 300);
@@ -105,12 +118,11 @@ async function offerPictures(person: ScriptedPerson): Promise<void> {
   const offer = (await person.panel('approvals')).locator('cs-rule-offer');
   await offer.getByText('Show the rule').click();
   await offer.getByText('without asking').waitFor();
-  await offer.locator('summary').click();
   // The line of the answer leaves by itself, which would move what is below it between two pictures.
   await (await person.panel('approvals')).locator('.quietLine').first().waitFor({ state: 'detached' });
   await page.mouse.move(700, 300);
   await picture('offer');
-  writeFileSync(demo.policyFile, policy);
+  writeFileSync(policyFile, policy);
 }
 
 /** Two people and a gateway: who asks, who approves, the console. */
@@ -156,6 +168,12 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await web.getByRole('button', { name: /^Sam/ }).click();
   await web.locator('cs-armed-button.approve').first().waitFor();
   await webPicture('console-approvals', web);
+  await web.goto(`${demo.team.gateway.url}/#/sessions`);
+  await web.locator('table a').first().click();
+  await web.getByRole('button', { name: 'End it' }).click();
+  await web.getByRole('alertdialog').getByText('is cut off at once').waitFor();
+  await webPicture('console-confirm', web);
+  await web.keyboard.press('Escape');
 
   await sam.page.bringToFront();
   await sam.approve();
@@ -170,10 +188,6 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await web.getByText('approved by Sam').first().waitFor();
   await web.getByText('approved by Sam').first().click();
   await webPicture('console-session', web);
-  await web.getByRole('button', { name: 'End it' }).click();
-  await web.getByRole('alertdialog').getByText('is cut off at once').waitFor();
-  await webPicture('console-confirm', web);
-  await web.keyboard.press('Escape');
   await web.goto(`${demo.team.gateway.url}/#/health`);
   await web.getByText('This gateway takes new work.').waitFor();
   await webPicture('console-health', web);
@@ -186,8 +200,8 @@ try {
   await person.waitUntilOn();
   await person.waitForModel();
 
-  if (only !== 'team') await localPictures(person);
-  await teamPictures(person);
+  if (part !== 'team') await localPictures(person);
+  if (part !== 'local') await teamPictures(person);
 } catch (error) {
   for (const [i, one] of browser.context.pages().entries())
     await one.screenshot({ path: join(tmpdir(), `countersign-pictures-failed-${i + 1}.png`) }).catch(() => undefined);

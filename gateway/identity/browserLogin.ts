@@ -264,7 +264,8 @@ export class BrowserLogin {
         return sendPage(response, 200, {
           title: 'Sign the editor in?',
           text: [
-            `You are ${claimed.name ?? claimed.subject}. ${whoAsks(purpose.redirectUri)} asks to act as you, which includes answering requests for approval. Allow it only if you have just begun to sign in there yourself.`,
+            `You are ${claimed.name ?? claimed.subject}. ${whoAsks(purpose.redirectUri)} asks to act as you, which includes answering requests for approval.`,
+            'Allow it only if you have just begun to sign in there yourself.',
           ],
           form: {
             action: CONFIRM_PATH,
@@ -288,7 +289,8 @@ export class BrowserLogin {
         return sendPage(response, 200, {
           title: 'Sign the terminal in?',
           text: [
-            `You are ${claimed.name ?? claimed.subject}. A terminal asks to act as you. Allow it only if you have just started it yourself and it shows the code that you typed.`,
+            `You are ${claimed.name ?? claimed.subject}. A terminal asks to act as you.`,
+            'Allow it only if you have just started it yourself and it shows the code that you typed.',
           ],
           form: {
             action: '/device/confirm',

@@ -21,6 +21,7 @@ export interface Page {
 const STYLE = `:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:30rem;margin:15vh auto;padding:0 1rem}h1{font-size:1.4rem}
 a.b,button{display:block;width:100%;box-sizing:border-box;margin:.5rem 0;padding:.7rem 1rem;font:inherit;text-align:center;text-decoration:none;border:1px solid;border-radius:6px;background:transparent;color:inherit;cursor:pointer}
 button.m{background:#12332f;color:#fff;border-color:#12332f}input{display:block;width:100%;box-sizing:border-box;padding:.6rem;font:inherit;letter-spacing:.1em;margin:.3rem 0 1rem}
+@media (prefers-color-scheme:dark){button.m{background:#2a9d8f;color:#04100e;border-color:#2a9d8f}}
 a.b:focus-visible,button:focus-visible,input:focus-visible{outline:3px solid #2a9d8f;outline-offset:2px}`;
 
 function escapeHtml(text: string): string {
