@@ -5,11 +5,15 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { run } from '../../../cli/run.ts';
+import { People } from '../../../gateway/identity/people.ts';
+import { ServiceAccounts } from '../../../gateway/identity/serviceAccounts.ts';
+import type { Bus } from '../../../gateway/store/bus.ts';
+import type { Database } from '../../../gateway/store/database.ts';
 import { soon } from '../../support/soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
-import { temporaryFolder } from '../stores.ts';
+import { quiet, temporaryFolder } from '../stores.ts';
 
 /** An issuer of workloads' tokens, as CI systems have one: a description, and keys. */
 async function ciIssuer(): Promise<{
@@ -181,6 +185,35 @@ describe('a service account', () => {
       subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
     };
     assert.equal((await token({ ...asRun, actor: JSON.stringify({ agent: { kind: 'script', name: 'x' }, run: 'r' }) })).status, 400);
+  });
+
+  it('and a login are not kept as ones that stand when they end while they are read', async () => {
+    const { config, db } = on.gateways[0]!;
+    const { body } = await root.call('POST', '/v1/service-accounts', { name: 'ending', connections: ['orders'] });
+    const { id } = body.account as { id: string };
+    const login = String(decodeJwt((await on.signIn('ada')).token)['basis']);
+    const told = new Map<string, (event: { subject: string }) => void>();
+    const bus = { on: (topic: string, hear: (event: { subject: string }) => void) => void told.set(topic, hear) } as unknown as Bus;
+    for (const [topic, subject, table] of [
+      ['login', login, 'logins SET ended_at'],
+      ['account', id, 'service_accounts SET disabled_at'],
+    ] as const) {
+      let ended = false;
+      // What was read comes back after the word of its end has come and gone.
+      const late = async <T extends object>(sql: string, params?: readonly unknown[]): Promise<T[]> => {
+        const rows = await db.query<T>(sql, params);
+        if (!ended) {
+          await db.query(`UPDATE ${table} = ms() WHERE id = $1`, [subject]);
+          told.get(topic)?.({ subject });
+        }
+        ended = true;
+        return rows;
+      };
+      const slow: Database = { ...db, query: late };
+      const known = topic === 'login' ? new People(slow, config, bus) : new ServiceAccounts(slow, config, bus, quiet);
+      assert.ok(await known.live(subject), 'it stood when it was read');
+      assert.equal(await known.live(subject), undefined, topic);
+    }
   });
 
   it('is refused for a while after too many bad proofs, also of those that cannot be read', async () => {
