@@ -36,7 +36,7 @@ describe('the console', () => {
       const built = spawnSync(process.execPath, ['esbuild.mjs'], { cwd: ROOT, encoding: 'utf8' });
       assert.equal(built.status, 0, built.stderr);
     }
-    on = await stage({ store: 'embedded' });
+    on = await stage({ store: 'embedded', identity: { workloads: [{ id: 'ci', issuer: 'http://127.0.0.1:1', audience: 'countersign' }] } });
     const root = await on.signIn('root');
     assert.equal((await root.call('PUT', '/v1/policy', { text: POLICY, comment: `begin ${SCRIPT}`, over: 0 })).status, 200);
     ada = await on.signIn('ada');
@@ -284,6 +284,7 @@ describe('the console', () => {
   });
 
   it('keeps the keyboard where it was when something was done to one row of many', async () => {
+    await on.signIn('bob');
     const page = await visit('root', 'people');
     const row = page.getByRole('row', { name: /Bob/ });
     await row.getByRole('button', { name: 'Lock out' }).focus();
@@ -307,6 +308,19 @@ describe('the console', () => {
     await soon(async () => assert.equal(await focused(page), 'People'));
     await row.getByRole('button', { name: 'Let in again' }).click();
     await page.getByText('Bob may sign in again.').waitFor();
+    // An account that puts policy from CI: made here, switched off and on again, each after a question.
+    await page.getByRole('button', { name: 'New service account' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('policy');
+    await page.getByLabel('It puts the organisation’s policy').check();
+    await page.getByLabel('Issuer of its workload’s tokens').fill('ci');
+    await page.getByLabel('Claims of those tokens').fill('repository=shop/policy\nref=refs/heads/main');
+    await page.getByRole('button', { name: 'Make it' }).click();
+    const account = page.getByRole('row', { name: /puts the policy/ });
+    await account.getByRole('button', { name: 'Switch off' }).click();
+    await sure(page.getByRole('alertdialog', { name: 'Switch off policy?' }));
+    await account.getByRole('button', { name: 'Switch on again' }).click();
+    await sure(page.getByRole('alertdialog', { name: 'Switch policy on again?' }));
+    await account.getByRole('button', { name: 'Switch off' }).waitFor();
   });
 
   it('fits a phone: every page, with its ways on at the bottom and nothing to scroll sideways', async () => {

@@ -52,7 +52,7 @@ export class PeoplePage extends ConsolePage {
         )}</tbody>
       </table>
       <h2>Service accounts</h2>
-      <p class="lead quiet">For agents that run unattended. They ask; they approve nothing.</p>
+      <p class="lead quiet">For agents that run unattended: they ask, and approve nothing. And for the CI that puts the policy, and does nothing else.</p>
       ${this.secret ? html`<p class="banner good"><span>The secret of ${safeText(this.secret.name)}, shown here and never again: <code class="code">${this.secret.secret}</code></span></p>` : nothing}
       <table class="table" ?hidden=${this.accounts.length === 0}>
         <thead><tr><th scope="col">Account</th><th scope="col">Connections</th><th scope="col">Proves itself by</th><th scope="col">Made</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
@@ -96,9 +96,9 @@ export class PeoplePage extends ConsolePage {
     return html`<form @submit=${(e: SubmitEvent) => this.#make(e)}>
       <label>Name <input name="name" required pattern="[a-z][a-z0-9\\-]{0,63}" title="Lower-case letters, digits and -" autocomplete="off" /></label>
       <label>Connections that it may use, separated by blanks <input name="connections" autocomplete="off" /></label>
-      <label><input type="checkbox" name="publisher" /> It puts the organisation’s policy, from the CI of where that is kept, and uses no connection</label>
+      <label class="inline"><input type="checkbox" name="publisher" /> It puts the organisation’s policy, from the CI of where that is kept, and uses no connection</label>
       <label>Issuer of its workload’s tokens, as the gateway’s configuration names it; left out, it gets a secret <input name="issuer" autocomplete="off" /></label>
-      <label>Claims of those tokens, one a line, such as repository=shop/api <textarea name="claims" rows="3" autocomplete="off"></textarea></label>
+      <label>Claims of those tokens, one a line, such as repository=shop/api <textarea name="claims" class="short" autocomplete="off"></textarea></label>
       <div class="tools">
         <vscode-button ?disabled=${this.busy} @click=${(e: Event) => (e.currentTarget as HTMLElement).closest('form')?.requestSubmit()}>Make it</vscode-button>
         <vscode-button secondary @click=${() => (this.adding = false)}>Cancel</vscode-button>
