@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { Demo } from '../../demo/demo.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
+import { goOn, pick } from '../../demo/press.ts';
 import { customers } from '../../demo/shop.ts';
 import { type Browser, openBrowser, openWorkbench } from '../../demo/workbench.ts';
-import { until } from '../support/soon.ts';
 import { packaged, scenario } from './scenario.ts';
 
 const STEP_MS = 60_000;
@@ -108,6 +108,37 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     await sam.done();
   });
 
+  step('lets Dana ask for access over a time instead, which Sam grants in his window, and asks no more about what it covers', async () => {
+    const answered = await psql("update customers set city = 'Braga' where id = 44");
+    const panel = await dana.openApprovals();
+    await panel.locator('button.row').first().click({ timeout: STEP_MS });
+    await panel.locator('cs-ask-card vscode-button.request').click({ timeout: STEP_MS });
+    // What it asks is filled in: an effect and a table.
+    await goOn(dana.page, 'What for? (1 of 4)');
+    await goOn(dana.page, 'On what? (2 of 4)');
+    await pick(dana.page, '15 minutes', 'For how long? (3 of 4)');
+    await shot('request');
+    await goOn(dana.page, 'Why? (4 of 4)', 'Customers move all afternoon');
+    const own = panel.locator('cs-access-card');
+    await own.getByText('access to production for 15 minutes').waitFor({ timeout: STEP_MS });
+    assert.equal(await own.locator('cs-armed-button').count(), 0, 'Dana is offered to grant what she asked for herself');
+    await panel.locator('cs-ask-card vscode-button.withdraw').click({ timeout: STEP_MS });
+    assert.doesNotMatch(await answered(), /UPDATE/);
+
+    await sam.page.bringToFront();
+    await sam.asks.waitFor({ timeout: STEP_MS });
+    const card = (await sam.openApprovals()).locator('cs-access-card');
+    for (const part of ['Dana', 'write', 'customers', 'Customers move all afternoon']) await card.getByText(part).first().waitFor({ timeout: STEP_MS });
+    await shot('access');
+    await sam.press(card.locator('cs-armed-button.grant'));
+    await card.waitFor({ state: 'detached', timeout: STEP_MS });
+    await dana.page.bringToFront();
+    await panel.locator('cs-decided', { hasText: 'Access to production for 15 minutes' }).getByText('Approved by Sam').first().waitFor({ timeout: STEP_MS });
+    const free = await psql("update customers set city = 'Braga' where id = 44 returning city");
+    assert.match(await free(), /Braga/);
+    await shot('granted');
+  });
+
   step('wants a fresh login for what policy marks, for that request alone', async () => {
     const answered = await psql('create index concurrently if not exists by_city on customers (city)');
     await sam.page.bringToFront();
@@ -134,7 +165,7 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
   });
 
   step('cuts what Dana runs when she signs out, says why, and takes her question back', async () => {
-    const answered = await psql("update customers set city = 'Porto' where id = 43");
+    const answered = await psql('delete from customers where id = 4000');
     await sam.page.bringToFront();
     await sam.waitForAsk();
     await dana.page.bringToFront();
@@ -157,3 +188,13 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     assert.deepEqual(holding, [join(folder, 'kept.json')]);
   });
 });
+
+async function until<T>(what: string, look: () => T | Promise<T>): Promise<NonNullable<T>> {
+  const deadline = Date.now() + STEP_MS;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
