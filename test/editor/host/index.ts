@@ -17,6 +17,7 @@ export async function run(): Promise<void> {
   await import('./proxy.ts');
   await import('./views.ts');
   await import('./policy.ts');
+  await import('./proposals.ts');
   await import('./decisions.ts');
   const results: Result[] = [];
   const report = process.env['COUNTERSIGN_TEST_REPORT'];
