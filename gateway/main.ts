@@ -1,7 +1,7 @@
 /** Entry point of the gateway: `countersign gateway` runs it, `countersign gateway check` reads its configuration. */
-import '../proxy/daemon/tiering.ts';
 import { existsSync } from 'node:fs';
 import { Problem } from '../contract/problem.ts';
+import { compileSooner } from '../proxy/daemon/tiering.ts';
 import { logLine } from '../proxy/log.ts';
 import type { Log } from '../proxy/pipeline/engine.ts';
 import { findingsOf } from './check.ts';
@@ -78,6 +78,7 @@ export async function runGateway(file: string | undefined, env: Env, version: st
     error(cause instanceof Problem ? cause.message : 'The gateway could not start because of a fault in it. Its log says more.');
     return 1;
   }
+  compileSooner();
   process.on('uncaughtException', (cause) => {
     log.error('gateway.crashed', { cause });
     process.exit(1);

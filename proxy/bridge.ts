@@ -2,7 +2,6 @@
  * Entry point of the bridge that a rewritten MCP entry starts: `countersign-mcp <connection>`. It lies in `bin/` of the
  * proxy's state folder and finds the proxy from there, so that nothing need be in its environment.
  */
-import './daemon/tiering.ts';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { askForAccess } from './http/bridgeAccess.ts';

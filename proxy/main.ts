@@ -1,5 +1,4 @@
 /** Entry point of the proxy: `proxy daemon`, started by the extension; `proxy mcp <name>`, for clients that only speak stdio. */
-import './daemon/tiering.ts';
 import { isNewEnough, MIN_NODE } from './daemon/nodeVersion.ts';
 
 /** Anything newer than the language is loaded only after the version was checked, so that an old Node gets a sentence. */

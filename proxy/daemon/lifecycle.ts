@@ -18,6 +18,7 @@ import { type Paths, preparePaths } from './paths.ts';
 import { Ports, portRange } from './ports.ts';
 import { readSmallFile, writePrivateFile } from './privateFile.ts';
 import { readStartLine } from './startLine.ts';
+import { compileSooner } from './tiering.ts';
 
 /** How the process ends. */
 const EXIT = { done: 0, failed: 1, alreadyRunning: 3 } as const;
@@ -149,6 +150,7 @@ class Daemon {
     const text = JSON.stringify(file);
     writePrivateFile(paths.proxyFile, `${text}\n`);
     process.stdout.write(`${text}\n`);
+    compileSooner();
     log.info('daemon.started', { connections: host.snapshot().connections.length });
     this.#considerLeaving();
   }
