@@ -1,4 +1,5 @@
 /** What a rule would have meant: the policy's proposal, held against what was recorded lately. */
+import { agentName } from '../../contract/agentName.ts';
 import type { OperationDetail, OperationPage, OperationQuery, RuleProposal } from '../../contract/control.ts';
 import { contextOf, type PolicyInForce, proposeRule } from '../policy/proposeRule.ts';
 
@@ -47,7 +48,7 @@ export async function ruleProposal(operation: string, inForce: PolicyInForce, re
         operation: summary.operation,
         headline: summary.headline.slice(0, 300),
         at: summary.at,
-        agent: summary.actor.agent.name,
+        agent: agentName(summary.actor.agent),
         became: became[i] ?? 'denied',
       })),
     },

@@ -125,7 +125,8 @@ export class ApprovalsPanel extends LitElement {
   #content(snapshot: ApprovalsSnapshot): TemplateResult {
     const mine = this.entries.filter((e) => this.#isMine(e));
     const others = this.entries.filter((e) => !this.#isMine(e));
-    const waiting = mine.filter(isOpen).length;
+    const asked = (snapshot.access ?? []).filter(({ id, mine: way }) => way === 'approve' && this.access.get(id)?.kind !== 'sending');
+    const waiting = mine.filter(isOpen).length + asked.length;
     return html`<main aria-label=${say('panel.approvals')}>
         ${banners(snapshot, (command) => this.#host.post({ type: 'run', command }))}
         ${this.entries.length === 0 && (snapshot.access ?? []).length === 0 ? this.#empty(snapshot) : nothing}

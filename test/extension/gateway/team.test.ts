@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { NARROWEST } from '../../../contract/approval.ts';
-import type { GatewayApprovals } from '../../../contract/gateway/approvals.ts';
 import { type AccessUi, askForAccess } from '../../../extension/gateway/requestAccess.ts';
 import { TeamApprovals } from '../../../extension/gateway/team.ts';
 import { english } from '../../../extension/translate.ts';
