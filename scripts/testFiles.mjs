@@ -138,10 +138,19 @@ async function leftBehind(child, mark) {
   }
 }
 
-/** What the reporter has written so far: the last line is empty, or cut off where the process was ended. */
+/**
+ * What the reporter has written so far. The last line is empty, or cut off where the process was ended; a child that was given
+ * its parent's flags has opened the file anew, and left a hole where others were.
+ */
 function eventsOf(file) {
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
-  return lines.map((text) => JSON.parse(text));
+  return lines.flatMap((text) => {
+    try {
+      return [JSON.parse(text)];
+    } catch {
+      return [];
+    }
+  });
 }
 
 const ALL_ENDED = 'each test that was begun has ended; something keeps the process alive, or has ended it';

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { corpusLines } from '../corpus/read.ts';
+import { withoutHashes } from '../faults/canaries.ts';
 import { describe as describeMessages, row } from '../proxy/protocols/postgres/proxied.ts';
 import { examine } from './canaries/examine.ts';
 import { type Hunted, hunt } from './canaries/hunt.ts';
@@ -93,7 +94,7 @@ describe('statements that a machine thought of', { timeout: 240_000 }, () => {
   });
 
   it('are in no record and have broken nothing', async () => {
-    assert.deepEqual(worlds.canaries.in(await worlds.written()), []);
+    assert.deepEqual(worlds.canaries.in(withoutHashes(await worlds.written())), []);
     assert.deepEqual(await worlds.log(), []);
   });
 });

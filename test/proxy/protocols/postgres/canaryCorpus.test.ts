@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, it, describe as suite } from 'node:test';
 import { corpusFile, corpusLines } from '../../../corpus/read.ts';
-import { Canaries } from '../../../faults/canaries.ts';
+import { Canaries, withoutHashes } from '../../../faults/canaries.ts';
 import { ALLOW_ALL, front, type Proxied, proxied, type RawClient } from './proxied.ts';
 
 interface Line {
@@ -142,7 +142,7 @@ suite('the corpus before canaries', { timeout: 900_000 }, () => {
   });
 
   it('leaves none of them in a record, an index or a log', async () => {
-    assert.deepEqual(canaries.in(await p.t.written()), []);
+    assert.deepEqual(canaries.in(withoutHashes(await p.t.written())), []);
     assert.deepEqual(canaries.in(JSON.stringify(p.t.logged)), []);
   });
 });
