@@ -125,7 +125,7 @@ export class RelaySession {
       connection: options.connection,
       book: options.tasks,
       forward: (...request) => this.#exchanges.forward(...request),
-      perform: (...work) => this.#aboutTask(...work),
+      perform: (...work) => this.#answered(() => this.#perform(...work)),
       decided: (...request) => this.#decided(...request),
       outwards: (...ask) => this.#outwards(...ask),
       quarantined: (name) => this.#offer.quarantined('tools/call', { name }),
@@ -258,29 +258,26 @@ export class RelaySession {
     await this.#session.close(reason);
   }
 
-  async #decided(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
-    const { host, connection } = this.#options;
-    try {
+  #decided(method: string, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
+    return this.#answered(async () => {
       const name = typeof params?.name === 'string' ? params.name : '';
       const tool = method === 'tools/call' ? await this.#offer.tool(name) : undefined;
       const request = readRequest(method, params, {
-        connection,
+        connection: this.#options.connection,
         hints: tool?.hints,
         masking: this.#session.masking,
         tokens: this.#tokens,
         listed: this.#offer.lists(params?.uri),
       });
       const refused = (await this.#offer.quarantined(method, params)) ?? request.refused;
-      return await this.#perform({ method, request, refused, target: name === '' ? method : name, tool }, params, caller);
-    } catch (cause) {
-      host.engine.log.error('mcp.relay.failed', { connection: connection.name, cause });
-      return { error: { code: -32_603, message: 'The proxy failed. Its log says more.' } };
-    }
+      return this.#perform({ method, request, refused, target: name === '' ? method : name, tool }, params, caller);
+    });
   }
 
-  async #aboutTask(work: TaskWork, params: JsonObject | undefined, caller: Caller): Promise<Reply> {
+  /** What goes wrong with us is an answer, too. */
+  async #answered(work: () => Promise<Reply>): Promise<Reply> {
     try {
-      return await this.#perform(work, params, caller);
+      return await work();
     } catch (cause) {
       this.#options.host.engine.log.error('mcp.relay.failed', { connection: this.#options.connection.name, cause });
       return { error: { code: -32_603, message: 'The proxy failed. Its log says more.' } };

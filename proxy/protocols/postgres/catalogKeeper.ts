@@ -88,6 +88,21 @@ export class CatalogKeeper {
     }
   }
 
+  /**
+   * A snapshot for a result that names what the last one does not know; that one again where somebody has locked the catalog:
+   * what it does not know is masked whole.
+   */
+  async newer(): Promise<Catalog> {
+    const known = this.current;
+    this.stale();
+    try {
+      return await this.fresh();
+    } catch (cause) {
+      if (known && cause instanceof Problem && cause.code === CATALOG_LOCKED) return known;
+      throw cause;
+    }
+  }
+
   stop(): void {
     this.#abort.abort(new Error('stopped'));
   }

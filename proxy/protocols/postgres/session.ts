@@ -12,7 +12,6 @@ import type { ClientIdentity } from '../protocol.ts';
 import { Admission } from './admission.ts';
 import { Answers } from './answers.ts';
 import { type Backend, cancelBackend, closeBackend } from './backend.ts';
-import { CATALOG_LOCKED } from './catalogKeeper.ts';
 import type { DryRunSession } from './dryRun.ts';
 import { cannot } from './dryRunText.ts';
 import type { Flight } from './flight.ts';
@@ -112,15 +111,7 @@ export class ClientSession {
         },
         ready: (status) => this.#ready(status),
         parameter: (name, value) => this.#parameter(name, value),
-        newerCatalog: () => {
-          const known = ground.catalogs.current;
-          ground.catalogs.stale();
-          return ground.catalogs.fresh().catch((cause: unknown) => {
-            // What is not known by then is masked whole.
-            if (known && cause instanceof Problem && cause.code === CATALOG_LOCKED) return known;
-            throw cause;
-          });
-        },
+        newerCatalog: () => ground.catalogs.newer(),
         failed: (cause) => this.#fail(cause),
         reach: () => (ground.reading(this.#names.searchPath)?.plan.columns.size === 0 ? 'none' : 'possible'),
       },
