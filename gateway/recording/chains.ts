@@ -12,10 +12,15 @@ import { beginToSign } from './auditStore.ts';
 import { BEGINNING, type ChainRow, GATEWAY_CHAIN, hasBegun, lockChain, notSigned, RECORD_CHAINS } from './chainRows.ts';
 import type { RecordKey } from './recordKey.ts';
 
-/** The schema that gateways know which sign. */
-const SIGNING_SCHEMA = 8;
+/** The schema that gateways know which sign every chain. */
+const SIGNING_SCHEMA = 10;
 /** How often it is looked whether the gateways that do not sign have gone, in milliseconds. */
 const BEGIN_EVERY_MS = 30_000;
+
+/** No gateway that does not sign can be started on this store from now on; one that comes back is refused by `chain_is_signed`. */
+async function refuseOlder(on: Queryable): Promise<void> {
+  await on.query('UPDATE schema_migrations SET compatible_from = $1::int WHERE version = $1::int AND compatible_from < $1::int', [SIGNING_SCHEMA]);
+}
 
 export function lineHash(line: string): string {
   return hash('sha256', line, 'hex');
@@ -74,15 +79,19 @@ export class Acts {
     await this.#write(tx, at, [...this.#found(at), body], true);
   }
 
-  /** Notes that there is another chain, so that it is missed when it is gone. */
+  /** Notes that there is another chain, so that it is missed when it is gone. Before anything is signed that is left to `begin`. */
   async began(tx: Queryable, chain: string): Promise<void> {
+    if (!(await hasBegun(tx))) return;
     await this.append(tx, GATEWAY_CHAIN, { type: ACT.begun, chain });
   }
 
   /** Signs what is there, unsigned as it is, and notes up to where it was. @returns whether everything that is added is signed from now on */
   async begin(db: Database): Promise<boolean> {
     const begun = await one<{ signed: string | null }>(db, 'SELECT signed FROM chains WHERE chain = $1', [GATEWAY_CHAIN]);
-    if (begun && begun.signed !== null) return true;
+    if (begun && begun.signed !== null) {
+      await refuseOlder(db);
+      return true;
+    }
     return await retried(db, async (tx) => {
       await tx.query(`SELECT pg_advisory_xact_lock(${BEGINNING})`);
       await lockChain(tx, GATEWAY_CHAIN);
@@ -111,6 +120,7 @@ export class Acts {
         ],
         true,
       );
+      await refuseOlder(tx);
       return true;
     });
   }

@@ -76,7 +76,10 @@ export async function verifyActs(directory: string, place?: number): Promise<Act
   }
 
   function signatureProblems({ entries }: ChainReading): string[] {
-    if (checkpoint.state === 'none') return ['it is not signed: somebody took the signature away, or no gateway that signs has been started on this store yet'];
+    if (checkpoint.state === 'none')
+      return [
+        'it is not signed: somebody took the signature away, or no gateway that signs has taken this store over yet, which waits until none runs that does not',
+      ];
     if (checkpoint.state === 'bad') return [`its signature does not hold: ${checkpoint.why}`];
     const { entries: covered, head } = checkpoint.checkpoint;
     if (entries < covered) return [`its end was removed: it has ${entries} lines, and ${covered} were signed`];

@@ -9,5 +9,6 @@ import { pins } from './0006pins.ts';
 import { tasks } from './0007tasks.ts';
 import { signedChains } from './0008signedChains.ts';
 import { publishers } from './0009publishers.ts';
+import { signedOnly } from './0010signedOnly.ts';
 
-export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins, tasks, signedChains, publishers];
+export const MIGRATIONS: readonly Migration[] = [base, refreshedAt, credentials, edges, segments, pins, tasks, signedChains, publishers, signedOnly];

@@ -18,9 +18,12 @@ for (const store of STORES) {
     let r: Recording;
     const acts = new Acts(key);
     let unsigned: Awaited<ReturnType<typeof verifyRecords>>;
+    let mixed: Awaited<ReturnType<typeof verifyRecords>>;
     before(async () => {
       db = await store.open();
       await migrate(db, quiet);
+      // One of before signing runs: nobody signs, and nobody says that anything has begun.
+      await db.query("INSERT INTO replicas (id, version, schema, lease_until) VALUES ('rep_older', '0', 7, ms() + 600000)");
       // As gateways of before signing left it.
       for (const [chain, type] of [
         ['per_old', 'signed-in'],
@@ -39,6 +42,16 @@ for (const store of STORES) {
       }
       unsigned = await verifyRecords(db, key);
       r = await recording(db);
+      const beside = await r.recorder.open(header());
+      await operate(beside, ['op_beside']);
+      await beside.close('the client left');
+      await db.transaction(async (tx) => await addedBefore(tx, 'per_old', 'signed-in'));
+      await db.transaction((tx) => acts.append(tx, 'per_old', { type: 'signed-out' }));
+      await signed(db);
+      mixed = await verifyRecords(db, key);
+      assert.equal(await acts.begin(db), false);
+      await db.query("UPDATE replicas SET ended_at = ms() WHERE id = 'rep_older'");
+      assert.equal(await acts.begin(db), true);
     });
     after(async () => {
       await r.recorder.stop('done', 1_000);
@@ -53,12 +66,12 @@ for (const store of STORES) {
       await signed(db);
       const report = await verifyRecords(db, key);
       assert.deepEqual(report.problems, []);
-      assert.equal(report.sessions, 3);
-      assert.equal(report.entries, 3 * 6);
-      const rows = await db.query<{ close_reason: string; entries: number }>('SELECT close_reason, entries FROM sessions');
+      assert.equal(report.sessions, 1 + 3);
+      assert.equal(report.entries, 4 + 3 * 6);
+      const rows = await db.query<{ close_reason: string; entries: number }>('SELECT close_reason, entries FROM sessions ORDER BY entries');
       assert.deepEqual(
         [...rows],
-        [1, 2, 3].map(() => ({ close_reason: 'the client left', entries: 6 })),
+        [4, 6, 6, 6].map((entries) => ({ close_reason: 'the client left', entries })),
       );
     });
 
@@ -144,7 +157,7 @@ for (const store of STORES) {
       assert.match(unsigned.problems.join('\n'), /\(per_old\): it is not signed/);
       const { notes, problems } = await verifyRecords(db, key);
       assert.deepEqual(problems, []);
-      assert.match(notes.join('\n'), /\(gateway\): its first 1 lines are from before the gateway signed[^]*\(per_old\): its first 2 lines are from before/);
+      assert.match(notes.join('\n'), /\(gateway\): its first 1 lines are from before the gateway signed[^]*\(per_old\): its first 4 lines are from before/);
       const begun = async (chain: string): Promise<string> =>
         (await db.query<{ line: string }>('SELECT line FROM audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1', [chain]))[0]?.line ?? '';
       assert.match(await begun('record:per_old'), /"type":"recorder.started"/);
@@ -155,6 +168,23 @@ for (const store of STORES) {
         async (tx) => await rewrite(tx, 'per_old', (line) => line.replace('signed-in', 'signed-on')),
         /per_old.*rewritten/,
       );
+    });
+
+    it('holds after gateways that sign and one that does not have run beside each other, and lets that one add nothing once signing has begun', async () => {
+      assert.match(mixed.problems.join('\n'), /\(per_old\): it is not signed/);
+      assert.doesNotMatch(mixed.problems.join('\n'), /record:per_ada/);
+      const { problems } = await verifyRecords(db, key);
+      assert.deepEqual(problems, []);
+      for (const chain of ['per_old', 'per_new', 'record:per_ada'])
+        await assert.rejects(
+          db.transaction(async (tx) => await addedBefore(tx, chain, 'signed-in')),
+          /The audit is signed, and this gateway is of a version that does not sign/,
+          chain,
+        );
+      // Nor is it started again: it looks at this, as every gateway does.
+      const [needed] = await db.query<{ needed: number }>('SELECT max(compatible_from) AS needed FROM schema_migrations');
+      assert.ok((needed?.needed ?? 0) > 9, `a gateway of schema 9 would start: ${needed?.needed}`);
+      assert.deepEqual((await verifyRecords(db, key)).problems, []);
     });
 
     it('shows when somebody who holds the store changes what people did: a line, the order, the end, all of it', async () => {
@@ -258,14 +288,21 @@ async function rewrite(tx: Queryable, chain: string, change: (line: string) => s
   await tx.query('UPDATE chains SET entries = $2, head = $3 WHERE chain = $1', [chain, lines.length, head]);
 }
 
-/** Adds a line in a chain's own form. */
-async function forge(tx: Queryable, chain: string): Promise<void> {
-  const [at] = await tx.query<{ entries: number; head: string }>('SELECT entries, head FROM chains WHERE chain = $1', [chain]);
+/** What a gateway of before signing does to add a line, statement by statement. */
+async function addedBefore(tx: Queryable, chain: string, type: string): Promise<void> {
+  await tx.query('INSERT INTO chains (chain, entries, head) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING', [chain, '0'.repeat(64)]);
+  const [at] = await tx.query<{ entries: number; head: string }>('SELECT entries, head, ms() AS now FROM chains WHERE chain = $1 FOR UPDATE', [chain]);
   assert.ok(at);
-  const line = `{"at":"2026-01-01T00:00:00.000Z","body":{"type":"approval.answered"},"chain":"${chain}","prev":"${at.head}","seq":${at.entries},"v":1}`;
+  const line = `{"at":"2026-01-01T00:00:00.000Z","body":{"type":"${type}"},"chain":"${chain}","prev":"${at.head}","seq":${at.entries},"v":1}`;
   const head = hash('sha256', line, 'hex');
   await tx.query('INSERT INTO audit (chain, seq, at, hash, line) VALUES ($1, $2, 0, $3, $4)', [chain, at.entries, head, line]);
   await tx.query('UPDATE chains SET entries = entries + 1, head = $2 WHERE chain = $1', [chain, head]);
+}
+
+/** Adds a line in a chain's own form, past what keeps older gateways from it. */
+async function forge(tx: Queryable, chain: string): Promise<void> {
+  await tx.query('ALTER TABLE chains DISABLE TRIGGER chain_is_signed');
+  await addedBefore(tx, chain, 'approval.answered');
 }
 
 describe('replicas that record', () => {
