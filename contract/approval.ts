@@ -84,6 +84,8 @@ export const DecidedApproval = z.object({
   by: Person.optional(),
   note: z.string().max(2000).optional(),
   decidedAt: z.number(),
+  /** Until when what was granted holds, epoch milliseconds. */
+  until: z.number().optional(),
   /** Filled in when the operation has ended. */
   outcome: z.string().max(200).optional(),
 });

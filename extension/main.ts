@@ -5,6 +5,7 @@ import type { Snapshot } from '../contract/control.ts';
 import { Disposables } from './disposables.ts';
 import { COMMANDS, type CommandName, WALKTHROUGH } from './ids.ts';
 import { Model } from './model.ts';
+import { notify } from './notify.ts';
 import { ProxyLink } from './proxyLink/link.ts';
 import type { Running } from './running.ts';
 import { StatusBar } from './statusBar.ts';
@@ -114,7 +115,7 @@ async function report(log: vscode.LogOutputChannel, run: () => unknown): Promise
   } catch (error) {
     log.error(error instanceof Error ? error : String(error));
     const show = vscode.l10n.t('Show Log');
-    void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error), show).then((picked) => picked === show && log.show());
+    void notify.error(error instanceof Error ? error.message : String(error), show).then((picked) => picked === show && log.show());
     return undefined;
   }
 }

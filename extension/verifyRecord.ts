@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { METHODS, VerifyReport } from '../contract/control.ts';
 import type { TeamSessions } from './gateway/teamSessions.ts';
 import { COMMANDS } from './ids.ts';
+import { notify } from './notify.ts';
 import type { ProxyLink } from './proxyLink/link.ts';
 
 /** Reads the chain again, of one session or of all, and says whether it holds. */
@@ -24,13 +25,13 @@ async function verify(link: ProxyLink, team: TeamSessions, session: string | und
 
 async function announce(report: VerifyReport): Promise<void> {
   if (report.ok) {
-    await vscode.window.showInformationMessage(
+    await notify.information(
       vscode.l10n.t('The record holds: {0} entries in {1} sessions, nothing added, changed or taken out.', report.entries, report.sessions),
     );
     return;
   }
   const show = vscode.l10n.t('Show Log');
-  const picked = await vscode.window.showErrorMessage(
+  const picked = await notify.error(
     vscode.l10n.t(
       'The record does not hold. It was changed outside Countersign, or the disk lost a part. The first problem: {0}',
       report.problems[0] ?? vscode.l10n.t('not named'),

@@ -1,4 +1,5 @@
 /** A request for access over a time as a person is shown it, in the editor and in the console. No decoder in here: panels use it. */
+import type { Person } from '../actor.ts';
 import type { DecidedApproval } from '../approval.ts';
 import type { AccessAsk, AccessRequest, GatewayApproval } from './approvals.ts';
 
@@ -34,7 +35,7 @@ export function accessAskOf({
 
 /** What became of one, for the list of the last decisions; it has no operation to open. */
 export function decidedAccess(approval: GatewayApproval): DecidedApproval | undefined {
-  const { access, actor, answers, connection, decidedAt, id, requester, state, why } = approval;
+  const { access, actor, answers, connection, decidedAt, id, requester, state } = approval;
   if (!access || decidedAt === undefined) return undefined;
   const answer = state === 'denied' ? 'denied' : 'approved';
   const last = answers.findLast((one) => (one.answer === 'deny') === (answer === 'denied'));
@@ -45,11 +46,19 @@ export function decidedAccess(approval: GatewayApproval): DecidedApproval | unde
     connection,
     agent: actor?.agent.name ?? requester.name ?? requester.subject,
     answer,
-    why: last && (why === undefined || why === 'person') ? 'person' : (why ?? 'person'),
+    why: whyEnded(approval, last?.by),
     ...(last && { by: last.by }),
     ...(last?.note !== undefined && { note: last.note }),
     decidedAt,
+    ...(answer === 'approved' && { until: decidedAt + access.minutes * 60_000 }),
   };
+}
+
+/** Whoever asks what others must answer has taken it back with their no. */
+export function whyEnded({ approvers, requester, state, why }: GatewayApproval, by: Person | undefined): string {
+  if (!by || (why !== undefined && why !== 'person')) return why ?? 'person';
+  const own = by.issuer === requester.issuer && by.subject === requester.subject;
+  return state === 'denied' && own && !approvers.includes('requester') ? 'withdrawn' : 'person';
 }
 
 export function accessHeadline({ connection, minutes }: AccessRequest): string {

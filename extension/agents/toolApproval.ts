@@ -4,6 +4,7 @@
  */
 import * as vscode from 'vscode';
 import { COMMANDS, CONTEXT } from '../ids.ts';
+import { notify } from '../notify.ts';
 import type { Access } from './access.ts';
 
 /** VS Code's "Chat: Manage Tool Approval"; the argument is where a choice is kept: every workspace of this profile. */
@@ -21,7 +22,7 @@ export async function reviewToolApproval(access: Access): Promise<void> {
   const commands = await vscode.commands.getCommands(true);
   if (labels.length === 0) {
     const doctor = vscode.l10n.t('Run Doctor');
-    const picked = await vscode.window.showWarningMessage(
+    const picked = await notify.warning(
       vscode.l10n.t('Countersign offers no tools to the agent right now, so there is nothing to approve in advance.'),
       doctor,
     );
@@ -29,7 +30,7 @@ export async function reviewToolApproval(access: Access): Promise<void> {
     return;
   }
   if (!commands.includes(EDITOR_COMMAND)) {
-    await vscode.window.showInformationMessage(
+    await notify.information(
       vscode.l10n.t(
         'This editor has no list of approved tools. Where it asks about a tool of "{0}", choose "always allow" for that server: Countersign still asks before anything risky.',
         labels.join('", "'),

@@ -3,6 +3,7 @@ import type { Person } from '../../contract/actor.ts';
 import { agentName } from '../../contract/agentName.ts';
 import type { PendingApproval } from '../../contract/approval.ts';
 import { waitsForMe } from '../../contract/approvers.ts';
+import { plainLine } from '../plainLine.ts';
 import type { Translate } from '../translate.ts';
 
 export function mine(pending: readonly PendingApproval[], me: Person | undefined): PendingApproval[] {
@@ -16,7 +17,7 @@ export function fresh(seen: ReadonlySet<string>, pending: readonly PendingApprov
 
 /** Who and what in one line: the parsed effect, never the agent's prose. */
 export function headline(ask: PendingApproval, t: Translate): string {
-  return t('{0} → {1} on {2}', oneLine(agentName(ask.actor.agent)), oneLine(ask.facts.headline), ask.connection);
+  return t('{0} → {1} on {2}', plainLine(agentName(ask.actor.agent)), plainLine(ask.facts.headline), plainLine(ask.connection));
 }
 
 /** What a notification says about asks: it points to the view and decides nothing. */
@@ -28,12 +29,4 @@ export function noticeText(asks: readonly PendingApproval[], t: Translate): stri
 
 export function badgeText(count: number, t: Translate): string {
   return count === 1 ? t('1 request waits for you') : t('{0} requests wait for you', count);
-}
-
-/** Names come from clients: control characters and direction marks must not reach the editor's own surfaces. */
-function oneLine(text: string): string {
-  return text
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
-    .trim()
-    .slice(0, 120);
 }

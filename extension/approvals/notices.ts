@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import { COMMANDS, SETTINGS } from '../ids.ts';
 import type { Model } from '../model.ts';
+import { notify } from '../notify.ts';
 import { fresh, noticeText } from './attention.ts';
 import type { ApprovalsView } from './view.ts';
 
@@ -43,7 +44,7 @@ export class Notices implements vscode.Disposable {
     this.#open = true;
     try {
       const show = vscode.l10n.t('Show Approvals');
-      const picked = await vscode.window.showInformationMessage(noticeText(added, vscode.l10n.t), show);
+      const picked = await notify.information(noticeText(added, vscode.l10n.t), show);
       if (picked === show) await vscode.commands.executeCommand(COMMANDS.showApprovals, first.id);
     } finally {
       this.#open = false;

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import type { ConnectionView } from '../../contract/control.ts';
 import type { Model } from '../model.ts';
+import { notify } from '../notify.ts';
 import type { SecretStore } from '../secrets/store.ts';
 
 /** The connection that a tree item, a name or the person's pick stands for. */
@@ -38,7 +39,7 @@ export async function enterSecret(model: Model, store: SecretStore, argument: un
   const connection = await connectionOf(model, argument, (c) => c.secret !== undefined, vscode.l10n.t('Enter the secret of which connection?'));
   if (connection === undefined) return;
   if (connection.secret === undefined) {
-    await vscode.window.showInformationMessage(vscode.l10n.t('{0} needs no secret.', connection.name));
+    await notify.information(vscode.l10n.t('{0} needs no secret.', connection.name));
     return;
   }
   const value = await vscode.window.showInputBox({

@@ -5,7 +5,10 @@ import { personLabel } from '../../contract/actor.ts';
 import { METHODS, type PutGateway } from '../../contract/control.ts';
 import { COMMANDS, CONTEXT, GATEWAY_PROVIDER, SECRET_KEYS, SETTINGS } from '../ids.ts';
 import type { Model } from '../model.ts';
+import { notify } from '../notify.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
+import { AccessAnswers } from './accessAnswers.ts';
+import { tell, turn } from './accessNotices.ts';
 import { accountLine, GatewayAccount } from './account.ts';
 import { call } from './api.ts';
 import { begin, gatewayAddress } from './oauth.ts';
@@ -44,7 +47,7 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
   /** There is more in the gateway's record, or somebody else's is to be seen. */
   readonly onDidRecord = this.#recorded.event;
 
-  constructor({ secrets }: vscode.ExtensionContext, link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
+  constructor({ globalStorageUri, secrets }: vscode.ExtensionContext, link: ProxyLink, model: Model, log: vscode.LogOutputChannel) {
     this.#link = link;
     this.#log = log;
     this.account = new GatewayAccount({
@@ -59,7 +62,19 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
     });
     const { account } = this;
     const warn = (message: string): void => log.warn(message);
-    this.team = new TeamApprovals({ account, log: warn, changed: () => model.setTeam(this.team.questions), heard: () => this.sessions.heard() });
+    this.team = new TeamApprovals({
+      account,
+      log: warn,
+      changed: () => model.setTeam(this.team.questions),
+      heard: () => this.sessions.heard(),
+      access: new AccessAnswers({
+        folder: vscode.Uri.joinPath(globalStorageUri, 'access-requests').fsPath,
+        get: (id) => this.team.get(id),
+        turn,
+        tell,
+        log: warn,
+      }),
+    });
     this.sessions = new TeamSessions({ account, log: warn, changed: () => this.#recorded.fire() });
     this.#subscription = vscode.Disposable.from(
       vscode.authentication.registerAuthenticationProvider(GATEWAY_PROVIDER, 'Countersign', this, { supportsMultipleAccounts: false }),
@@ -104,7 +119,7 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
 
   async removeSession(): Promise<void> {
     const sentence = await this.account.signOut();
-    if (sentence !== undefined) void vscode.window.showWarningMessage(sentence);
+    if (sentence !== undefined) void notify.warning(sentence);
   }
 
   async signOut(): Promise<void> {
@@ -171,7 +186,7 @@ export class GatewayLink implements vscode.AuthenticationProvider, vscode.Dispos
     this.#told = sentence;
     if (sentence === undefined) return;
     const again = vscode.l10n.t('Sign In');
-    void vscode.window.showWarningMessage(sentence, again).then((picked) => picked === again && vscode.commands.executeCommand(COMMANDS.gatewaySignIn));
+    void notify.warning(sentence, again).then((picked) => picked === again && vscode.commands.executeCommand(COMMANDS.gatewaySignIn));
   }
 
   /** Gives the proxy what it needs for the tunnel; it keeps it in memory alone. */

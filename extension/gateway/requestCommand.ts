@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import type { AccessRequest } from '../../contract/gateway/approvals.ts';
 import { COMMANDS } from '../ids.ts';
 import type { Model } from '../model.ts';
+import { notify } from '../notify.ts';
 import type { GatewayLink } from './gatewayLink.ts';
 import { type AccessStart, type AccessUi, askForAccess } from './requestAccess.ts';
 
@@ -24,7 +25,7 @@ export async function requestAccess(model: Model, gateway: GatewayLink, argument
   const start = startOf(model, argument);
   const named = start.connection ?? start.question?.connection;
   if (shared.length === 0 || (named !== undefined && !shared.includes(named))) {
-    await vscode.window.showInformationMessage(
+    await notify.information(
       vscode.l10n.t('Access is asked for at a gateway, for a connection that it shares. What is this machine’s own is asked about here.'),
     );
     return;
@@ -33,7 +34,7 @@ export async function requestAccess(model: Model, gateway: GatewayLink, argument
   if (request === undefined) return;
   if (!(await send(gateway, request))) return;
   const look = vscode.l10n.t('Show Approvals');
-  const picked = await vscode.window.showInformationMessage(
+  const picked = await notify.information(
     vscode.l10n.t(
       'Asked for access to {0}. Whoever may grant it sees it in their editor and in the gateway’s console; once granted, what it covers is not asked about.',
       request.connection,
@@ -52,7 +53,7 @@ async function send(gateway: GatewayLink, request: AccessRequest): Promise<boole
       return true;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      const picked = await vscode.window.showErrorMessage(vscode.l10n.t('Access to {0} was not asked for. {1}', request.connection, why), again);
+      const picked = await notify.error(vscode.l10n.t('Access to {0} was not asked for. {1}', request.connection, why), again);
       if (picked !== again) return false;
     }
   }

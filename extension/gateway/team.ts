@@ -4,9 +4,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApprovalAnswer, DecidedApproval, PendingApproval } from '../../contract/approval.ts';
-import { accessAskOf, decidedAccess } from '../../contract/gateway/accessAsk.ts';
+import { accessAskOf, decidedAccess, whyEnded } from '../../contract/gateway/accessAsk.ts';
 import type { AccessRequest, GatewayAnswerResult, GatewayApproval } from '../../contract/gateway/approvals.ts';
 import { Problem } from '../../contract/problem.ts';
+import type { AccessAnswers } from './accessAnswers.ts';
 import { type ApiOptions, call, follow } from './api.ts';
 import { NO_QUESTIONS, type TeamQuestions } from './questions.ts';
 import type { Fetch } from './trust.ts';
@@ -31,6 +32,8 @@ export interface TeamOptions {
   readonly changed: () => void;
   /** Something else changed at the gateway, or the stream of what changes has begun anew. */
   readonly heard?: () => void;
+  /** Who is told what became of requests for access. */
+  readonly access?: Pick<AccessAnswers, 'asked' | 'look'>;
 }
 
 export class TeamApprovals {
@@ -90,7 +93,13 @@ export class TeamApprovals {
 
   /** Asks for access over a time; others answer. @throws Problem */
   async requestAccess(body: AccessRequest): Promise<void> {
-    await call('requestAccess', this.#access(), { body });
+    const approval = await call('requestAccess', this.#access(), { body });
+    await this.#options.access?.asked(approval);
+  }
+
+  /** One question as it is now. @throws Problem */
+  async get(id: string): Promise<GatewayApproval> {
+    return await call('approval', this.#access(), { id });
   }
 
   /** The page where the person shows again who they are, for this request alone. @throws Problem */
@@ -160,6 +169,7 @@ export class TeamApprovals {
         if (run !== this.#run || !run) return;
         this.#problem = undefined;
         this.#set(pending, decided);
+        void this.#options.access?.look(pending, decided);
       });
     return this.#reading;
   }
@@ -192,7 +202,7 @@ function decidedView(approval: GatewayApproval, asked: PendingApproval | undefin
     connection: approval.connection,
     agent: asked.actor.agent.name,
     answer,
-    why: last && (approval.why === undefined || approval.why === 'person') ? 'person' : (approval.why ?? 'person'),
+    why: whyEnded(approval, last?.by),
     ...(last && { by: last.by }),
     ...(last?.note !== undefined && { note: last.note }),
     decidedAt: approval.decidedAt,

@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import * as vscode from 'vscode';
 import { COMMANDS } from '../ids.ts';
+import { notify } from '../notify.ts';
 import { openAt } from '../panelActions.ts';
 import { summary } from './definition.ts';
 import type { FoundServer } from './scan.ts';
@@ -22,7 +23,7 @@ export async function protectServer(servers: McpServers, argument: unknown): Pro
   const open = unprotected(servers);
   const given = serverOf(argument, servers);
   if (given === undefined && open.length === 0) {
-    await vscode.window.showInformationMessage(vscode.l10n.t('Every MCP server that Countersign knows of goes through it.'));
+    await notify.information(vscode.l10n.t('Every MCP server that Countersign knows of goes through it.'));
     return;
   }
   const server = given ?? (await pick(open, vscode.l10n.t('Put which MCP server behind Countersign?')));
@@ -51,7 +52,7 @@ async function protectThese(servers: McpServers, these: readonly FoundServer[]):
       problems.push(`${server.entry.name}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  if (problems.length > 0) void vscode.window.showErrorMessage(vscode.l10n.t('Not protected: {0}', problems.join(' ')));
+  if (problems.length > 0) void notify.error(vscode.l10n.t('Not protected: {0}', problems.join(' ')));
   if (done.length === 0) return;
   const undoIt = vscode.l10n.t('Undo');
   const enter = vscode.l10n.t('Enter Secret');
@@ -59,7 +60,7 @@ async function protectThese(servers: McpServers, these: readonly FoundServer[]):
     missing.length > 0
       ? vscode.l10n.t('{0} goes through Countersign, and still needs a secret that was not set here.', done.join(', '))
       : vscode.l10n.t('{0} goes through Countersign now. Restart the agent, or its MCP server, to use it.', done.join(', '));
-  void vscode.window.showInformationMessage(text, ...(missing.length > 0 ? [enter] : []), undoIt).then((picked) => {
+  void notify.information(text, ...(missing.length > 0 ? [enter] : []), undoIt).then((picked) => {
     if (picked === undoIt) return vscode.commands.executeCommand(COMMANDS.undoProtection, done);
     return picked === enter ? vscode.commands.executeCommand(COMMANDS.enterSecret, done.at(-1)) : undefined;
   });
@@ -72,7 +73,7 @@ export async function undoProtection(servers: McpServers, argument: unknown): Pr
   let these = all.filter(({ entry }) => names.includes(entry.connection));
   if (these.length === 0) {
     if (all.length === 0) {
-      await vscode.window.showInformationMessage(vscode.l10n.t('Countersign has rewritten no MCP server, so there is nothing to undo.'));
+      await notify.information(vscode.l10n.t('Countersign has rewritten no MCP server, so there is nothing to undo.'));
       return;
     }
     const picked = await vscode.window.showQuickPick(
@@ -128,8 +129,8 @@ async function sureToUndo(names: readonly string[]): Promise<boolean> {
 }
 
 async function tellUndone(count: number, problems: readonly string[]): Promise<void> {
-  if (problems.length > 0) void vscode.window.showWarningMessage(problems.join(' '));
-  else void vscode.window.showInformationMessage(vscode.l10n.t('Put back as it was: {0}. Countersign no longer sees these servers.', count));
+  if (problems.length > 0) void notify.warning(problems.join(' '));
+  else void notify.information(vscode.l10n.t('Put back as it was: {0}. Countersign no longer sees these servers.', count));
 }
 
 export async function openConfig(servers: McpServers, argument: unknown): Promise<void> {

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import * as vscode from 'vscode';
 import { COMMANDS, VIEWS } from '../ids.ts';
+import { notify } from '../notify.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 import { serverId, shortPath } from './commands.ts';
 import type { FoundServer } from './scan.ts';
@@ -47,15 +48,15 @@ export class Offers implements vscode.Disposable {
       await this.#memory.update(OFFERED_KEY, [...offered, ...fresh.map(key)].slice(-MAX_OFFERED));
       const changed = fresh.filter(({ status }) => status.kind !== 'protected' && status.changed);
       const [lost] = changed;
-      if (lost) await this.#tell(vscode.window.showWarningMessage, lostText(lost), changed);
-      else await this.#tell(vscode.window.showInformationMessage, newText(first, more.length), fresh);
+      if (lost) await this.#tell(notify.warning, lostText(lost), changed);
+      else await this.#tell(notify.information, newText(first, more.length), fresh);
     } finally {
       this.#open = false;
     }
     await this.#look();
   }
 
-  async #tell(say: typeof vscode.window.showInformationMessage, text: string, these: readonly FoundServer[]): Promise<void> {
+  async #tell(say: typeof notify.information, text: string, these: readonly FoundServer[]): Promise<void> {
     const protect = these.length > 1 ? vscode.l10n.t('Protect All') : vscode.l10n.t('Protect');
     const show = vscode.l10n.t('Show');
     const mayProtect = these.some(({ status }) => status.kind === 'unprotected');

@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import type { Quarantined } from '../../contract/pins.ts';
 import { COMMANDS, DEFINITION_SCHEME } from '../ids.ts';
 import type { Model } from '../model.ts';
+import { notify } from '../notify.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 import { answer, type ReviewUi, review, type Shown } from './review.ts';
 import { kindName, noticeOf, oneLine } from './texts.ts';
@@ -79,7 +80,7 @@ export class Definitions implements vscode.TextDocumentContentProvider, vscode.D
       await vscode.commands.executeCommand('vscode.diff', uri('before'), uri('after'), shown.title, { preview: false });
     },
     confirm: async (question, detail, button) => (await vscode.window.showWarningMessage(question, { modal: true, detail }, button)) === button,
-    tell: (sentence) => void vscode.window.showInformationMessage(sentence),
+    tell: (sentence) => void notify.information(sentence),
   };
 
   /** Points to what is new; one notification at a time, and the tree has the rest. */
@@ -97,7 +98,7 @@ export class Definitions implements vscode.TextDocumentContentProvider, vscode.D
     this.#noticed = true;
     try {
       const look = vscode.l10n.t('Look at It');
-      const picked = await vscode.window.showWarningMessage(noticeOf(first.connection, first.items, vscode.l10n.t), look);
+      const picked = await notify.warning(noticeOf(first.connection, first.items, vscode.l10n.t), look);
       if (picked === look) await vscode.commands.executeCommand(COMMANDS.reviewDefinitions, first.connection);
     } finally {
       this.#noticed = false;

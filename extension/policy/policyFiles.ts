@@ -7,6 +7,7 @@ import type { PolicyProblem } from '../../contract/control.ts';
 import { userPolicyFile } from '../../contract/daemon.ts';
 import { COMMANDS, ORGANISATION_SCHEME } from '../ids.ts';
 import type { Model } from '../model.ts';
+import { notify } from '../notify.ts';
 import { openAt } from '../panelActions.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 import { code } from '../proxyLink/locate.ts';
@@ -74,7 +75,7 @@ export class PolicyFiles implements vscode.Disposable {
     this.#told = key;
     if (first === undefined) return;
     const open = vscode.l10n.t('Open Policy');
-    const picked = await vscode.window.showWarningMessage(policyProblemText(problems.length, first, vscode.l10n.t), open);
+    const picked = await notify.warning(policyProblemText(problems.length, first, vscode.l10n.t), open);
     if (picked === open) await vscode.commands.executeCommand(COMMANDS.openPolicy);
   }
 }

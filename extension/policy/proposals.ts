@@ -8,6 +8,7 @@ import path from 'node:path';
 import * as vscode from 'vscode';
 import { METHODS, RuleProposal } from '../../contract/control.ts';
 import type { ToApprovals } from '../../contract/webview.ts';
+import { notify } from '../notify.ts';
 import type { ProxyLink } from '../proxyLink/link.ts';
 
 type Shown = Extract<ToApprovals, { type: 'proposal' }>;
@@ -78,7 +79,7 @@ function plain(text: string): string {
 }
 
 function no(why: string): false {
-  void vscode.window.showWarningMessage(why);
+  void notify.warning(why);
   return false;
 }
 

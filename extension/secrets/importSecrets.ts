@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { Problem } from '../../contract/problem.ts';
+import { notify } from '../notify.ts';
 import { deleteSecretFile, readSecretFile } from './secretFile.ts';
 import type { SecretStore } from './store.ts';
 
@@ -18,9 +19,7 @@ export async function importFromEnvironment(store: SecretStore, log: vscode.LogO
     // Another window was quicker: the file is gone because the secrets are stored.
     if (error instanceof Problem && isMissing(error.cause)) return;
     log.error(error instanceof Error ? error.message : String(error));
-    void vscode.window.showErrorMessage(
-      error instanceof Problem ? error.message : vscode.l10n.t('Countersign could not take in the secrets of {0}. See the log.', path),
-    );
+    void notify.error(error instanceof Problem ? error.message : vscode.l10n.t('Countersign could not take in the secrets of {0}. See the log.', path));
   }
 }
 
@@ -35,12 +34,10 @@ export async function importByPicker(store: SecretStore, log: vscode.LogOutputCh
   try {
     const names = await importFile(uri.fsPath, store);
     log.info(`took ${names.length} secrets from ${uri.fsPath} into the editor's secret storage and deleted the file`);
-    void vscode.window.showInformationMessage(vscode.l10n.t('Imported {0}. The file was deleted.', names.join(', ')));
+    void notify.information(vscode.l10n.t('Imported {0}. The file was deleted.', names.join(', ')));
   } catch (error) {
     log.error(error instanceof Error ? error.message : String(error));
-    void vscode.window.showErrorMessage(
-      error instanceof Problem ? error.message : vscode.l10n.t('Countersign could not take in the secrets of {0}. See the log.', uri.fsPath),
-    );
+    void notify.error(error instanceof Problem ? error.message : vscode.l10n.t('Countersign could not take in the secrets of {0}. See the log.', uri.fsPath));
   }
 }
 

@@ -11,7 +11,7 @@ import { Demo } from '../../demo/demo.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
 import { goOn, pick } from '../../demo/press.ts';
 import { customers } from '../../demo/shop.ts';
-import { type Browser, openBrowser, openWorkbench } from '../../demo/workbench.ts';
+import { type Browser, openBrowser, openWorkbench, runCommand } from '../../demo/workbench.ts';
 import { packaged, scenario } from './scenario.ts';
 
 const STEP_MS = 60_000;
@@ -133,7 +133,15 @@ describe('a team in two workbenches', { timeout: 600_000 }, () => {
     await sam.press(card.locator('cs-armed-button.grant'));
     await card.waitFor({ state: 'detached', timeout: STEP_MS });
     await dana.page.bringToFront();
-    await panel.locator('cs-decided', { hasText: 'Access to production for 15 minutes' }).getByText('Approved by Sam').first().waitFor({ timeout: STEP_MS });
+    // She is told, and led to the line that says it.
+    const told = dana.page.locator('.notification-list-item', { hasText: /Sam granted you access to production until .+: write on customers\./ }).first();
+    // It hides itself after a while, on a busy machine before it is looked at.
+    await told.waitFor({ timeout: 5_000 }).catch(() => runCommand(dana.page, 'Notifications: Show Notifications'));
+    await shot('told');
+    await told.getByRole('button', { name: 'Show Approvals' }).click({ timeout: STEP_MS });
+    const line = panel.locator('cs-decided li', { hasText: 'Access to production for 15 minutes' });
+    await line.getByText(/Approved by Sam.* until /).waitFor({ timeout: STEP_MS });
+    await until('the keyboard on that line', () => line.evaluate((el) => (el.getRootNode() as ShadowRoot).activeElement === el));
     const free = await psql("update customers set city = 'Braga' where id = 44 returning city");
     assert.match(await free(), /Braga/);
     await shot('granted');

@@ -201,6 +201,15 @@ describe('a decision', () => {
   });
 });
 
+describe('notifications', () => {
+  it('are shown in one place, which leaves no link in them; dialogs show none', () => {
+    for (const [file, code] of sources) {
+      if (file === 'extension/notify.ts') continue;
+      for (const { index } of code.matchAll(/\bshow(?:Information|Warning|Error)Message\b/g)) assert.match(code.slice(index, index + 400), /modal: true/, file);
+    }
+  });
+});
+
 /** The English sentences that a source hands to `t` or `vscode.l10n.t`. */
 function sentences(code: string): string[] {
   const call = /\b(?:l10n\.)?t\(\s*(['"`])((?:\\.|(?!\1)[\s\S])*?)\1/g;

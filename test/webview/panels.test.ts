@@ -579,6 +579,21 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
     });
   });
 
+  it('brings a decision on access into view where a notification leads to it, and says until when it holds', async () => {
+    await withPanel('approvals', async (p) => {
+      const access = decided({ id: 'app_9', operation: '', headline: 'Access to orders for 1 hour', decidedAt: NOW - 9_000_000, until: Date.now() + 60_000 });
+      const later = Array.from({ length: 9 }, (_, i) => decided({ id: `dec-${i}`, decidedAt: NOW - i }));
+      await p.send(shown({ decided: [...later, access] }));
+      const line = p.page.locator('cs-decided li', { hasText: 'Access to orders' });
+      assert.equal(await line.count(), 0, 'it is not among the last');
+      await p.send({ type: 'reveal', id: 'app_9' });
+      await line.getByText(/until .*\d\d:\d\d/).waitFor();
+      await soon(async () => assert.equal(await line.evaluate((el) => el.matches(':focus')), true));
+      await p.send({ type: 'reveal', id: 'gone' });
+      assert.deepEqual(await answers(p), []);
+    });
+  });
+
   it('needs no sideways scrolling at 280 pixels, and every control has a name', async () => {
     await withPanel(
       'approvals',

@@ -26,6 +26,7 @@ import { approverWords, decidedWord } from './decided.ts';
 import { MAX_DECLINED, readDeclined, readNotes, rememberNote } from './notes.ts';
 import { panelStyles } from './panelStyles.ts';
 import { arrivals, type Entry, type Group, groupsOf, identical, isOpen, nextDeparture, reconcile, settle, withPhase } from './queue.ts';
+import type { DecidedList } from './quietLists.ts';
 import { type Offer, offerOf } from './sameYes.ts';
 
 /** The Approvals view: what waits, what was decided, what stands. */
@@ -421,6 +422,7 @@ export class ApprovalsPanel extends LitElement {
       case 'reveal': {
         const entry = this.entries.find((e) => e.ask.id === message.id);
         if (entry) void this.#reveal(entry.key);
+        else void this.updateComplete.then(() => this.shadowRoot?.querySelector<DecidedList>('cs-decided')?.reveal(message.id));
       }
     }
   }

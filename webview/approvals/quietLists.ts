@@ -8,7 +8,7 @@ import { personName } from '../parts/names.ts';
 import { safeText } from '../parts/safeText.ts';
 import { say } from '../parts/strings.ts';
 import { shared } from '../parts/theme.ts';
-import { clockTime } from '../parts/timeLeft.ts';
+import { clockTime, dayTime } from '../parts/timeLeft.ts';
 import { plainLine } from '../parts/untrustedText.ts';
 import { decidedWord } from './decided.ts';
 
@@ -44,8 +44,10 @@ const SHOWN_DECISIONS = 5;
 
 /** @fires open as a CustomEvent with an operation's id */
 export class DecidedList extends LitElement {
-  static override properties = { decided: { attribute: false } };
+  static override properties = { decided: { attribute: false }, sought: { state: true } };
   declare decided: readonly DecidedApproval[];
+  /** One that a person was led to: shown even where it is not among the last. */
+  declare sought: string | undefined;
   static override styles = [shared, lines, lists];
 
   constructor() {
@@ -54,7 +56,7 @@ export class DecidedList extends LitElement {
   }
 
   protected override render(): TemplateResult | typeof nothing {
-    const last = [...this.decided].sort((a, b) => b.decidedAt - a.decidedAt).slice(0, SHOWN_DECISIONS);
+    const last = [...this.decided].sort((a, b) => b.decidedAt - a.decidedAt).filter(({ id }, i) => i < SHOWN_DECISIONS || id === this.sought);
     if (last.length === 0) return nothing;
     return html`<h2>${say('decided.title')}</h2>
       <ul>
@@ -62,14 +64,15 @@ export class DecidedList extends LitElement {
           const word = decidedWord(d);
           const line = html`${icon(d.answer === 'approved' ? 'allow' : 'deny', `small ${d.answer === 'approved' ? 'good' : 'quiet'}`)}
             <span class="text"
-              ><span>${safeText(d.headline)}</span> <span class="quiet">${safeText(word)}${d.note === undefined ? nothing : html`, ${safeText(say('decided.note', { note: d.note }))}`}</span></span
+              ><span>${safeText(d.headline)}</span> <span class="quiet">${safeText(word)}${d.note === undefined ? nothing : html`, ${safeText(say('decided.note', { note: d.note }))}`}${d.until === undefined ? nothing : html` · ${say(d.until > Date.now() ? 'grants.until' : 'decided.ended', { time: dayTime(d.until) })}`}</span></span
             >
             <span class="when quiet">${clockTime(d.decidedAt)}</span>`;
           // Access over a time is no operation: there is nothing to open.
-          if (d.operation === '') return html`<li class="line">${line}</li>`;
+          if (d.operation === '') return html`<li class="line" id=${d.id} tabindex="-1">${line}</li>`;
           return html`<li>
             <button
               class="line"
+              id=${d.id}
               aria-label=${say('decided.open', { headline: plainLine(d.headline), outcome: plainLine(word) })}
               @click=${() => this.dispatchEvent(new CustomEvent('open', { detail: d.operation }))}
             >
@@ -78,6 +81,15 @@ export class DecidedList extends LitElement {
           </li>`;
         })}
       </ul>`;
+  }
+
+  /** Brings one into view, with the keyboard on it. */
+  async reveal(id: string): Promise<void> {
+    this.sought = id;
+    await this.updateComplete;
+    const line = this.shadowRoot?.querySelector<HTMLElement>(`#${CSS.escape(id)}`);
+    line?.scrollIntoView({ block: 'nearest' });
+    line?.focus();
   }
 }
 customElements.define('cs-decided', DecidedList);

@@ -160,6 +160,7 @@ const STRINGS = {
   'decided.shutdown': 'Denied: Countersign closed',
   'decided.policy-changed': 'Asked again: the policy changed',
   'decided.by': 'by {who}',
+  'decided.ended': 'until {time}, which is over',
   'decided.note': 'note: {note}',
   'decided.title': 'Last decisions',
   'decided.open': 'Open {headline}: {outcome}',

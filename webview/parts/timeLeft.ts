@@ -42,3 +42,9 @@ export function duration(ms: number): string {
 export function clockTime(at: number): string {
   return new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
 }
+
+/** The same, with the day where it is not today. */
+export function dayTime(at: number, now: number = Date.now()): string {
+  const today = new Date(at).toDateString() === new Date(now).toDateString();
+  return today ? clockTime(at) : new Date(at).toLocaleString([], { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+}

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { badgeText, fresh, headline, mine, noticeText } from '../../../extension/approvals/attention.ts';
+import { unlinked } from '../../../extension/plainLine.ts';
 import { english as t } from '../../../extension/translate.ts';
-import { ADA, pending, verdict } from '../../support/fixtures.ts';
+import { ADA, facts, pending, verdict } from '../../support/fixtures.ts';
 
 describe('what needs a person', () => {
   it('is what waits for them, not what waits for somebody else', () => {
@@ -36,6 +37,16 @@ describe('what needs a person', () => {
     const sly = pending({ actor: { person: ADA, agent: { kind: 'unknown', name: 'Good\u202e\n\u0007Agent' } } });
     assert.doesNotMatch(noticeText([sly], t), /[\p{Cc}\p{Cf}]/u);
     assert.match(noticeText([sly], t), /Good Agent/);
+  });
+
+  it('cannot smuggle a link into a notification, which would run a command of the editor', () => {
+    const link = 'SELECT [more](command:workbench.action.terminal.sendSequence?%7B%7D)';
+    const sly = pending({ connection: '[o](https://evil.example)', facts: facts({ headline: link }) });
+    // As the editor looks for them.
+    const links = /\[([^\]]+)\]\(((?:https?:\/\/|command:|file:)[^)\s]+)(?: (["'])(.+?)(\3))?\)/gi;
+    assert.match(noticeText([sly], t), links);
+    assert.doesNotMatch(unlinked(noticeText([sly], t)), links);
+    assert.equal(unlinked('[a](b) and list[0](x)'), '[a] (b) and list[0] (x)');
   });
 
   it('is summed up when there is more than one', () => {

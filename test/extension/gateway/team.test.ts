@@ -1,7 +1,12 @@
 /** A gateway's questions as the editor shows them, against a real gateway: who may answer, who waits, and what an answer does. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { NARROWEST } from '../../../contract/approval.ts';
+import type { AccessAsk, GatewayApproval } from '../../../contract/gateway/approvals.ts';
+import { AccessAnswers, answerTexts } from '../../../extension/gateway/accessAnswers.ts';
 import { type AccessUi, askForAccess } from '../../../extension/gateway/requestAccess.ts';
 import { TeamApprovals } from '../../../extension/gateway/team.ts';
 import { english } from '../../../extension/translate.ts';
@@ -25,7 +30,8 @@ describe('the gateway’s questions in the editor', () => {
   let dana: Client;
   const open: TeamApprovals[] = [];
 
-  const editorOf = (client: Client): TeamApprovals & { refusals: number } => {
+  type Answers = (get: (id: string) => Promise<GatewayApproval>) => AccessAnswers;
+  const editorOf = (client: Client, answers?: Answers): TeamApprovals & { refusals: number } => {
     const account = {
       state: { kind: 'signed-in', url: new URL(on.url) },
       token: { value: client.token },
@@ -34,7 +40,11 @@ describe('the gateway’s questions in the editor', () => {
         return Promise.resolve();
       },
     };
-    const team = Object.assign(new TeamApprovals({ account, log: () => undefined, changed: () => undefined }), { refusals: 0 });
+    const access = answers?.((id) => team.get(id));
+    const team: TeamApprovals & { refusals: number } = Object.assign(
+      new TeamApprovals({ account, log: () => undefined, changed: () => undefined, ...(access && { access }) }),
+      { refusals: 0 },
+    );
     open.push(team);
     team.accountChanged();
     return team;
@@ -97,6 +107,7 @@ describe('the gateway’s questions in the editor', () => {
     assert.equal((await here.answer({ answer: 'deny', id: shown.id, digest: shown.digest })).result, 'accepted');
     assert.equal((await done).forwarded, false);
     assert.equal(agent.forwarded.length, 0);
+    await soon(() => assert.equal(here.questions.decided.find(({ id }) => id === shown.id)?.why, 'withdrawn'));
   });
 
   it('lead to a request for access over a time, that begins with what was asked, and that others answer', async () => {
@@ -169,6 +180,76 @@ describe('the gateway’s questions in the editor', () => {
     assert.equal(free.forwarded, true, 'what it covers is not asked about');
     const { grants } = (await ada.call('GET', '/v1/grants')).body as unknown as { grants: { id: string }[] };
     for (const grant of grants) assert.equal((await ada.call('DELETE', `/v1/grants/${grant.id}`)).status, 200);
+  });
+
+  it('tell whoever asked for access what became of it: once, in one window, and also where no window was open', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'countersign-access-'));
+    const told: string[] = [];
+    let windows = 0;
+    /** A window of Ada's: what it is told says which. */
+    const windowOf = (): TeamApprovals => {
+      const name = `window ${++windows}`;
+      const team = editorOf(ada, (get) => {
+        const tell = (ended: readonly GatewayApproval[]): void => {
+          told.push(...answerTexts(ended, Date.now(), 'en', english).map((text) => `${name}: ${text}`));
+        };
+        return new AccessAnswers({ folder, get, turn: () => Promise.resolve(), tell, log: assert.fail });
+      });
+      return team;
+    };
+    const there = editorOf(dana);
+    const ask = async (from: TeamApprovals, reason: string): Promise<AccessAsk> => {
+      await from.requestAccess({ connection: 'orders', effects: ['write'], targets: ['[x](command:y)\n'], minutes: 30, reason, reviewers: [] });
+      return await soon(() => {
+        const one = there.questions.access.find(({ access }) => access.reason === reason);
+        assert.ok(one);
+        return one;
+      });
+    };
+    const refuse = async ({ id, digest }: AccessAsk, note?: string): Promise<void> => {
+      assert.equal((await there.answer({ answer: 'deny', id, digest, ...(note !== undefined && { note }) })).result, 'accepted');
+    };
+    try {
+      const [first, second] = [windowOf(), windowOf()];
+      const granted = await ask(first, 'one');
+      await soon(() => assert.ok(second.questions.access.length > 0));
+      assert.equal((await there.answer({ answer: 'approve', id: granted.id, digest: granted.digest, scope: NARROWEST })).result, 'accepted');
+      await soon(() => assert.equal(told.length, 1));
+      assert.match(told[0] ?? '', /^window [12]: Dana granted you access to orders until .*\d\d:\d\d\W?[AP]M: write on \[x\]\(command:y\)\.$/);
+      // Both have heard of it by now.
+      await soon(() =>
+        assert.deepEqual(
+          [first, second].map(({ questions }) => questions.decided[0]?.id),
+          [granted.id, granted.id],
+        ),
+      );
+
+      const own = await ask(second, 'two');
+      assert.equal((await second.answer({ answer: 'deny', id: own.id, digest: own.digest })).result, 'accepted');
+      const refused = await ask(second, 'three');
+      for (const window of [first, second]) window.dispose();
+      await refuse(refused, 'Not before\nthe audit');
+      const third = windowOf();
+      await soon(() => assert.equal(told.length, 2));
+      assert.equal(told[1], 'window 3: Dana refused you access to orders: “Not before the audit”');
+      third.dispose();
+
+      // So long ago that it is on no list any more.
+      const old = await ask(windowOf(), 'four');
+      for (const window of open) if (window !== there) window.dispose();
+      await refuse(old);
+      await on.gateways[0]!.db.query('UPDATE approvals SET decided_at = decided_at - 100000000 WHERE id = $1', [old.id]);
+      windowOf();
+      await soon(() => assert.equal(told.length, 3));
+      assert.equal(told[2], 'window 5: Dana refused you access to orders, and gave no reason.');
+      const last = windowOf();
+      await soon(() => assert.ok(last.questions.decided.length > 0));
+      assert.equal(told.length, 3, 'what was told once is not told again');
+    } finally {
+      rmSync(folder, { recursive: true });
+      const { grants } = (await ada.call('GET', '/v1/grants')).body as unknown as { grants: { id: string }[] };
+      for (const grant of grants) await ada.call('DELETE', `/v1/grants/${grant.id}`);
+    }
   });
 
   it('wait for a fresh login where policy wants one', async () => {
