@@ -1,154 +1,174 @@
 /**
- * Finds where in a text anything may begin at all, for the scanner to look there: an automaton that takes one look at each character,
- * whatever it is, where the scanner's own walk goes another way at each end of a word. What is passed over is certain; what is
- * pointed at is looked at again.
+ * Marks where in a text anything may begin at all, for the scanner to look there. What is passed over is certain; what is marked is looked
+ * at again. The looking itself is a small program in WebAssembly (`placesModule.ts`), made when the first long text comes.
  */
+import {
+  CODES,
+  DIGIT,
+  FIRSTS,
+  GAP,
+  HIGH_NIBBLES,
+  LETTER_FROM_P,
+  LETTER_TO_O,
+  LITERAL_BYTES,
+  LITERALS,
+  LOW_NIBBLES,
+  literalBit,
+  MARKED,
+  PADDING,
+  PLACE_BITS,
+  placesModule,
+  REACH_OF_ESCAPE,
+  ROWS,
+} from './placesModule.ts';
 
 /** What is known of the characters of a scanner; the same as its walk goes by. */
 export interface Beginnings {
-  /** Something begins at the character, or it changes how what follows is read. */
-  readonly stops: (code: number) => boolean;
-  readonly isLetter: (code: number) => boolean;
-  /** Whether a literal may begin with two characters, and with three. What is not ASCII is 128. */
-  readonly mayBegin: (first: number, second: number) => boolean;
-  readonly begins: (first: number, second: number, third: number) => boolean;
-  /** All threes with which one begins. */
-  readonly beginnings: () => Iterable<readonly [first: number, second: number, third: number]>;
+  /** Something begins at the character, whatever stands around it. */
+  readonly marks: (code: number) => boolean;
+  /** All threes of characters with which a literal begins. What is not ASCII is 128. */
+  readonly literals: () => Iterable<readonly [first: number, second: number, third: number]>;
+  /** What may stand between the digits of a number; whatever is not ASCII may. */
   readonly isGap: (code: number) => boolean;
-  /** Digits that a number must have to be looked at, and most separators in a row that it goes on over. */
+  /** Digits that a number must have to be looked at. */
   readonly minDigits: number;
-  readonly maxGap: number;
 }
 
+/** How far before a place is looked, in characters: at an escape and what stands before that. */
+const BEFORE = 2 * (REACH_OF_ESCAPE + 1);
+/** More digits than any number has: nothing is marked for the sake of them. */
+const NO_NUMBERS = 1_000;
 const ASCII = 128;
-/** All that is not ASCII is alike. */
-const WIDE = 128;
-/** States that end the walk. */
-const AT_LITERAL = 65_533;
-const AT_NUMBER = 65_534;
-const AT_CHARACTER = 65_535;
-const FIRST_END = AT_LITERAL;
 
-/**
- * What can be told of a text from its last few characters, as one number: whether they are a word, how many digits the number has that
- * goes on and how many separators stand behind the last of them, and the beginnings of literals, below.
- */
-const IN_WORD = 1;
-const GAP = 2;
-const DIGITS = 16;
-/** The last character, where a literal may begin with it, plus 1. */
-const FIRST = 256;
-/** The last two, where one may begin with both: the first times 128, and the second, plus 1. */
-const PAIR = 65_536;
-/** More digits than this need not be counted: whatever has so many is looked at. */
-const MOST_DIGITS = 8;
+/** The little that is needed of it: Node has it, and the types of the language have not. */
+interface WithWebAssembly {
+  readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
+  readonly Instance: new (module: object) => { readonly exports: { readonly memory: { readonly buffer: ArrayBuffer }; readonly run: Engine['run'] } };
+}
+
+interface Engine {
+  readonly run: (length: number, minDigits: number) => void;
+  readonly bytes: Buffer;
+  readonly codes: Uint16Array;
+  /** A bit for each place, the lowest first. */
+  readonly marks: Int32Array;
+  /** Whose tables lie in it. */
+  owner?: Places;
+}
+
+let engine: Engine | undefined | 'none';
+
+/** Undefined where it cannot run: on a processor without what it is made of, or where no memory is to be had. */
+function theEngine(): Engine | undefined {
+  if (engine === undefined) {
+    try {
+      const { Instance, Module } = (globalThis as unknown as { readonly WebAssembly: WithWebAssembly }).WebAssembly;
+      const { memory, run } = new Instance(new Module(placesModule())).exports;
+      const { buffer } = memory;
+      engine = { run, bytes: Buffer.from(buffer), codes: new Uint16Array(buffer, CODES), marks: new Int32Array(buffer, PLACE_BITS) };
+    } catch {
+      engine = 'none';
+    }
+  }
+  return engine === 'none' ? undefined : engine;
+}
 
 export class Places {
-  /** By state and column: the next state. States are offsets in it. */
-  readonly #table: Uint16Array;
-  readonly #column: Uint8Array;
-  readonly #inWord: number;
+  readonly #engine: Engine;
+  readonly #tables: Uint8Array;
+  readonly #minDigits: number;
 
-  constructor(beginnings: Beginnings) {
-    const { column, firsts, samples } = columnsOf(beginnings);
-    const states = [0, IN_WORD];
-    const places = new Map(states.map((state, place) => [state, place]));
-    const next: number[] = [];
-    // While it is gone through, more of them come up.
-    for (const state of states) {
-      for (const code of samples) {
-        const then = after(state, code, beginnings, firsts);
-        let place = then < 0 ? -then : places.get(then);
-        if (place === undefined) {
-          place = states.push(then) - 1;
-          places.set(then, place);
-        }
-        next.push(place);
-      }
-    }
-    if (next.length >= FIRST_END) throw new Error('too many literals for one automaton');
-    this.#table = Uint16Array.from(next, (place) => (place >= FIRST_END ? place : place * samples.length));
-    this.#column = column;
-    this.#inWord = samples.length;
+  private constructor(engine: Engine, beginnings: Beginnings) {
+    this.#engine = engine;
+    this.#tables = tablesOf(beginnings);
+    this.#minDigits = Math.min(beginnings.minDigits, NO_NUMBERS);
+  }
+
+  /** Undefined where this machine cannot: then every place must be looked at. */
+  static of(beginnings: Beginnings): Places | undefined {
+    const engine = theEngine();
+    return engine && new Places(engine, beginnings);
   }
 
   /**
-   * @param inWord whether a letter or digit stands before `from`
-   * @returns the first place in `codes[from, to)` at which anything may begin, whatever stood before it; `to` where there is none
+   * Calls `look` with each place of `text[from, to)`, at most `BLOCK` of them, at which anything may begin, in order, until it returns true.
+   * @param known how far the text is looked at to tell that
    */
-  next(codes: Uint16Array, from: number, to: number, inWord: boolean): number {
-    const table = this.#table;
-    const column = this.#column;
-    let state = inWord ? this.#inWord : 0;
-    for (let i = from; i < to; i++) {
-      const code = codes[i] as number;
-      state = table[state + (column[code < ASCII ? code : WIDE] as number)] as number;
-      if (state < FIRST_END) continue;
-      if (state === AT_CHARACTER) return i;
-      const begun = Math.max(from, i - 2);
-      return state === AT_LITERAL ? begun : Math.min(begun, beginningOfNumber(codes, from, i));
+  visit(text: string, from: number, to: number, known: number, look: (at: number) => boolean): boolean {
+    const { bytes, codes, marks, owner, run } = this.#engine;
+    if (owner !== this) {
+      bytes.set(this.#tables);
+      this.#engine.owner = this;
     }
-    // What has begun in the last two characters is told by what stands behind them.
-    return to;
+    const first = Math.max(0, from - BEFORE);
+    const length = known - first;
+    bytes.write(first === 0 && known === text.length ? text : text.slice(first, known), CODES, length * 2, 'utf16le');
+    codes.fill(0, length, length + PADDING);
+    run(length, this.#minDigits);
+    for (let at = first, word = 0; at < to; at += 32, word++) {
+      for (let bits = marks[word] as number; bits !== 0; bits &= bits - 1) {
+        const place = at + 31 - Math.clz32(bits & -bits);
+        if (place < from) continue;
+        if (place >= to) return false;
+        if (look(place)) return true;
+      }
+    }
+    return false;
   }
 }
 
-/** Characters that nothing tells apart share a column, so that what is walked over stays small. @returns one of each as well */
-function columnsOf({ beginnings, isGap, isLetter, stops }: Beginnings): { column: Uint8Array; firsts: ReadonlySet<number>; samples: readonly number[] } {
+/** What the program goes by, as it lies at the beginning of its memory. */
+function tablesOf({ isGap, literals, marks }: Beginnings): Uint8Array {
+  const tables = new Uint8Array(LITERALS + LITERAL_BYTES);
   const firsts = new Set<number>();
-  /** By character: behind what it is a second, and a third. */
-  const told: Set<number>[] = Array.from({ length: ASCII + 1 }, () => new Set());
-  for (const [first, second, third] of beginnings()) {
-    firsts.add(first);
-    told[second]?.add(first);
-    told[third]?.add((first + 1) * ASCII + second);
+  for (const [first, second, third] of literals()) {
+    if (!isLetter(first)) firsts.add(first);
+    for (let code = third; code < (third < ASCII ? third + 1 : 256); code++) {
+      const bit = literalBit(first, second, code);
+      const at = LITERALS + (bit >> 3);
+      tables[at] = (tables[at] as number) | (1 << (bit & 7));
+    }
   }
-  const column = new Uint8Array(ASCII + 1);
-  const columns = new Map<string, number>();
-  const samples: number[] = [];
-  for (let code = 0; code <= ASCII; code++) {
-    const own = firsts.has(code) ? code : '';
-    const behind = [...(told[code] ?? [])].sort((a, b) => a - b).join();
-    const key = `${own} ${stops(code)} ${isLetter(code)} ${isDigit(code)} ${isGap(code)} ${behind}`;
-    const known = columns.get(key) ?? samples.push(code) - 1;
-    columns.set(key, known);
-    column[code] = known;
+  /** A class is whatever has one of the low and one of the high halves. */
+  const put = (classBit: number, codes: readonly number[]): void => {
+    for (const code of codes) {
+      tables[LOW_NIBBLES + (code & 15)] = (tables[LOW_NIBBLES + (code & 15)] as number) | classBit;
+      tables[HIGH_NIBBLES + (code >> 4)] = (tables[HIGH_NIBBLES + (code >> 4)] as number) | classBit;
+    }
+  };
+  const ascii = Array.from({ length: ASCII }, (_, code) => code);
+  put(DIGIT, ascii.filter(isDigit));
+  put(
+    LETTER_TO_O,
+    ascii.filter((code) => isLetter(code) && (code & 16) === 0),
+  );
+  put(
+    LETTER_FROM_P,
+    ascii.filter((code) => isLetter(code) && (code & 16) !== 0),
+  );
+  put(GAP, ascii.filter(isGap));
+  const rows = [...ROWS];
+  for (const [kind, codes] of [
+    [MARKED, ascii.filter(marks)],
+    [FIRSTS, [...firsts]],
+  ] as const) {
+    let classes = 0;
+    for (const row of Map.groupBy(codes, (code) => code >> 4).values()) {
+      const classBit = rows.shift();
+      if (classBit === undefined) throw new Error('too many characters of too many kinds for one table');
+      put(classBit, row);
+      classes |= classBit;
+    }
+    tables.fill(classes, kind, kind + 16);
   }
-  return { column, firsts, samples };
-}
-
-/** What is known after one more character, or, negative, how the walk ends there. */
-function after(known: number, code: number, about: Beginnings, firsts: ReadonlySet<number>): number {
-  const pair = Math.floor(known / PAIR) - 1;
-  const digits = (known >> 4) & 15;
-  const gap = (known >> 1) & 7;
-  // In the middle of a number, that must be looked at from its beginning: it may turn out to be long enough.
-  if (pair >= 0 && about.begins(pair >> 7, pair & 127, code)) return digits > 0 ? -AT_NUMBER : -AT_LITERAL;
-  if (about.stops(code)) return -AT_CHARACTER;
-  const inWord = (known & IN_WORD) !== 0;
-  const last = ((known >> 8) & 255) - 1;
-  let then = last >= 0 && code < ASCII && about.mayBegin(last, code) ? (last * ASCII + code + 1) * PAIR : 0;
-  const letter = about.isLetter(code);
-  if (firsts.has(code) && !(letter && inWord)) then += (code + 1) * FIRST;
-  if (letter) return then + IN_WORD;
-  if (isDigit(code)) {
-    if (digits + 1 >= Math.min(about.minDigits, MOST_DIGITS)) return -AT_NUMBER;
-    return then + IN_WORD + (about.minDigits === Number.POSITIVE_INFINITY ? 0 : (digits + 1) * DIGITS);
-  }
-  return digits > 0 && gap < about.maxGap && about.isGap(code) ? then + digits * DIGITS + (gap + 1) * GAP : then;
+  return tables;
 }
 
 function isDigit(code: number): boolean {
   return code >= 48 && code <= 57;
 }
 
-/** Where the run of digits and what may stand between them begins that ends at `at`. */
-function beginningOfNumber(codes: Uint16Array, from: number, at: number): number {
-  let start = at;
-  for (let i = at; i >= from; i--) {
-    const code = codes[i] as number;
-    if (code >= 48 && code <= 57) start = i;
-    else if ((code >= 65 && code <= 90) || (code >= 97 && code <= 122) || code < 32) break;
-  }
-  return start;
+function isLetter(code: number): boolean {
+  const lower = code | 32;
+  return lower >= 97 && lower <= 122;
 }

@@ -5,6 +5,7 @@
  */
 import { ANCHOR_AHEAD, type Detector, isAlnum, isDigit, LOOK_BACK, MAX_BEFORE, MAX_LEAD, startsWord } from './detectors/detector.ts';
 import { Places } from './places.ts';
+import { BLOCK } from './placesModule.ts';
 
 export interface Hit {
   readonly start: number;
@@ -60,11 +61,6 @@ const MAX_CLEAN_TEXT = 512;
 
 /** Shorter texts are walked through without looking for places first, in UTF-16 units. */
 const SHORT_TEXT = 64;
-/** How far the walk goes on from a place before the next is looked for, in UTF-16 units. */
-const STRIDE = 8;
-/** So many of its first characters tell a literal from most that begins like it. */
-const TOLD_BY = 3;
-
 /** Beyond what fits here, in UTF-16 units, a text's codes are copied to a place of their own. */
 const MAX_CODES = 65_536;
 const scratch = new Uint16Array(MAX_CODES + 1);
@@ -168,79 +164,73 @@ export class Scanner {
   anchors(text: string, from: number, to: number, visit: Visit): boolean {
     if (to <= from) return false;
     // A number or literal that begins before `to` may be told by what stands behind it.
-    const end = Math.min(text.length, to + ANCHOR_AHEAD);
-    const codes = codesOf(text, from, end);
-    const [length, known] = [to - from, end - from];
-    if (length <= SHORT_TEXT) return this.#walk(text, codes, from, 0, length, length, visit) < 0;
-    const places = this.#beginnings();
-    // Where it is cut from what stood before, that may have been an escape.
-    let at = this.#walk(text, codes, from, 0, MAX_ESCAPE + 1, length, visit);
-    while (at >= 0 && at < length) {
-      const next = places.next(codes, at, known, isAlnum(codes[at - 1] as number));
-      // Nothing stands behind the last few that would tell them.
-      const place = Math.min(next, Math.max(at, known - TOLD_BY));
-      if (place >= length) return false;
-      at = this.#walk(text, codes, from, place, Math.min(length, place + STRIDE), length, visit);
+    const ahead = (end: number): number => Math.min(text.length, end + ANCHOR_AHEAD);
+    const places = to - from > SHORT_TEXT ? this.#marks() : undefined;
+    if (places === undefined) return this.#walk(text, codesOf(text, from, ahead(to)), from, to - from, visit);
+    const look = (at: number): boolean => this.#look(text, at, visit);
+    for (let at = from; at < to; at += BLOCK) {
+      const end = Math.min(to, at + BLOCK);
+      if (places.visit(text, at, end, ahead(end), look)) return true;
     }
-    return at < 0;
+    return false;
   }
 
-  #beginnings(): Places {
-    this.#places ??= new Places({
-      stops: (code) => ((this.#action[code] as number) & (CHAR | ESCAPE)) !== 0,
-      isLetter: (code) => ((this.#action[code] as number) & LETTER) !== 0,
-      mayBegin: (first, second) => this.#second[first * 128 + second] !== 0,
-      begins: (first, second, third) => this.#three.has((first * 128 + second) * 256 + third),
-      beginnings: () => Array.from(this.#three, (three) => [three >> 15, (three >> 8) & 127, three & 255] as const),
+  #marks(): Places | undefined {
+    this.#places ??= Places.of({
+      marks: (code) => ((this.#action[code] as number) & CHAR) !== 0,
+      literals: () => Array.from(this.#three, (three) => [three >> 15, (three >> 8) & 127, three & 255] as const),
       isGap,
       minDigits: this.#minDigits,
-      maxGap: MAX_GAP,
     });
     return this.#places;
   }
 
+  /** Looks at one place. */
+  #look(text: string, at: number, visit: Visit): boolean {
+    const code = text.charCodeAt(at);
+    const act = this.#action[code] as number;
+    if ((act & DIGITS) !== 0) return this.#visitNumber(text, at, visit);
+    if ((act & CHAR) !== 0 && this.#visitChar(text, at, code, visit)) return true;
+    return (act & LITERAL) !== 0 && this.#visitLiterals(text, at, code, text.charCodeAt(at + 1), visit);
+  }
+
   /**
-   * Looks at each place of a stretch.
-   * @param at in `codes`, which are those of the text from `from` on. @param most an escape goes on past `until`, but not past this
-   * @returns where it has come to, -1 where `visit` stopped it
+   * Looks at each place of a stretch: as long as it takes to have it marked, where it is short.
+   * @param codes those of the text from `from` on
    */
-  #walk(text: string, codes: Uint16Array, from: number, at: number, until: number, most: number, visit: Visit): number {
+  #walk(text: string, codes: Uint16Array, from: number, length: number, visit: Visit): boolean {
     const action = this.#action;
     const second = this.#second;
-    let to = until;
-    let inWord = isAlnum(text.charCodeAt(from + at - 1));
+    let inWord = isAlnum(text.charCodeAt(from - 1));
     // A letter may begin a word although a letter stands before it, if that one belongs to an escape.
-    let escape = at;
-    let i = at;
-    while (i < to) {
+    let escape = 0;
+    let i = 0;
+    while (i < length) {
       const code = codes[i] as number;
       const act = action[code] as number;
       if ((act & LETTER) !== 0) {
         if (!inWord || i - escape <= MAX_ESCAPE) {
           const next = codes[i + 1] as number;
           const third = next < 128 ? (second[code * 128 + next] as number) : 0;
-          if (third !== 0 && (third & thirdOf(text.charCodeAt(from + i + 2))) !== 0 && this.#visitLiterals(text, from + i, code, next, visit)) return -1;
+          if (third !== 0 && (third & thirdOf(text.charCodeAt(from + i + 2))) !== 0 && this.#visitLiterals(text, from + i, code, next, visit)) return true;
         }
         inWord = true;
         i++;
         // The rest of the word: nothing can begin in it, and it is most of any text.
-        if (i - escape > MAX_ESCAPE) while (i < to && ((action[codes[i] as number] as number) & LETTER) !== 0) i++;
+        if (i - escape > MAX_ESCAPE) while (i < length && ((action[codes[i] as number] as number) & LETTER) !== 0) i++;
         continue;
       }
       inWord = (act & DIGITS) !== 0;
       if (inWord) {
-        if (this.#visitNumber(text, from + i, visit)) return -1;
+        if (this.#visitNumber(text, from + i, visit)) return true;
       } else if (act !== 0) {
-        if ((act & ESCAPE) !== 0) {
-          escape = i;
-          to = Math.min(most, Math.max(to, i + MAX_ESCAPE + 1));
-        }
-        if ((act & CHAR) !== 0 && this.#visitChar(text, from + i, code, visit)) return -1;
-        if ((act & LITERAL) !== 0 && this.#visitLiterals(text, from + i, code, codes[i + 1] as number, visit)) return -1;
+        if ((act & ESCAPE) !== 0) escape = i;
+        if ((act & CHAR) !== 0 && this.#visitChar(text, from + i, code, visit)) return true;
+        if ((act & LITERAL) !== 0 && this.#visitLiterals(text, from + i, code, codes[i + 1] as number, visit)) return true;
       }
       i++;
     }
-    return i;
+    return false;
   }
 
   #visitChar(text: string, i: number, code: number, visit: Visit): boolean {

@@ -22,7 +22,7 @@ const NORTH_AMERICAN = /^(?:1[-. ])?(?:\([2-9]\d\d\) ?[2-9]\d\d[-. ]|[2-9]\d\d([
 /** Their lengths, from `415-555-2671` to `1-(415) 555-2671`. */
 const MIN_FORM = 12;
 const MAX_FORM = 16;
-const DATE = /^(?:19|20)\d\d[-./ ]?[01]\d[-./ ]?[0-3]\d(?:\D|$)|^[0-3]?\d[-./][0-3]?\d[-./](?:19|20)\d\d(?:\D|$)/;
+const DAY_FIRST = /^[0-3]?\d[-./][0-3]?\d[-./](?:19|20)\d\d(?:\D|$)/;
 
 /** Offsets after the number that is looked at and each of its groups, and how many digits stand before each; good until the next is. */
 const ends = new Int32Array(MAX_WRITTEN + 1);
@@ -137,8 +137,27 @@ function startsDate(text: string, at: number): boolean {
   const first = text.charCodeAt(at);
   if (first > 51) return false;
   const second = text.charCodeAt(at + 1);
-  if (!isDigit(second) && second !== 45 && second !== 46 && second !== 47) return false;
-  return DATE.test(text.slice(at, at + 11));
+  const year = (first === 49 && second === 57) || (first === 50 && second === 48);
+  if (year && startsYearFirst(text, at)) return true;
+  return (isDateSeparator(second) || (isDigit(second) && isDateSeparator(text.charCodeAt(at + 2)))) && DAY_FIRST.test(text.slice(at, at + 11));
+}
+
+/** `2026-03-04`, with or without separators; its first two digits are those of a year. */
+function startsYearFirst(text: string, at: number): boolean {
+  if (!isDigit(text.charCodeAt(at + 2)) || !isDigit(text.charCodeAt(at + 3))) return false;
+  let i = at + 4;
+  let code = text.charCodeAt(i);
+  if (isDateSeparator(code) || code === 32) code = text.charCodeAt(++i);
+  if ((code !== 48 && code !== 49) || !isDigit(text.charCodeAt(i + 1))) return false;
+  i += 2;
+  code = text.charCodeAt(i);
+  if (isDateSeparator(code) || code === 32) code = text.charCodeAt(++i);
+  return code >= 48 && code <= 51 && isDigit(text.charCodeAt(i + 1)) && !isDigit(text.charCodeAt(i + 2));
+}
+
+/** `-`, `.` or `/`. */
+function isDateSeparator(code: number): boolean {
+  return code >= 45 && code <= 47;
 }
 
 /** Where a `+` stands for this number: right before it or its opening bracket. */

@@ -49,13 +49,37 @@ export const secret: Detector = {
     return end < text.length;
   },
   maybe(text, anchor) {
-    const char = text.charAt(anchor);
-    if (char !== ':' && char !== '=') return true;
-    return text.startsWith('//', anchor + 1) || kindOf(keyBefore(text, anchor)) !== undefined;
+    const code = text.charCodeAt(anchor);
+    if (code !== COLON && code !== EQUALS) return true;
+    if (text.charCodeAt(anchor + 1) === SLASH && text.charCodeAt(anchor + 2) === SLASH) return true;
+    return mayBeNamed(text, anchor) && kindOf(keyBefore(text, anchor)) !== undefined;
   },
 };
 
 type Kind = 'password' | 'keyed';
+
+const [COLON, EQUALS, SLASH] = [58, 61, 47] as const;
+/** By UTF-16 code: what a name is made of, a bit for each letter in any case, and one for all the rest; 0 for what is in no name. */
+const LETTERS = Int32Array.from({ length: 128 }, (_, code) => (isNameChar(code) ? (isAlnum(code) && code >= 65 ? 1 << (code & 31) : 1) : 0));
+/** Letters without which no name is one of `PASSWORD` or `KEYED`: those of their shortest pieces. */
+const TELLING = ['pas', 'pwd', 'secrt', 'token', 'key', 'credntial', 'sig', 'seiond', 'authorizn'].map((letters) =>
+  Array.from(letters).reduce((bits, letter) => bits | (1 << (letter.charCodeAt(0) & 31)), 0),
+);
+
+/** Whether the name before `anchor` may be a secret's, by the letters that it has; false is certain. Most places are left out by this. */
+function mayBeNamed(text: string, anchor: number): boolean {
+  let i = anchor - 1;
+  while (i >= 0 && anchor - i <= MAX_GAP && isBetween(text.charCodeAt(i))) i--;
+  let letters = 0;
+  for (const last = Math.max(0, i - MAX_KEY + 1); i >= last; i--) {
+    const code = text.charCodeAt(i);
+    const letter = code < 128 ? (LETTERS[code] as number) : 0;
+    if (letter === 0) break;
+    letters |= letter;
+  }
+  for (const telling of TELLING) if ((letters & telling) === telling) return true;
+  return false;
+}
 
 /** Names come again in every row: what was said about one is kept, up to so many. */
 const MAX_REMEMBERED = 2000;
@@ -91,9 +115,11 @@ function keyBefore(text: string, anchor: number): string {
   return text.slice(start, end);
 }
 
+const BETWEEN = Uint8Array.from({ length: 128 }, (_, code) => (' "\'\\\t\n\r)]`'.includes(String.fromCharCode(code)) ? 1 : 0));
+
 /** Blank, quote, backslash or closing bracket. */
 function isBetween(code: number): boolean {
-  return code === 34 || code === 39 || code === 32 || code === 92 || code === 9 || code === 10 || code === 13 || code === 41 || code === 93 || code === 96;
+  return code < 128 && BETWEEN[code] === 1;
 }
 
 /** Letter, digit, `_`, `-` or `.`. */

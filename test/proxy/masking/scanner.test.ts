@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Detector, isAlnum, isDigit, startsWord } from '../../../proxy/masking/detectors/detector.ts';
 import { DETECTORS } from '../../../proxy/masking/detectors/index.ts';
+import { BLOCK } from '../../../proxy/masking/placesModule.ts';
 import { Scanner } from '../../../proxy/masking/scanner.ts';
 
 /** Numbers that look random and are the same each time. */
@@ -126,6 +127,33 @@ describe('looking through a text', () => {
       const from = pick(sample.length);
       const to = from + pick(sample.length - from + 1);
       assert.deepEqual(sorted(found(scanner, sample, from, to)), sorted(asked(DETECTORS, sample, from, to)), JSON.stringify([sample, from, to]));
+    }
+  });
+
+  it('asks the same where a long text is looked at in blocks, whatever stands across their ends', () => {
+    const pick = random(17);
+    const scanner = new Scanner(DETECTORS);
+    const FILL = ['x', ' ', '4', '中', '\\', '\n'];
+    for (let n = 0; n < 60; n++) {
+      const middle = text(pick, 20);
+      // The middle of it stands across the end of a block.
+      const from = pick(100);
+      const before = (FILL[n % FILL.length] ?? '').repeat(from + BLOCK - Math.floor(middle.length / 2));
+      const sample = before + middle + text(pick, 10);
+      const start = before.length - 80;
+      const places = found(scanner, sample, from, sample.length).filter((place) => Number.parseInt(place, 10) >= start);
+      assert.deepEqual(sorted(places), sorted(asked(DETECTORS, sample, start, sample.length)), JSON.stringify(middle));
+    }
+  });
+
+  it('takes each character for what it is, before, in and behind whatever begins', () => {
+    const scanner = new Scanner(DETECTORS);
+    const codes = [...Array.from({ length: 0x180 }, (_, code) => code), 0x2022, 0x4040, 0x7fff, 0x8030, 0x8040, 0xd83d, 0xff20, 0xff31, 0xffff];
+    const long = ' '.repeat(70);
+    for (const code of codes) {
+      const c = String.fromCharCode(code);
+      const sample = `${long}${c}${c}@${c}4${c}1${c}1${c}1${c}1${c}1${c}1${c} ${c}eyJ${c}SK${c}SK ${c}4111111${c}NL9${c}NL91${c}-----BEGIN ${c}\\n${c}ghp_\\${c}ghp_%0A${c}a:${c}b=`;
+      assert.deepEqual(sorted(found(scanner, sample, 0, sample.length)), sorted(asked(DETECTORS, sample, 0, sample.length)), JSON.stringify(c));
     }
   });
 
