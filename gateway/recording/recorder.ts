@@ -13,6 +13,7 @@ import { RawAnswers } from '../../proxy/recording/rawAnswers.ts';
 import type { Recorder, SessionHeader, SessionRecording } from '../../proxy/recording/recorder.ts';
 import { rfc3339 } from '../../proxy/recording/rfc3339.ts';
 import { LocalSession, type SessionChain } from '../../proxy/recording/sessionRecording.ts';
+import { type Text, textOf } from '../../proxy/recording/utf8.ts';
 import { tell } from '../store/bus.ts';
 import { type Database, json, type Queryable, retried } from '../store/database.ts';
 import { storeProblem } from '../store/postgres.ts';
@@ -247,7 +248,8 @@ class StoreChain implements SessionChain {
     return { entries: this.#entries, head: this.#head };
   }
 
-  append(at: string, body: string): void {
+  append(at: string, written: Text): void {
+    const body = textOf(written);
     const line = chainLine(at, body, this.#head, this.#entries, this.#session);
     this.#entries++;
     this.#head = line.hash;

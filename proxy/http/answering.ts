@@ -17,8 +17,8 @@ export interface Answering {
   /** The headers leave with what is written next. */
   writeHead(status: number, headers?: Readonly<Record<string, string | number>>): Answering;
   flushHeaders(): void;
-  write(text: string): unknown;
-  end(body?: string): unknown;
+  write(text: string | Buffer): unknown;
+  end(body?: string | Buffer): unknown;
   destroy(): unknown;
   /** The response is complete, or its client has gone. */
   once(event: 'close', listener: () => void): unknown;

@@ -1,7 +1,7 @@
 /** The response to a request that was read without Node's server: in one write where it is whole at once, else in chunks. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { writeUtf8 } from '../recording/utf8.ts';
+import { mostBytes, utf8, writeUtf8 } from '../recording/utf8.ts';
 import type { Answering } from './answering.ts';
 
 const VALUE = /^[\t\x20-\x7e]*$/;
@@ -10,8 +10,6 @@ const LENGTH = 'content-length';
 const MAX_HEAD_BYTES = 4_096;
 /** Longest body that is given room for the most that it can become, in characters. */
 const MAX_AT_ONCE = 1_048_576;
-/** Bytes that one UTF-16 unit can become. */
-const MAX_UTF8_BYTES = 3;
 /** Largest room that is kept for the next response, in bytes. */
 const MAX_KEPT_BYTES = 262_144;
 
@@ -62,23 +60,27 @@ export class LaneReply implements Answering {
     this.#options.socket.write(this.#head(undefined), 'latin1');
   }
 
-  write(text: string): void {
-    if (this.#over || text === '') return;
-    this.#options.socket.write(this.#sent ? chunk(text) : this.#head(undefined) + chunk(text));
+  write(text: string | Buffer): void {
+    if (this.#over || text.length === 0) return;
+    this.#send([this.#sent ? '' : this.#head(undefined), ...chunk(text)]);
   }
 
-  end(body = ''): void {
+  #send(parts: readonly (string | Buffer)[]): void {
+    this.#options.socket.write(parts.every((part) => typeof part === 'string') ? parts.join('') : utf8(parts));
+  }
+
+  end(body: string | Buffer = ''): void {
     if (this.#over) return;
     this.#over = true;
-    const { done, socket } = this.#options;
+    const { done } = this.#options;
     if (!this.#sent) this.#whole(body);
-    else if (this.#chunked) socket.write(body === '' ? '0\r\n\r\n' : `${chunk(body)}0\r\n\r\n`);
+    else if (this.#chunked) this.#send([...(body.length > 0 ? chunk(body) : []), '0\r\n\r\n']);
     this.#closed();
     done();
   }
 
   /** Encoded once, behind room for the head, which says how long it has become. */
-  #whole(body: string): void {
+  #whole(body: string | Buffer): void {
     const { socket } = this.#options;
     if (body.length > MAX_AT_ONCE) {
       socket.cork();
@@ -86,8 +88,9 @@ export class LaneReply implements Answering {
       socket.write(body);
       return socket.uncork();
     }
-    const bytes = roomFor(MAX_HEAD_BYTES + body.length * MAX_UTF8_BYTES);
-    const length = writeUtf8(bytes, body, MAX_HEAD_BYTES);
+    const text = typeof body === 'string' ? body : [body];
+    const bytes = roomFor(MAX_HEAD_BYTES + mostBytes(text));
+    const length = writeUtf8(bytes, text, MAX_HEAD_BYTES);
     const head = this.#head(length);
     const start = MAX_HEAD_BYTES - head.length;
     if (start < 0) throw new Error(`a head of more than ${MAX_HEAD_BYTES} bytes`);
@@ -142,8 +145,8 @@ function roomFor(bytes: number): Buffer {
   return kept && kept.length >= bytes ? kept : Buffer.allocUnsafeSlow(bytes);
 }
 
-function chunk(text: string): string {
-  return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
+function chunk(text: string | Buffer): readonly (string | Buffer)[] {
+  return [`${Buffer.byteLength(text).toString(16)}\r\n`, text, '\r\n'];
 }
 
 let second = 0;

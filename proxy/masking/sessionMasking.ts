@@ -1,6 +1,7 @@
 import type { Finding } from '../../contract/response.ts';
 import type { MaskKind } from '../../contract/verdict.ts';
 import type { MaskPlan } from '../policy/policy.ts';
+import { putTogether } from '../recording/quoted.ts';
 import { byteMask } from './byteMask.ts';
 import { DETECTORS } from './detectors/index.ts';
 import { MaskForms, shapeOf } from './forms.ts';
@@ -42,19 +43,26 @@ export function createSessionMasking(options: MaskingOptions): SessionMasking {
   /** Writes `text` from `from` to `to` with the hits in it replaced. */
   const replace = (text: string, from: number, to: number, hits: readonly Hit[]): Scrubbed => {
     const findings: Finding[] = [];
+    const pieces: string[] = [];
     let out = '';
     let done = from;
     for (const hit of hits) {
       const { id } = hit.detector;
       const value = text.slice(hit.start, hit.end);
       const mask: MaskKind = hit.remainder ? 'redact' : (kinds.get(id) ?? plan.otherwise);
-      out += text.slice(done, hit.start);
+      const before = text.slice(done, hit.start);
+      out += before;
       const replacement = forms.make(value, mask, id);
+      pieces.push(before, replacement);
       findings.push({ label: id, by: id, mask, at: [out.length, out.length + replacement.length], shape: shapeOf(value) });
       out += replacement;
       done = hit.end;
     }
-    return { text: (out + text.slice(done, to)) as MaskedText, findings };
+    const rest = text.slice(done, to);
+    out += rest;
+    pieces.push(rest);
+    putTogether(out, pieces);
+    return { text: out as MaskedText, findings };
   };
 
   let last: { readonly text: string; readonly scrubbed: Scrubbed } | undefined;

@@ -5,7 +5,8 @@
  * Runs for every operation, hence the hand-made loops.
  */
 import { Problem } from '../../contract/problem.ts';
-import { quoted } from './quoted.ts';
+import { isLong, quotedBytes } from './quoted.ts';
+import type { Text } from './utf8.ts';
 
 /** Deepest nesting that is written; deeper input is an attack on the stack. */
 export const MAX_DEPTH = 200;
@@ -48,9 +49,17 @@ export function canonicalText(value: string): string {
   return text(value);
 }
 
+/** The same of one that may be long, and that others write as well. */
+export function canonicalLongText(value: string): Text {
+  if (!isLong(value)) return text(value);
+  const { bytes, wellFormed } = quotedBytes(value);
+  if (!wellFormed) throw refuse('a lone surrogate');
+  return [bytes];
+}
+
 function text(value: string): string {
   if (value.length <= PLAIN_LIMIT && PLAIN.test(value)) return `"${value}"`;
-  const written = quoted(value);
+  const written = JSON.stringify(value);
   // No other escape begins like that of half a surrogate pair, but the text itself may.
   if (written.includes('\\ud') && !value.isWellFormed()) throw refuse('a lone surrogate');
   return written;

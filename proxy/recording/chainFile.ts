@@ -8,7 +8,7 @@ import { hash } from 'node:crypto';
 import { fstatSync, writeSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { RECORDING_VERSION } from '../../contract/recording.ts';
-import { writeUtf8 } from './utf8.ts';
+import { mostBytes, type Text, writeUtf8 } from './utf8.ts';
 
 /** `prev` of a first line. */
 export const GENESIS = '0'.repeat(64);
@@ -59,7 +59,7 @@ export interface LineToCome {
   /** RFC 3339. */
   readonly at: string;
   /** Canonical JSON; it cannot fail. */
-  text(): string;
+  text(): Text;
 }
 
 /** What a line that is not written yet is counted as, in bytes, and how many there may be. */
@@ -159,7 +159,7 @@ export class ChainFile {
   }
 
   /** @param at RFC 3339. @param body canonical JSON. @returns the line's place. */
-  append(at: string, body: string): number {
+  append(at: string, body: Text): number {
     this.#check();
     this.#writeOut();
     return this.#line(at, body);
@@ -201,12 +201,13 @@ export class ChainFile {
     if (this.#unwritten.length > 0) this.writeSome(Number.POSITIVE_INFINITY);
   }
 
-  #line(at: string, body: string): number {
+  #line(at: string, body: Text): number {
     const seq = this.#entries;
-    const line = `{"at":"${at}","body":${body},"prev":"${this.#head}","seq":${seq}${this.#tail}`;
+    const before = `{"at":"${at}","body":`;
+    const behind = `,"prev":"${this.#head}","seq":${seq}${this.#tail}`;
+    const line: Text = typeof body === 'string' ? before + body + behind : [before, ...body, behind];
     const from = this.#batchBytes;
-    // UTF-8 takes at most three bytes for a UTF-16 unit.
-    this.#makeRoom(line.length * 3 + 1);
+    this.#makeRoom(mostBytes(line) + 1);
     const end = from + writeUtf8(this.#batch, line, from);
     this.#head = hash('sha256', this.#batch.subarray(from, end), 'hex');
     this.#batch[end] = NEW_LINE;

@@ -4,7 +4,8 @@
  * `canonical` remains the one that says what is right; a test holds them together.
  */
 import type { EntryBody } from '../../contract/recording.ts';
-import { canonical, canonicalKept, canonicalText } from './canonical.ts';
+import { canonical, canonicalKept, canonicalLongText, canonicalText } from './canonical.ts';
+import { type Text, TextWriter } from './utf8.ts';
 
 type Of<T extends EntryBody['type']> = Extract<EntryBody, { type: T }>;
 
@@ -16,7 +17,7 @@ const ROWS: ReadonlySet<string> = new Set(['kind', 'columns', 'rows', 'truncated
 const OUTCOME: ReadonlySet<string> = new Set(['type', 'operation', 'outcome', 'rows', 'masked', 'error', 'answer', 'tookMs']);
 
 /** @throws Problem `not-canonical` for what canonical JSON cannot hold. */
-export function entryText(body: EntryBody): string {
+export function entryText(body: EntryBody): Text {
   if (body.type === 'operation.intent' && known(body, INTENT)) return intentText(body);
   if (body.type === 'operation.outcome' && known(body, OUTCOME)) return outcomeText(body);
   return canonical(body);
@@ -37,23 +38,29 @@ function intentText({ digest, facts, operation, params, payload, verdict }: Of<'
   );
 }
 
-function outcomeText({ answer, error, masked, operation, outcome, rows, tookMs }: Of<'operation.outcome'>): string {
-  let text = '{';
-  if (answer !== undefined) text += `"answer":${answerText(answer)},`;
+function outcomeText({ answer, error, masked, operation, outcome, rows, tookMs }: Of<'operation.outcome'>): Text {
+  let text = '';
   if (error !== undefined) text += `"error":${canonical(error)},`;
   text += `"masked":${canonical(masked)},"operation":${canonicalText(operation)},"outcome":${canonicalText(outcome)},`;
   if (rows !== undefined) text += `"rows":${canonical(rows)},`;
-  return `${text}"tookMs":${canonical(tookMs)},"type":"operation.outcome"}`;
+  text += `"tookMs":${canonical(tookMs)},"type":"operation.outcome"}`;
+  if (answer === undefined) return `{${text}`;
+  const writer = new TextWriter().add('{"answer":');
+  writeAnswer(answer, writer);
+  return writer.add(`,${text}`).text;
 }
 
 type Answer = NonNullable<Of<'operation.outcome'>['answer']>;
 type RowsAnswer = Extract<Answer, { kind: 'rows' }>;
 
-function answerText(answer: Answer): string {
-  if (answer.kind === 'rows' && known(answer, ROWS)) return rowsText(answer);
-  if (answer.kind !== 'text' || !known(answer, TEXT)) return canonical(answer);
+function writeAnswer(answer: Answer, writer: TextWriter): void {
+  if (answer.kind === 'rows' && known(answer, ROWS)) return void writer.add(rowsText(answer));
+  if (answer.kind !== 'text' || !known(answer, TEXT)) return void writer.add(canonical(answer));
   const { findings, text, truncated } = answer;
-  return `{"findings":${findingsText(findings)},"kind":"text","text":${canonicalText(text)},"truncated":${truncated}}`;
+  return void writer
+    .add(`{"findings":${findingsText(findings)},"kind":"text","text":`)
+    .add(canonicalLongText(text))
+    .add(`,"truncated":${truncated}}`);
 }
 
 function findingsText(findings: Answer['findings']): string {

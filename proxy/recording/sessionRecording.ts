@@ -7,6 +7,7 @@ import type { ChainHead, ChainHost, LineToCome } from './chainFile.ts';
 import { entryText } from './entryText.ts';
 import type { OperationEntry, SessionRecording } from './recorder.ts';
 import { rfc3339 } from './rfc3339.ts';
+import { lengthOf, type Text } from './utf8.ts';
 
 /** What may wait in memory over all sessions before new operations are refused, in characters. */
 const MAX_QUEUED_INTENTS = 32 * 1024 * 1024;
@@ -19,7 +20,7 @@ const MAX_ENTRY_CHARS = 16 * 1024 * 1024;
 export interface SessionChain {
   readonly at: ChainHead;
   /** @param at RFC 3339. @param body canonical JSON. */
-  append(at: string, body: string): unknown;
+  append(at: string, body: Text): unknown;
   /** The same for a short line that is asked for its text later. */
   appendLater?(line: LineToCome): void;
   sync(): Promise<void>;
@@ -141,9 +142,10 @@ export class LocalSession implements SessionRecording {
     const { chain, clock, host } = this.#parts;
     let text = canonicalOrMended(body);
     // What was done is done: its outcome is recorded even where its answer is too large to keep.
-    if (text.length > MAX_ENTRY_CHARS && body.type === 'operation.outcome') text = canonicalOrMended({ ...body, answer: undefined });
-    if (text.length > MAX_ENTRY_CHARS) throw new Problem('entry-too-large', `The request or its answer is too large to record (${text.length} characters).`);
-    if (host.queued + text.length > MAX_QUEUED) {
+    if (lengthOf(text) > MAX_ENTRY_CHARS && body.type === 'operation.outcome') text = canonicalOrMended({ ...body, answer: undefined });
+    const length = lengthOf(text);
+    if (length > MAX_ENTRY_CHARS) throw new Problem('entry-too-large', `The request or its answer is too large to record (${length} characters).`);
+    if (host.queued + length > MAX_QUEUED) {
       host.halt('queueing an entry', new Problem('recorder-behind', 'The disk does not keep up with recording. Check the disk, then restart Countersign.'));
       throw host.haltedProblem();
     }
@@ -166,13 +168,13 @@ class Line implements LineToCome {
     return rfc3339(this.#at);
   }
 
-  text(): string {
+  text(): Text {
     return canonicalOrMended(this.#entry.body());
   }
 }
 
 /** An agent may send a lone surrogate (`"\ud800"`), which has no UTF-8: the record holds U+FFFD, as it does for bad bytes. */
-function canonicalOrMended(body: EntryBody): string {
+function canonicalOrMended(body: EntryBody): Text {
   try {
     return entryText(body);
   } catch (cause) {

@@ -5,7 +5,7 @@ import { Problem } from '../../../contract/problem.ts';
 import { MAX_BODY_BYTES } from '../../http/body.ts';
 import { LineReader, outlineOf } from '../../http/lineReader.ts';
 import { parseStrict } from '../../http/strictJson.ts';
-import { utf8 } from '../../recording/utf8.ts';
+import { TextWriter, utf8 } from '../../recording/utf8.ts';
 import type { LegTransport, SessionEvents } from './http/sessionTransport.ts';
 import { type Id, type Message, messageText, readMessage } from './message.ts';
 
@@ -102,7 +102,7 @@ export class LineTransport implements LegTransport {
 
   #write(message: object): void {
     if (!this.#stream.writable) return;
-    if (!this.#stream.write(utf8(`${messageText(message)}\n`))) this.#stream.pause();
+    if (!this.#stream.write(utf8(new TextWriter().add(messageText(message)).add('\n').text))) this.#stream.pause();
     if (this.#stream.writableLength > MAX_UNREAD_BYTES) this.#stream.destroy();
   }
 }

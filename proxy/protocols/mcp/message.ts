@@ -1,7 +1,8 @@
 /** JSON-RPC messages as they cross the edge: parsed once, strictly, and written again from what was parsed. */
 import { Problem } from '../../../contract/problem.ts';
 import { type Json, parseStrict } from '../../http/strictJson.ts';
-import { QUOTED_FROM, quoted } from '../../recording/quoted.ts';
+import { isLong, quotedBytes } from '../../recording/quoted.ts';
+import { type Text, TextWriter } from '../../recording/utf8.ts';
 
 /** Longest message from a server, in characters. */
 export const MAX_MESSAGE_CHARS = 64 * 1024 * 1024;
@@ -58,22 +59,26 @@ export function isObject(value: unknown): value is JsonObject {
 const LONG_TEXTS_AT = 4;
 
 /** A message as JSON, as `JSON.stringify` writes it; a long text of its content is quoted once for it and for its record. */
-export function messageText(message: object): string {
-  return textOf(message, 0);
+export function messageText(message: object): Text {
+  const writer = new TextWriter();
+  write(message, 0, writer);
+  return writer.text;
 }
 
-function textOf(value: object, depth: number): string {
+function write(value: object, depth: number, writer: TextWriter): void {
   const list = Array.isArray(value);
-  let out = list ? '[' : '{';
+  writer.add(list ? '[' : '{');
+  let first = true;
   for (const [key, member] of Object.entries(value) as [string, Json | undefined][]) {
     if (member === undefined) continue;
-    if (out.length > 1) out += ',';
-    if (!list) out += `${JSON.stringify(key)}:`;
-    if (typeof member === 'string') out += member.length < QUOTED_FROM ? JSON.stringify(member) : quoted(member);
-    else if (leadsToText(key, member, depth + 1)) out += textOf(member, depth + 1);
-    else out += JSON.stringify(member);
+    if (!first) writer.add(',');
+    first = false;
+    if (!list) writer.add(`${JSON.stringify(key)}:`);
+    if (typeof member === 'string' && isLong(member)) writer.bytes(quotedBytes(member).bytes);
+    else if (leadsToText(key, member, depth + 1)) write(member, depth + 1, writer);
+    else writer.add(JSON.stringify(member));
   }
-  return out + (list ? ']' : '}');
+  writer.add(list ? ']' : '}');
 }
 
 /** Only what stands where an answer has its texts is gone into: the platform writes everything else faster. */

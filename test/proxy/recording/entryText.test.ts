@@ -5,6 +5,7 @@ import { Problem } from '../../../contract/problem.ts';
 import type { EntryBody } from '../../../contract/recording.ts';
 import { canonical } from '../../../proxy/recording/canonical.ts';
 import { entryText } from '../../../proxy/recording/entryText.ts';
+import { textOf } from '../../../proxy/recording/utf8.ts';
 
 type Intent = Extract<EntryBody, { type: 'operation.intent' }>;
 type Outcome = Extract<EntryBody, { type: 'operation.outcome' }>;
@@ -85,7 +86,7 @@ const outcomes: fc.Arbitrary<Outcome> = fc.record(
 describe('the text of an entry', () => {
   it('is the canonical text, whatever is in it', () => {
     fc.assert(
-      fc.property(fc.oneof(intents, outcomes), (body) => assert.equal(entryText(body), canonical(structuredClone(body)))),
+      fc.property(fc.oneof(intents, outcomes), (body) => assert.equal(textOf(entryText(body)), canonical(structuredClone(body)))),
       { numRuns: 300 },
     );
   });
@@ -93,18 +94,18 @@ describe('the text of an entry', () => {
   it('is the canonical text of what is undefined or unknown, too', () => {
     const outcome: Outcome = { type: 'operation.outcome', operation: 'op_1', outcome: 'done', masked: 0, tookMs: 1 };
     const odd = { ...outcome, aside: 1 } as Outcome;
-    assert.equal(entryText(odd), canonical(odd));
+    assert.equal(textOf(entryText(odd)), canonical(odd));
     const empty = { ...outcome, rows: undefined, error: undefined, answer: undefined };
-    assert.equal(entryText(empty), canonical(outcome));
+    assert.equal(textOf(entryText(empty)), canonical(outcome));
   });
 
   it('holds nothing that canonical JSON cannot hold', () => {
     const intent = fc.sample(intents, 1)[0];
     assert.ok(intent);
-    for (const bad of [{ payload: '\ud800' }, { params: ['\udc00'] }, { operation: '\ud800' }])
-      assert.throws(
-        () => entryText({ ...intent, ...bad }),
-        (e: unknown) => e instanceof Problem && e.code === 'not-canonical',
-      );
+    const refused = (e: unknown) => e instanceof Problem && e.code === 'not-canonical';
+    for (const bad of [{ payload: '\ud800' }, { params: ['\udc00'] }, { operation: '\ud800' }]) assert.throws(() => entryText({ ...intent, ...bad }), refused);
+    const text = `${'a'.repeat(2_000)}\udc00`;
+    const answer = { kind: 'text' as const, text, truncated: false, findings: [] };
+    assert.throws(() => entryText({ type: 'operation.outcome', operation: 'op_1', outcome: 'done', masked: 0, tookMs: 1, answer }), refused);
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
-import { utf8, writeUtf8 } from '../../../proxy/recording/utf8.ts';
+import { lengthOf, mostBytes, TextWriter, textOf, utf8, writeUtf8 } from '../../../proxy/recording/utf8.ts';
 
 const LENGTHS = [0, 1, 1_023, 1_024, 10_000, 65_535, 65_536, 65_537, 200_000];
 
@@ -26,6 +26,30 @@ describe('long texts as UTF-8', () => {
         assert.ok(utf8(text).equals(Buffer.from(text)));
       }),
       { numRuns: 300 },
+    );
+  });
+});
+
+describe('texts of which some has been encoded already', () => {
+  it('are the same as if nothing had been, in one string or as bytes, however they were put together', () => {
+    const part = fc.tuple(fc.string({ unit: 'grapheme', maxLength: 20 }), fc.constantFrom(1, 300), fc.boolean());
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 8 }), (parts) => {
+        const writer = new TextWriter();
+        let whole = '';
+        for (const [piece, times, encoded] of parts) {
+          const text = piece.repeat(times);
+          whole += text;
+          if (encoded) writer.bytes(Buffer.from(text));
+          else writer.add(text);
+        }
+        const { text } = new TextWriter().add(writer.text);
+        assert.equal(textOf(text), whole);
+        assert.ok(utf8(text).equals(Buffer.from(whole)));
+        assert.ok(mostBytes(text) >= Buffer.byteLength(whole));
+        assert.ok(lengthOf(text) >= whole.length);
+      }),
+      { numRuns: 200 },
     );
   });
 });

@@ -1,5 +1,6 @@
 /** The answer to one HTTP request: one JSON message where there is nothing to say before it, else a stream of events. */
 import type { Answering } from '../../../http/answering.ts';
+import { type Text, TextWriter, utf8 } from '../../../recording/utf8.ts';
 import { messageText } from '../message.ts';
 
 /** Comments on an open stream, in milliseconds. */
@@ -62,9 +63,9 @@ export class EventReply {
   }
 
   /** Makes it a stream and sends an event on it. @param fields lines before the data, whole */
-  event(data: string, fields = ''): void {
+  event(data: Text, fields = ''): void {
     if (!this.#streaming && !this.#ended) this.#begin();
-    this.#write(`event: message\n${fields}data: ${data}\n\n`);
+    this.#write(written(eventText(data, fields)));
   }
 
   /** The last thing that is said. */
@@ -80,7 +81,7 @@ export class EventReply {
     // Whole, it leaves with its length and the headers in one write.
     this.#response.statusCode = this.#soon ? 200 : status;
     for (const [name, value] of this.#soon ? Object.entries(STREAM_HEADERS) : JSON_HEADERS) this.#response.setHeader(name, value);
-    this.#response.end(this.#soon ? `event: message\n${fields}data: ${data}\n\n` : data);
+    this.#response.end(written(this.#soon ? eventText(data, fields) : data));
   }
 
   /** Ends the stream without a last word. */
@@ -91,7 +92,7 @@ export class EventReply {
     this.#response.end();
   }
 
-  #write(text: string): void {
+  #write(text: string | Buffer): void {
     if (this.#ended) return;
     this.#response.write(text);
     if (this.#response.writableLength > MAX_UNREAD_BYTES) this.#response.destroy();
@@ -101,4 +102,13 @@ export class EventReply {
     this.#ended = true;
     clearTimeout(this.#timer);
   }
+}
+
+/** What is short is encoded with what goes before it. */
+function written(text: Text): string | Buffer {
+  return typeof text === 'string' ? text : utf8(text);
+}
+
+function eventText(data: Text, fields: string): Text {
+  return new TextWriter().add(`event: message\n${fields}data: `).add(data).add('\n\n').text;
 }
