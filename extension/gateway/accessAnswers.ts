@@ -131,7 +131,7 @@ export class AccessAnswers {
 }
 
 /** @returns one sentence or two. What a colleague wrote is cut to one line. */
-export function answerText(approval: GatewayApproval, now: number, language: string, t: Translate): string {
+function answerText(approval: GatewayApproval, now: number, language: string, t: Translate): string {
   const { access, answers, decidedAt = now, state, why } = approval;
   if (!access) return '';
   const connection = plainLine(access.connection);

@@ -10,7 +10,7 @@ import { after, before, describe } from 'node:test';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { PROXY_FILE, ProxyFile } from '../../contract/daemon.ts';
 import { ScriptedPerson } from '../../demo/person.ts';
-import { pick, pressAway } from '../../demo/press.ts';
+import { goOn, pick, pressAway } from '../../demo/press.ts';
 import { ScriptedModel, WAKE_CHAT } from '../../demo/scriptedModel.ts';
 import { type Browser, openBrowser, openWorkbench, runCommand, Workbench } from '../../demo/workbench.ts';
 import { askForAccess } from '../../proxy/http/bridgeAccess.ts';
@@ -50,6 +50,9 @@ connections:
     protocol: mcp
     hints: believe
     upstream: { command: [${JSON.stringify(process.execPath)}, -e, ${JSON.stringify(MOODY)}, ${JSON.stringify(description)}] }
+  vault:
+    protocol: mcp
+    upstream: { command: [${JSON.stringify(process.execPath)}, -e, ${JSON.stringify(MOODY)}, ${JSON.stringify(description)}], env: { TOKEN: secret:vault } }
 
 rules:
   - id: notes-ask
@@ -274,6 +277,50 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     for (const token of upstream.seen) assert.deepEqual(holding(folder, token), []);
   });
 
+  step('that was signed in to is signed out of by a person in the editor’s own dialog, and not where they think better of it', async () => {
+    const { page } = browser;
+    const row = page.locator('.monaco-list-row', { hasText: /^wiki/ });
+    const dialog = page.locator('.monaco-dialog-box', { hasText: 'Sign out of wiki?' });
+    for (const leave of [() => page.keyboard.press('Escape'), () => pressAway(dialog.getByRole('button', { name: 'Cancel' }))]) {
+      await runCommand(page, 'Countersign: Sign Out…');
+      await pick(page, 'wiki');
+      await dialog.getByText('Agents cannot use it until you sign in again').waitFor({ timeout: STEP_MS });
+      await leave();
+      await dialog.waitFor({ state: 'detached', timeout: STEP_MS });
+      assert.match(await callAsAgent(home, 'wiki'), /serverInfo/);
+    }
+    await runCommand(page, 'Countersign: Sign Out…');
+    await pick(page, 'wiki');
+    await pressAway(dialog.getByRole('button', { name: 'Sign Out' }));
+    await row.filter({ hasText: 'needs sign-in' }).waitFor({ timeout: STEP_MS });
+    assert.match(await callAsAgent(home, 'wiki'), /wants a sign-in/);
+  });
+
+  step('whose secret is entered has it until a person forgets it in the editor’s own dialog', async () => {
+    const { page } = browser;
+    const row = page.locator('.monaco-list-row', { hasText: /^vault/ });
+    const dialog = page.locator('.monaco-dialog-box', { hasText: 'Forget the secret "vault"?' });
+    await row.filter({ hasText: 'needs a secret' }).waitFor({ timeout: STEP_MS });
+    await runCommand(page, 'Countersign: Enter Secret…');
+    await pick(page, 'vault');
+    await goOn(page, 'Secret "vault" for vault', 'a-value-of-the-vault');
+    await row.filter({ hasText: 'ready' }).waitFor({ timeout: STEP_MS });
+    for (const leave of [() => page.keyboard.press('Escape'), () => pressAway(dialog.getByRole('button', { name: 'Cancel' }))]) {
+      await runCommand(page, 'Countersign: Forget Secret…');
+      await pick(page, 'vault');
+      await dialog.getByText('stop working until it is entered again').waitFor({ timeout: STEP_MS });
+      await leave();
+      await dialog.waitFor({ state: 'detached', timeout: STEP_MS });
+      assert.match(await callAsAgent(home, 'vault'), /serverInfo/);
+    }
+    await runCommand(page, 'Countersign: Forget Secret…');
+    await pick(page, 'vault');
+    await pressAway(dialog.getByRole('button', { name: 'Forget' }));
+    await row.filter({ hasText: 'needs a secret' }).waitFor({ timeout: STEP_MS });
+    assert.doesNotMatch(await callAsAgent(home, 'vault'), /serverInfo/);
+    assert.deepEqual(holding(folder, 'a-value-of-the-vault'), []);
+  });
+
   step('that changes what it says of a tool is quarantined, and the change is shown side by side', async () => {
     const { page } = browser;
     assert.deepEqual(await toolsOf(home), ['pay']);
@@ -291,6 +338,24 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     await page.locator('.tab', { hasText: 'accepted ↔ now' }).waitFor({ timeout: STEP_MS });
     await page.locator('.monaco-diff-editor .modified-in-monaco-diff-editor', { hasText: 'id_rsa' }).waitFor({ timeout: STEP_MS });
     await shot('quarantined');
+  });
+
+  step('has the change accepted by a person in the editor’s own dialog, and not where they think better of it', async () => {
+    const { page } = browser;
+    const accept = page.locator('.editor-actions .action-label[aria-label*="Accept This Definition"]').first();
+    const dialog = page.locator('.monaco-dialog-box', { hasText: 'Accept tool “pay” of moody as it is now?' });
+    for (const leave of [() => page.keyboard.press('Escape'), () => pressAway(dialog.getByRole('button', { name: 'Cancel' }))]) {
+      await accept.click({ timeout: STEP_MS });
+      await dialog.getByText('Agents can read it and call it from then on').waitFor({ timeout: STEP_MS });
+      await leave();
+      await dialog.waitFor({ state: 'detached', timeout: STEP_MS });
+      assert.deepEqual(await toolsOf(home), []);
+    }
+    await accept.click({ timeout: STEP_MS });
+    await shot('accept');
+    await pressAway(dialog.getByRole('button', { name: 'Accept' }));
+    await until('the tool for agents', async () => (await toolsOf(home)).includes('pay'));
+    await page.locator('.monaco-list-row', { hasText: /^moody.*quarantined/ }).waitFor({ state: 'detached', timeout: STEP_MS });
     await runCommand(page, 'View: Close All Editors');
   });
 
@@ -330,7 +395,7 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     await dialog.getByText('are not checked until you start it again').waitFor({ timeout: STEP_MS });
     await pressAway(dialog.getByRole('button', { name: 'Cancel' }));
     await person.waitUntilOn();
-    assert.match(await callAsAgent(home, 'wiki'), /serverInfo/);
+    assert.deepEqual(await toolsOf(home), ['pay']);
     await runCommand(page, 'Countersign: Turn Off…');
     await pressAway(dialog.getByRole('button', { name: 'Turn Off' }));
     await person.status.getByText(/off/).waitFor({ timeout: STEP_MS });

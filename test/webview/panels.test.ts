@@ -539,6 +539,7 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
       await p.send({ type: 'proposal', operation: 'op-3', proposal: { helps: true, rule, covers: 'Every agent of yours may run UPDATE of orders.', history } });
       await offer.getByText('Every agent of yours may run UPDATE of orders.').waitFor();
       await offer.getByText('In the last 30 days it would have matched 6: 5 that were approved, 1 that was denied.').waitFor();
+      // Where somebody said no, it is seen without being asked for.
       await offer.getByRole('button', { name: 'Open UPDATE orders: denied' }).click();
       assert.deepEqual((await p.posted()).at(-1), { type: 'open', operation: 'op-9' });
       await soon(async () => {
@@ -558,6 +559,43 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
       await p.send(shown({ decided: [1, 2, 3, 4].map((n) => decided({ id: `d${n}` })), ruleable: ['d1', 'd2', 'd3', 'd4'] }));
       assert.equal(await p.page.locator('cs-rule-offer').count(), 0);
     });
+  });
+
+  it('shows what a rule would let through and its button at once, in a low window and a narrow side bar, whatever the names', async () => {
+    const headline = `CALL ${'refund_everything_of_the_'.repeat(9)}customer`;
+    const connection = 'production_'.repeat(12);
+    const covers = `Every agent of yours may call ${'refund_everything_of_the_'.repeat(5)}customer of ${connection} without asking, whatever its arguments.`;
+    const latest = Array.from({ length: 5 }, (_, n) => ({ operation: `op-${n}`, headline, at: NOW, agent: 'Cursor', became: 'approved' as const }));
+    const history = { days: 30, whole: true, approved: 5, denied: 0, allowed: 0, latest };
+    const yes = [1, 2, 3].map((n) => decided({ id: `d${n}`, operation: `op-${n}`, decidedAt: NOW + n, headline, connection }));
+    // What is left of 800x600, where the view has its side bar for itself.
+    for (const width of [260, 300, 400]) {
+      await withPanel(
+        'approvals',
+        async (p) => {
+          await p.send(shown({ pending: [], decided: yes, ruleable: ['d1', 'd2', 'd3'] }));
+          const offer = p.page.locator('cs-rule-offer');
+          await offer.getByText('Show the rule').focus();
+          await p.page.keyboard.press('Enter');
+          await p.send({ type: 'proposal', operation: 'op-3', proposal: { helps: true, rule: `${'    verdict: allow\n'.repeat(30)}`, covers, history } });
+          const text = offer.getByText(covers);
+          await text.waitFor();
+          await soon(async () => assert.equal(await offer.locator('h2').evaluate((el) => el.matches(':focus')), true, 'the keyboard goes on there'));
+          const footer = await offer.locator('footer').boundingBox();
+          const said = await text.boundingBox();
+          const button = await offer.locator('cs-armed-button').boundingBox();
+          assert.ok(said && button && footer);
+          assert.ok(said.y >= 0 && said.y + said.height <= footer.y, `${width}: ${JSON.stringify({ said, footer })}`);
+          assert.ok(button.y + button.height <= 430, `${width}: ${JSON.stringify(button)}`);
+          assert.ok(await p.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${width}: sideways`);
+          // The rest is below, and the button stays where it is.
+          await offer.getByText('The rule as it would stand').click();
+          const after = await offer.locator('cs-armed-button').boundingBox();
+          assert.ok(after && after.y + after.height <= 430);
+        },
+        { width, height: 430 },
+      );
+    }
   });
 
   it('tells a screen reader of a new ask at once, and of results politely', async () => {

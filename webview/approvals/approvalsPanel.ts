@@ -22,10 +22,11 @@ import { plainLine } from '../parts/untrustedText.ts';
 import type { AccessPhase } from './accessCard.ts';
 import type { AskCard, CardWish } from './askCard.ts';
 import { banners } from './banners.ts';
-import { approverWords, decidedWord } from './decided.ts';
+import { approverWords } from './decided.ts';
 import { MAX_DECLINED, readDeclined, readNotes, rememberNote } from './notes.ts';
 import { panelStyles } from './panelStyles.ts';
 import { arrivals, type Entry, type Group, groupsOf, identical, isOpen, nextDeparture, reconcile, settle, withPhase } from './queue.ts';
+import { quietLine } from './quietLine.ts';
 import type { DecidedList } from './quietLists.ts';
 import { type Offer, offerOf } from './sameYes.ts';
 
@@ -128,9 +129,10 @@ export class ApprovalsPanel extends LitElement {
     const others = this.entries.filter((e) => !this.#isMine(e));
     const asked = (snapshot.access ?? []).filter(({ id, mine: way }) => way === 'approve' && this.access.get(id)?.kind !== 'sending');
     const waiting = mine.filter(isOpen).length + asked.length;
+    const offer = this.#offer(snapshot);
     return html`<main aria-label=${say('panel.approvals')}>
         ${banners(snapshot, (command) => this.#host.post({ type: 'run', command }))}
-        ${this.entries.length === 0 && (snapshot.access ?? []).length === 0 ? this.#empty(snapshot) : nothing}
+        ${this.entries.length === 0 && (snapshot.access ?? []).length === 0 ? this.#empty(snapshot, offer !== nothing) : nothing}
         ${waiting > 0 ? html`<p class="count quiet">${say('ask.waiting', { n: waiting })}</p>` : nothing}
         <div
           class="lists"
@@ -143,7 +145,7 @@ export class ApprovalsPanel extends LitElement {
           ${others.length > 0 ? html`<h2 class="section">${say(others.some(isOpen) ? 'ask.others' : 'ask.othersDone')}</h2>${this.#list(others)}` : nothing}
         </div>
         ${this.#accessAsks(snapshot)}
-        ${this.#offer(snapshot)}
+        ${offer}
         <cs-grants
           .grants=${snapshot.grants}
           .ending=${this.ending}
@@ -228,8 +230,10 @@ export class ApprovalsPanel extends LitElement {
     this.#keep();
   }
 
-  #empty({ link }: ApprovalsSnapshot): TemplateResult | typeof nothing {
+  #empty({ link }: ApprovalsSnapshot, offered: boolean): TemplateResult | typeof nothing {
     if (link.state !== 'on') return nothing;
+    // What is offered has the room.
+    if (offered) return html`<p class="count quiet">${say('empty.title')}</p>`;
     return html`<div class="empty">${icon('shield')}<p><strong>${say('empty.title')}</strong></p><p class="quiet">${say('empty.text')}</p></div>`;
   }
 
@@ -282,7 +286,7 @@ export class ApprovalsPanel extends LitElement {
   }
 
   #entry(entry: Entry): TemplateResult {
-    if (entry.quiet) return this.#quietLine(entry);
+    if (entry.quiet) return quietLine(entry);
     if (!this.expanded.has(entry.key)) return this.#row(entry);
     return html`<cs-ask-card
       .entry=${entry}
@@ -308,20 +312,6 @@ export class ApprovalsPanel extends LitElement {
       ${icon('chevron', 'small')}<span class="headline"><span class="quiet">${safeText(agentName(ask.actor.agent))} →</span> ${safeText(ask.facts.headline)}</span>
       <span class="time ${left.state}">${left.text}</span>
     </button>`;
-  }
-
-  #quietLine(entry: Entry): TemplateResult {
-    const { phase, ask } = entry;
-    const good = phase.kind === 'decided' ? phase.decided.answer === 'approved' : phase.kind === 'answered' && phase.answer === 'approve';
-    const word =
-      phase.kind === 'decided'
-        ? decidedWord(phase.decided)
-        : phase.kind === 'gone'
-          ? say(`result.${phase.why}`)
-          : good
-            ? say('decided.approved')
-            : say('decided.denied');
-    return html`<p class="quietLine quiet">${icon(good ? 'check' : 'deny', 'small')}<span>${safeText(ask.facts.headline)} · ${safeText(word)}</span></p>`;
   }
 
   #nextLabel(entry: Entry): string | undefined {
