@@ -102,6 +102,8 @@ export const GrantView = z.object({
   /** Epoch milliseconds, absent for "until the session ends". */
   until: z.number().optional(),
   used: z.number().int().nonnegative(),
+  /** False where whoever is shown it may only look on. */
+  mayEnd: z.boolean().optional(),
 });
 export type GrantView = z.infer<typeof GrantView>;
 

@@ -158,6 +158,13 @@ describe('the console', () => {
     await end.getByText('is cut off at once').waitFor();
     await end.getByRole('button', { name: 'Cancel' }).click();
     await page.getByText('live', { exact: true }).waitFor();
+    // An auditor sees everybody's, and ends nobody's.
+    const olga = await visit('olga', `sessions/${agent.session.id}`);
+    await olga.getByText(/entries, chain checked in this browser/).waitFor();
+    assert.equal(await olga.getByRole('button', { name: 'End it' }).count(), 0);
+    await olga.getByRole('link', { name: 'All sessions' }).click();
+    await olga.getByRole('row', { name: /live/ }).first().waitFor();
+    assert.equal(await olga.getByRole('button', { name: /^End the session/ }).count(), 0);
     // Nobody else's: an approver is not an auditor.
     const other = await visit('bob', `sessions/${agent.session.id}`);
     await other.getByText('it is not yours to see').waitFor();

@@ -436,6 +436,10 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
 
   it('ends a grant at the second press only, and not at Escape or at Keep', async () => {
     await withPanel('approvals', async (p) => {
+      // Whoever only looks on is offered nothing to end.
+      await p.send(shown({ grants: [grant({ mayEnd: false })] }));
+      await p.page.locator('cs-grants li').waitFor();
+      assert.equal(await p.page.locator('cs-grants button').count(), 0);
       await p.send(shown({ grants: [grant()] }));
       const end = p.page.getByRole('button', { name: 'End the grant for UPDATE orders (same shape)' });
       const ended = async (): Promise<unknown[]> => (await p.posted()).filter(({ type }) => type === 'endGrant');

@@ -127,7 +127,7 @@ export class GrantList extends LitElement {
               ${
                 this.ending.has(g.id)
                   ? html`<span class="when quiet">${say('grants.ending')}</span>`
-                  : this.sure === g.id
+                  : this.sure === g.id || g.mayEnd === false
                     ? nothing
                     : html`<button class="link when" id=${g.id} aria-label=${say('grants.endFor', { covers: plainLine(g.covers) })} @click=${() => void this.#ask(g.id)}>${say('grants.end')}</button>`
               }

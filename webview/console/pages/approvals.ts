@@ -10,6 +10,7 @@ import { personName } from '../../parts/names.ts';
 import { sentenceOf } from '../api.ts';
 import { ConsolePage, type PageContext } from '../page.ts';
 import { pageStyles } from '../styles.ts';
+import { mayEndGrant } from './ending.ts';
 
 type Answer = Extract<FromApprovals, { type: 'answer' }>['answer'];
 
@@ -136,7 +137,7 @@ export class ApprovalsPage extends ConsolePage {
       own: questions.filter(({ mine }) => mine.requested && mine.mayAnswer && !mine.mayApprove).map(({ id }) => id),
       access: pending.flatMap((approval) => accessAskOf(approval) ?? []),
       decided: decided.flatMap((approval) => decidedAccess(approval) ?? decidedOf(approval) ?? []),
-      grants: this.#grants.filter(({ endedAt }) => endedAt === undefined).map((grant) => grantOf(grant)),
+      grants: this.#grants.filter(({ endedAt }) => endedAt === undefined).map((grant) => ({ ...grantOf(grant), mayEnd: mayEndGrant(this.me, grant) })),
       policyProblems: 0,
       now: Date.now(),
     };

@@ -14,7 +14,7 @@ import { safeText } from '../../parts/safeText.ts';
 import { duration } from '../../parts/timeLeft.ts';
 import { ConsolePage, type PageContext, when } from '../page.ts';
 import { pageStyles } from '../styles.ts';
-import { endQuestion } from './endSession.ts';
+import { endQuestion, mayEnd } from './ending.ts';
 
 /** Lines asked for at once, and lines after which a person is told to export instead of scrolling. */
 const PAGE = 500;
@@ -130,7 +130,7 @@ export class SessionPage extends ConsolePage {
     return html`<p><a class="link" href="#/sessions">All sessions</a></p>
       <h1>${safeText(session.connection)} <span class="quiet">· ${safeText(personName(session.actor.person))} · ${safeText(agentName(session.actor.agent))}</span></h1>
       <p class="lead">
-        ${session.closedAt === undefined ? html`<span class="chip live">live</span> since ${when(session.openedAt)} <button class="link danger" ?disabled=${this.busy} @click=${() => void this.#end(session)}>End it</button>` : html`<span class="quiet">${when(session.openedAt)} to ${when(session.closedAt)}${session.closeReason === undefined ? nothing : html`: ${safeText(session.closeReason)}`}</span>`}
+        ${session.closedAt === undefined ? html`<span class="chip live">live</span> since ${when(session.openedAt)} ${mayEnd(this.me, session) ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#end(session)}>End it</button>` : nothing}` : html`<span class="quiet">${when(session.openedAt)} to ${when(session.closedAt)}${session.closeReason === undefined ? nothing : html`: ${safeText(session.closeReason)}`}</span>`}
         <span class=${verified.ok ? 'quiet' : 'bad'}>${icon(verified.ok ? 'verified' : 'broken')} ${verified.ok ? html`${verified.entries} entries, chain checked in this browser` : safeText(`The record does not hold: ${verified.problem ?? ''}`)}</span>
       </p>
       ${

@@ -6,7 +6,7 @@ import { protocolName } from '../../../contract/protocolName.ts';
 import { agentName, personName } from '../../parts/names.ts';
 import { safeText } from '../../parts/safeText.ts';
 import { ConsolePage, when } from '../page.ts';
-import { endQuestion } from './endSession.ts';
+import { endQuestion, mayEnd } from './ending.ts';
 
 const PAGE = 50;
 
@@ -65,7 +65,7 @@ export class SessionsPage extends ConsolePage {
       <td data-name="Agent">${safeText(agentName(actor.agent))}</td>
       <td data-name="Connection">${safeText(connection)} <span class="quiet">${safeText(protocolName(protocol))}</span></td>
       <td data-name="State">${closedAt === undefined ? html`<span class="chip live">live</span>` : html`<span class="quiet">ended ${when(closedAt)}${recovered ? ', sealed after its gateway went away' : ''}${closeReason === undefined ? nothing : html`: ${safeText(closeReason)}`}</span>`}</td>
-      <td class="do">${closedAt === undefined ? html`<button class="link danger" ?disabled=${this.busy} aria-label=${`End the session of ${personName(actor.person)} on ${connection}`} @click=${() => void this.#end(id, actor, connection)}>End</button>` : nothing}</td>
+      <td class="do">${closedAt === undefined && mayEnd(this.me, { actor }) ? html`<button class="link danger" ?disabled=${this.busy} aria-label=${`End the session of ${personName(actor.person)} on ${connection}`} @click=${() => void this.#end(id, actor, connection)}>End</button>` : nothing}</td>
     </tr>`;
   }
 
