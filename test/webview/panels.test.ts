@@ -581,7 +581,7 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
           const offer = p.page.locator('cs-rule-offer');
           await offer.getByText('Show the rule').focus();
           await p.page.keyboard.press('Enter');
-          await p.send({ type: 'proposal', operation: 'op-3', proposal: { helps: true, rule: `${'    verdict: allow\n'.repeat(30)}`, covers, history } });
+          await p.send({ type: 'proposal', operation: 'op-3', proposal: { helps: true, rule: '    verdict: allow\n'.repeat(30), covers, history } });
           const text = offer.getByText(covers);
           await text.waitFor();
           await soon(async () => assert.equal(await offer.locator('h2').evaluate((el) => el.matches(':focus')), true, 'the keyboard goes on there'));
