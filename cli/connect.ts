@@ -44,7 +44,7 @@ async function mcp(name: string, io: Io): Promise<ExitCode> {
     io.error(`There is no connection ${name} here. Open a terminal in an editor with Countersign, and see its Connections view for names.`);
     return 1;
   }
-  await carry({ endpoint: name === 'countersign' ? base : `${base}/${name}`, token, input: process.stdin, output: process.stdout });
+  await carry({ endpoint: name === 'countersign' ? base : `${base}/${name}`, token });
   return 0;
 }
 

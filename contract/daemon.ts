@@ -29,11 +29,6 @@ export function userPolicyFile(machine: Machine): string {
   return `${env.XDG_CONFIG_HOME || `${home}/.config`}/countersign/countersign.yaml`;
 }
 
-/** The file in the state folder that the running proxy wrote, mode 0600. It holds no secret. */
-export const PROXY_FILE = 'proxy.json';
-/** Largest proxy file that is read, in bytes. */
-export const MAX_PROXY_FILE_BYTES = 4096;
-
 export const ProxyFile = z.object({
   pid: z.number().int().positive(),
   /** Version of the extension that started it. */

@@ -3,7 +3,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PROXY_FILE, ProxyFile } from '../contract/daemon.ts';
+import { ProxyFile } from '../contract/daemon.ts';
+import { PROXY_FILE } from '../contract/proxyFile.ts';
 import { type ScriptedModel, WAKE_CHAT } from './scriptedModel.ts';
 import { Workbench } from './workbench.ts';
 

@@ -2,8 +2,9 @@ import { constants } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { MAX_PROXY_FILE_BYTES, PROXY_FILE, ProxyFile, stateFolder } from '../../contract/daemon.ts';
+import { ProxyFile, stateFolder } from '../../contract/daemon.ts';
 import { Problem } from '../../contract/problem.ts';
+import { MAX_PROXY_FILE_BYTES, PROXY_FILE } from '../../contract/proxyFile.ts';
 
 export function ourStateFolder(): string {
   return stateFolder({ platform: process.platform, env: process.env, home: homedir() });

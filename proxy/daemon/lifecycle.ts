@@ -1,8 +1,9 @@
 /** The life of the one proxy: how it starts, when it leaves, and what it leaves behind. */
 import { rmSync } from 'node:fs';
 import { CONTROL_VERSION, type KeepSecret, METHODS } from '../../contract/control.ts';
-import { MAX_PROXY_FILE_BYTES, ProxyFile } from '../../contract/daemon.ts';
+import { ProxyFile } from '../../contract/daemon.ts';
 import { Problem } from '../../contract/problem.ts';
+import { MAX_PROXY_FILE_BYTES } from '../../contract/proxyFile.ts';
 import { Secret } from '../../contract/secret.ts';
 import { ControlServer, isLive } from '../control/server.ts';
 import { AgentDoor } from '../http/agentDoor.ts';

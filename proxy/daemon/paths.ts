@@ -3,8 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type Machine, PROXY_FILE, stateFolder } from '../../contract/daemon.ts';
+import { type Machine, stateFolder } from '../../contract/daemon.ts';
 import { Problem } from '../../contract/problem.ts';
+import { PROXY_FILE } from '../../contract/proxyFile.ts';
 
 /** Longest path of a Unix socket in bytes, without its closing zero: 104 on macOS and the BSDs, 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = { darwin: 103, linux: 107 } as const;

@@ -1,8 +1,7 @@
 /** How a bridge that an agent started from its configuration finds the proxy and gets a login: by asking at its door. */
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { MAX_PROXY_FILE_BYTES, PROXY_FILE, ProxyFile } from '../../contract/daemon.ts';
+import { MAX_PROXY_FILE_BYTES, PROXY_FILE } from '../../contract/proxyFile.ts';
 import { readSmallFile } from '../daemon/privateFile.ts';
 
 /** How long a proxy that is not there yet is waited for: an agent may start its servers before its editor has started us. */
@@ -11,8 +10,29 @@ const STEP_MS = 250;
 const ANSWER_TIMEOUT_MS = 5_000;
 const MAX_ANSWER = 4_096;
 
-const Answer = z.object({ url: z.string().regex(/^http:\/\/127\.0\.0\.1:\d{1,5}\/mcp$/), token: z.string().min(1).max(400) });
-export type BridgeAccess = z.infer<typeof Answer>;
+const MAX_TOKEN = 400;
+const URL_OF_MCP = /^http:\/\/127\.0\.0\.1:\d{1,5}\/mcp$/;
+
+/** Two strings are looked at by hand: the library that decodes everything else would be nine tenths of a bridge's start. */
+export interface BridgeAccess {
+  readonly url: string;
+  readonly token: string;
+}
+
+function readAnswer(text: string): BridgeAccess | undefined {
+  const { token, url } = objectIn(text);
+  if (typeof url !== 'string' || !URL_OF_MCP.test(url)) return undefined;
+  return typeof token === 'string' && token.length > 0 && token.length <= MAX_TOKEN ? { url, token } : undefined;
+}
+
+function objectIn(text: string): { readonly [key: string]: unknown } {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as { readonly [key: string]: unknown }) : {};
+  } catch {
+    return {};
+  }
+}
 
 /** @param state the proxy's state folder. @returns undefined where no proxy comes in time */
 export async function askForAccess(state: string, run: string, waitMs: number = WAIT_MS): Promise<BridgeAccess | undefined> {
@@ -26,7 +46,8 @@ export async function askForAccess(state: string, run: string, waitMs: number = 
 
 function doorOf(state: string): string | undefined {
   try {
-    return ProxyFile.parse(JSON.parse(readSmallFile(join(state, PROXY_FILE), MAX_PROXY_FILE_BYTES) ?? '')).agents;
+    const { agents } = objectIn(readSmallFile(join(state, PROXY_FILE), MAX_PROXY_FILE_BYTES) ?? '');
+    return typeof agents === 'string' && agents !== '' ? agents : undefined;
   } catch {
     return undefined;
   }
@@ -38,11 +59,7 @@ function ask(socket: string, run: string): Promise<BridgeAccess | undefined> {
     let text = '';
     const done = (): void => {
       client.destroy();
-      try {
-        resolve(Answer.safeParse(JSON.parse(text)).data);
-      } catch {
-        resolve(undefined);
-      }
+      resolve(readAnswer(text));
     };
     client.setEncoding('utf8');
     client.setTimeout(ANSWER_TIMEOUT_MS, done);

@@ -2,48 +2,25 @@
  * The bridge's way for a session of the older era: the client's lines go to the proxy as they are, and the proxy's back. Nothing is
  * taken apart but what is needed to open the session anew, and to answer for a proxy that has gone.
  */
-import { request } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Writable } from 'node:stream';
-import { LINES } from './lines.ts';
+import { parseMessage } from './lineHead.ts';
+import type { Lines } from './openLines.ts';
+import type { Outgoing } from './stdio.ts';
 
-/** How long the proxy may take to take the connection up, in milliseconds. */
-const OPEN_MS = 5_000;
 /** So much of a line is looked at for the id that it answers, in bytes: the proxy writes it first. */
 const LOOKED_AT = 2_048;
 const ANSWERS = /^\{"jsonrpc":"2\.0","id":("(?:[^"\\]|\\.)*"|-?[\d.eE+-]+),"(?:result|error)"/;
+/** The same for the ids that clients use, and so much of a line as that takes, in bytes. */
+const ANSWERS_NUMBER = /^\{"jsonrpc":"2\.0","id":(\d{1,15}),"(?:result|error)"/;
+const SHORT = 64;
 const NEW_LINE = 10;
+const NOTHING = Buffer.alloc(0);
 const GONE = 'Countersign does not answer. Open an editor window with it, then try again.';
 
-export interface Login {
-  readonly endpoint: string;
-  readonly token: string;
-}
-
-/** @returns undefined where the proxy does not take lines at this address, or cannot be reached; `login` where it does not know the bearer */
-export function openLines({ endpoint, token }: Login): Promise<Socket | 'login' | undefined> {
-  return new Promise((resolve) => {
-    const asked = request(endpoint, { headers: { Authorization: `Bearer ${token}`, Connection: 'Upgrade', Upgrade: LINES }, timeout: OPEN_MS });
-    asked.once('upgrade', (_response, socket, head) => {
-      (socket as Socket).setNoDelay(true);
-      socket.setTimeout(0);
-      if (head.length > 0) socket.unshift(head);
-      resolve(socket as Socket);
-    });
-    asked.once('response', (response) => {
-      response.resume();
-      resolve(response.statusCode === 401 ? 'login' : undefined);
-    });
-    asked.once('timeout', () => asked.destroy());
-    asked.once('error', () => resolve(undefined));
-    asked.end();
-  });
-}
-
 export interface PipeOptions {
-  readonly output: Writable;
+  readonly output: Outgoing;
   /** Opens a connection, with another login where the last has expired. */
-  readonly open: () => Promise<Socket | undefined>;
+  readonly open: () => Promise<Lines | undefined>;
   /** The client must wait, or can go on. */
   readonly pause: () => void;
   readonly resume: () => void;
@@ -55,27 +32,28 @@ export class LinePipe {
   /** The client's `initialize`, to open a session anew. */
   #opening: Buffer;
   readonly #openingId: unknown;
-  /** The client's requests that wait, by id. */
+  /** The client's requests that wait, by id, each with its end of line. */
   readonly #open = new Map<unknown, Buffer>();
   /** What is sent once a session is open again. */
   #anew: Promise<void> | undefined;
   /** The proxy has ended the session, and answered all that it had taken. */
   #over = false;
-  /** The beginning of a line whose end has not come. */
-  #begun: Buffer = Buffer.alloc(0);
-  /** The client has had a piece of a line. */
-  #inLine = false;
+  /** The beginning of a line that the client has had a piece of, and whose end has not come. */
+  #begun: Buffer = NOTHING;
   #ended: (() => void) | undefined;
 
-  constructor(options: PipeOptions, socket: Socket, opening: Buffer, openingId: unknown) {
+  constructor(options: PipeOptions, lines: Lines, opening: Buffer, openingId: unknown) {
     this.#options = options;
     this.#opening = opening;
     this.#openingId = openingId;
-    this.#attach(socket);
+    this.#attach(lines);
   }
 
-  /** One line of the client's. @param id of a request @returns when the next may come, where that is not now */
-  send(line: Buffer, id: unknown, isInitialize: boolean): Promise<void> | undefined {
+  /** One line of the client's, borrowed. @param id of a request @returns when the next may come, where that is not now */
+  send(borrowed: Buffer, id: unknown, isInitialize: boolean): Promise<void> | undefined {
+    const line = Buffer.allocUnsafe(borrowed.length + 1);
+    line.set(borrowed);
+    line[borrowed.length] = NEW_LINE;
     if (isInitialize) this.#opening = line;
     if (id !== undefined) this.#open.set(id, line);
     if (!this.#socket || this.#anew) return this.#later([[id, line]]);
@@ -101,6 +79,9 @@ export class LinePipe {
 
   /** The client has hung up. Resolves when it has all its answers. */
   async end(): Promise<void> {
+    // What only looked like a request was refused under no id: its answer is not waited for.
+    for (const [id, line] of this.#open) if (parseMessage(line.toString()) === undefined) this.#open.delete(id);
+    while (this.#anew) await this.#anew;
     if (this.#socket && this.#open.size > 0) {
       await new Promise<void>((resolve) => {
         this.#ended = resolve;
@@ -114,30 +95,30 @@ export class LinePipe {
     });
   }
 
-  #write(socket: Socket, line: Buffer): void {
-    socket.cork();
-    socket.write(line);
-    if (!socket.write('\n')) this.#options.pause();
-    socket.uncork();
+  drop(): void {
+    this.#socket?.destroy();
   }
 
-  #attach(socket: Socket): void {
+  #write(socket: Socket, line: Buffer): void {
+    if (!socket.write(line)) this.#options.pause();
+  }
+
+  #attach(lines: Lines): void {
     const { output, resume } = this.#options;
-    this.#socket = socket;
+    const { socket } = lines;
     const flow = (): void => void socket.resume();
-    output.on('drain', flow);
-    socket.on('data', (chunk: Buffer) => {
-      const mine = this.#look(chunk);
-      if (mine.length > 0 && !output.write(mine)) socket.pause();
+    this.#socket = socket;
+    lines.onBytes((bytes) => {
+      const mine = this.#look(bytes);
+      if (mine.length === 0 || output.write(mine)) return;
+      socket.pause();
+      output.drained(flow);
     });
     socket.on('drain', resume);
-    socket.on('error', () => socket.destroy());
     socket.once('close', () => {
-      output.off('drain', flow);
       this.#socket = undefined;
-      this.#begun = Buffer.alloc(0);
-      if (this.#inLine) output.write('\n');
-      this.#inLine = false;
+      if (this.#begun.length > 0) output.write('\n');
+      this.#begun = NOTHING;
       const open = [...this.#open];
       const again = this.#over && open.length > 0;
       this.#over = false;
@@ -150,56 +131,66 @@ export class LinePipe {
   }
 
   /** Notes which requests are answered. @returns what is for the client */
-  #look(chunk: Buffer): Buffer {
+  #look(bytes: Buffer): Buffer {
     let start = 0;
-    for (let end = chunk.indexOf(NEW_LINE); ; end = chunk.indexOf(NEW_LINE, start)) {
-      const stop = end < 0 ? chunk.length : end;
-      if (this.#begun.length < LOOKED_AT && stop > start) {
-        const piece = chunk.subarray(start, Math.min(stop, start + LOOKED_AT));
-        this.#begun = this.#begun.length === 0 ? piece : Buffer.concat([this.#begun, piece]);
-      }
-      if (end < 0) break;
-      if (this.#begun.length === 0) {
+    for (let end = bytes.indexOf(NEW_LINE); end >= 0; end = bytes.indexOf(NEW_LINE, start)) {
+      if (this.#begun.length > 0) {
+        this.#begin(bytes, start, end);
+        this.#answered(this.#begun, 0, this.#begun.length);
+        this.#begun = NOTHING;
+      } else if (end === start) {
         this.#over = true;
-        this.#inLine = false;
-        return chunk.subarray(0, start);
-      }
-      const answered = ANSWERS.exec(this.#begun.toString('utf8', 0, LOOKED_AT))?.[1];
-      if (answered !== undefined) this.#open.delete(JSON.parse(answered));
-      this.#begun = chunk.subarray(0, 0);
+        return bytes.subarray(0, start);
+      } else this.#answered(bytes, start, end);
       start = end + 1;
     }
-    this.#inLine = start < chunk.length || (start === 0 && this.#inLine);
+    if (start < bytes.length) this.#begin(bytes, start, bytes.length);
     if (this.#open.size === 0) this.#ended?.();
-    return chunk;
+    return bytes;
+  }
+
+  /** Keeps as much of a line as is looked at. */
+  #begin(bytes: Buffer, start: number, end: number): void {
+    const room = LOOKED_AT - this.#begun.length;
+    if (room > 0) this.#begun = Buffer.concat([this.#begun, bytes.subarray(start, Math.min(end, start + room))]);
+  }
+
+  #answered(bytes: Buffer, start: number, end: number): void {
+    const number = ANSWERS_NUMBER.exec(bytes.toString('latin1', start, Math.min(end, start + SHORT)))?.[1];
+    if (number !== undefined) return void this.#open.delete(Number(number));
+    const id = ANSWERS.exec(bytes.toString('utf8', start, Math.min(end, start + LOOKED_AT)))?.[1];
+    if (id !== undefined) this.#open.delete(JSON.parse(id));
+    return undefined;
   }
 
   /** The proxy was started again, or has ended the session: opens another as the first was opened. */
   async #sendAnew(line: Buffer, id: unknown): Promise<void> {
-    const socket = await this.#options.open();
-    if (!socket) return id === undefined ? undefined : this.#fail(id);
+    const lines = await this.#options.open();
+    if (!lines) return id === undefined ? undefined : this.#fail(id);
     if (line !== this.#opening) {
-      const failed = await this.#reopen(socket);
+      const failed = await this.#reopen(lines);
       if (failed !== undefined) {
-        socket.destroy();
+        lines.socket.destroy();
         return id === undefined ? undefined : this.#fail(id, failed);
       }
     }
-    this.#attach(socket);
-    this.#write(socket, line);
+    this.#attach(lines);
+    this.#write(lines.socket, line);
     return undefined;
   }
 
   /** Resolves when the session is open, to why it is not otherwise. The client has had the answer to its `initialize` already. */
-  #reopen(socket: Socket): Promise<string | undefined> {
+  #reopen(lines: Lines): Promise<string | undefined> {
+    const { socket } = lines;
     return new Promise((resolve) => {
-      let text = Buffer.alloc(0);
+      let text = NOTHING;
+      const gone = (): void => done(GONE);
       const done = (failed: string | undefined): void => {
-        socket.removeAllListeners();
+        socket.off('close', gone);
         resolve(failed);
       };
-      socket.on('data', (chunk: Buffer) => {
-        text = Buffer.concat([text, chunk]);
+      lines.onBytes((bytes) => {
+        text = Buffer.concat([text, bytes]);
         for (let end = text.indexOf(NEW_LINE); end >= 0; end = text.indexOf(NEW_LINE)) {
           const line = text.toString('utf8', 0, end);
           const answered = ANSWERS.exec(line.slice(0, LOOKED_AT))?.[1];
@@ -207,15 +198,13 @@ export class LinePipe {
           if (answered === undefined || JSON.parse(answered) !== this.#openingId) continue;
           const { error } = JSON.parse(line) as { readonly error?: { readonly message?: string } };
           if (error) return done(error.message ?? GONE);
-          socket.pause();
-          if (text.length > 0) socket.unshift(text);
+          lines.hold(text);
           socket.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n');
           return done(undefined);
         }
         return undefined;
       });
-      socket.once('error', () => done(GONE));
-      socket.once('close', () => done(GONE));
+      socket.once('close', gone);
       this.#write(socket, this.#opening);
     });
   }

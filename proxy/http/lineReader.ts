@@ -31,12 +31,16 @@ export class LineReader {
     this.#onSkipped = onSkipped;
   }
 
-  /** @returns false for a line that has no end: what comes after it is not read */
+  /** @param bytes borrowed, and so is each line of them that is handed on: both are the caller's again when this returns
+   * @returns false for a line that has no end: what comes after it is not read */
   write(bytes: Buffer): boolean {
     let start = 0;
     for (let end = bytes.indexOf(NEW_LINE); end >= 0; end = bytes.indexOf(NEW_LINE, start)) {
-      this.#piece(bytes, start, end);
-      this.#take();
+      if (this.#heldBytes === 0 && !this.#skipping && end - start <= this.#maxBytes) this.#onLine(bytes.subarray(start, end));
+      else {
+        this.#piece(bytes, start, end);
+        this.#take();
+      }
       start = end + 1;
     }
     if (start < bytes.length) this.#piece(bytes, start, bytes.length);
@@ -49,7 +53,7 @@ export class LineReader {
   }
 
   #piece(bytes: Buffer, start: number, end: number): void {
-    const piece = start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end);
+    const piece = bytes.subarray(start, end);
     if (this.#skipping) {
       const skipping = this.#skipping;
       skipping.bytes += piece.length;
@@ -57,7 +61,7 @@ export class LineReader {
       return;
     }
     if (this.#heldBytes + piece.length <= this.#maxBytes) {
-      this.#held.push(piece);
+      this.#held.push(Buffer.from(piece));
       this.#heldBytes += piece.length;
       return;
     }

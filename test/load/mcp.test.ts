@@ -7,10 +7,10 @@ import { PassThrough } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { METHODS, type SurfaceAccess } from '../../contract/control.ts';
-import { openLines } from '../../proxy/http/linePipe.ts';
 import { carry } from '../../proxy/http/stdioBridge.ts';
 import { Home } from '../proxy/daemon/daemonProcess.ts';
 import { listening } from '../proxy/protocols/mcp/everything.ts';
+import { openedLines } from '../support/openedLines.ts';
 import { inMb, MB, NOT_LINUX, sampled } from './measure.ts';
 
 const LARGE = 50 * MB;
@@ -122,14 +122,13 @@ async function opened(one: Talker): Promise<Talker> {
 }
 
 async function byLines(name: string): Promise<Talker> {
-  const socket = await openLines(login(name));
-  assert.ok(socket && socket !== 'login');
+  const { answers, socket } = await openedLines(login(name));
   sockets.push(socket);
   return opened(
     talker(
       (text) => socket.write(text),
       () => new Promise((resolve) => socket.once('drain', resolve)),
-      socket,
+      answers,
     ),
   );
 }

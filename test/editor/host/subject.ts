@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as vscode from 'vscode';
-import { PROXY_FILE, ProxyFile } from '../../../contract/daemon.ts';
+import { ProxyFile } from '../../../contract/daemon.ts';
+import { PROXY_FILE } from '../../../contract/proxyFile.ts';
 import type { Api } from '../../../extension/main.ts';
 import { until } from '../../support/soon.ts';
 

@@ -4,11 +4,11 @@ import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { openLines } from '../../../../proxy/http/linePipe.ts';
 import { carry } from '../../../../proxy/http/stdioBridge.ts';
 import type { McpConnection } from '../../../../proxy/policy/policy.ts';
 import { mcp } from '../../../../proxy/protocols/mcp/mcp.ts';
 import { alive } from '../../../support/alive.ts';
+import { type OpenedLines, openedLines } from '../../../support/openedLines.ts';
 import { within } from '../../../support/soon.ts';
 import { RUDE_SERVER } from './servers.ts';
 import { Stage } from './stage.ts';
@@ -45,19 +45,18 @@ interface Message {
   readonly error?: { readonly code: number; readonly message: string };
 }
 
-async function open(): Promise<Socket> {
-  const socket = await openLines({ endpoint, token });
-  assert.ok(socket && socket !== 'login', 'no lines are taken');
-  sockets.push(socket);
-  return socket;
+async function open(): Promise<OpenedLines> {
+  const opened = await openedLines({ endpoint, token });
+  sockets.push(opened.socket);
+  return opened;
 }
 
 /** A client on a connection of its own. */
 async function client(initialized = true) {
-  const socket = await open();
+  const { answers, socket } = await open();
   const seen: Message[] = [];
   const looking: (() => void)[] = [];
-  createInterface({ input: socket }).on('line', (text) => {
+  createInterface({ input: answers }).on('line', (text) => {
     seen.push(JSON.parse(text) as Message);
     for (const look of looking.splice(0)) look();
   });

@@ -1,9 +1,8 @@
 /** A client that opens its session more than once, or leaves while it is being opened: nothing is started that nobody ends. */
 import assert from 'node:assert/strict';
-import type { Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { NARROWEST } from '../../../../contract/approval.ts';
-import { openLines } from '../../../../proxy/http/linePipe.ts';
+import { type OpenedLines, openedLines } from '../../../support/openedLines.ts';
 import { until } from '../../../support/soon.ts';
 import { OfferingServer, stageFor, tool } from './offeringServer.ts';
 import type { Stage } from './stage.ts';
@@ -20,17 +19,13 @@ after(() => stop());
 const INITIALIZE = { method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'hasty', version: '1' } } };
 const line = (id: number, message: object): string => `${JSON.stringify({ jsonrpc: '2.0', id, ...message })}\n`;
 
-async function lines(): Promise<Socket> {
-  const socket = await openLines({ endpoint: stage.url('mcp/a').href, token: stage.headers().Authorization?.slice(7) ?? '' });
-  assert.ok(socket && socket !== 'login');
-  return socket;
-}
+const lines = (): Promise<OpenedLines> => openedLines({ endpoint: stage.url('mcp/a').href, token: stage.headers().Authorization?.slice(7) ?? '' });
 
 /** Resolves when as many answers have come. */
-function answers(socket: Socket, count: number): Promise<string> {
+function heard(answers: OpenedLines['answers'], count: number): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
-    socket.on('data', (chunk: Buffer) => {
+    answers.on('data', (chunk: Buffer) => {
       text += chunk.toString();
       if (text.trimEnd().split('\n').length >= count) resolve(text);
     });
@@ -41,9 +36,9 @@ const closings = (): number => stage.entries.filter(({ type }) => type === 'sess
 
 describe('a session', () => {
   it('is opened once, however often it is asked for at a time', async () => {
-    const socket = await lines();
+    const { answers, socket } = await lines();
     const before = stage.sessions.length;
-    const told = answers(socket, 5);
+    const told = heard(answers, 5);
     socket.write([1, 2, 3, 4, 5].map((id) => line(id, INITIALIZE)).join(''));
     assert.doesNotMatch(await told, /"error"/);
     assert.equal(stage.sessions.length - before, 1);
@@ -53,7 +48,7 @@ describe('a session', () => {
 
   it('is ended as soon as it is open where its client has left', async () => {
     stage.decide = (facts) => (facts.verb === 'CONNECT' ? 'ask' : 'allow');
-    const socket = await lines();
+    const { socket } = await lines();
     const before = stage.sessions.length;
     socket.write(line(1, INITIALIZE));
     const question = await stage.question();
