@@ -7,9 +7,10 @@ import { NARROWEST, PendingApproval, Scope } from '../../contract/approval.ts';
 import { AccessRequest } from '../../contract/gateway/approvals.ts';
 import type { ApprovalOutcome, Approvals, Question } from '../../proxy/approval/approvals.ts';
 import { DryRunning, dryRunAtFirst, plainTimer } from '../../proxy/approval/dryRunning.ts';
-import { covers } from '../../proxy/approval/grants.ts';
+import { covers, samePerson } from '../../proxy/approval/grants.ts';
 import { shownQuestion } from '../../proxy/approval/shown.ts';
 import type { Log } from '../../proxy/pipeline/engine.ts';
+import { personOf } from '../identity/people.ts';
 import type { Sealer } from '../sealed.ts';
 import { type Bus, tell } from '../store/bus.ts';
 import { type Database, json, one, type Queryable, retried } from '../store/database.ts';
@@ -17,6 +18,7 @@ import type { Replica } from '../store/replica.ts';
 import { accessCovers } from './access.ts';
 import type { Notices } from './notices.ts';
 import { type ApprovalRow, comparedOf, type GrantRow, type OpenQuestion, People, QUESTION } from './rows.ts';
+import { enough } from './terms.ts';
 
 const MAX_PENDING_PER_SESSION = 20;
 const MAX_PENDING_PER_PERSON = 100;
@@ -204,12 +206,16 @@ export class StoreApprovals implements Approvals {
       'SELECT * FROM grants WHERE person = $1 AND connection = $2 AND ended_at IS NULL AND until > ms() ORDER BY created_at FOR UPDATE',
       [requester, question.connection],
     );
+    const { verdict } = question;
     for (const row of rows) {
-      const people = People.parse(row.given_by);
+      const people = await standing(tx, People.parse(row.given_by));
       const scope = Scope.safeParse(row.scope);
       if (scope.success) {
         const given = comparedOf(row.given);
-        if (given && covers({ scope: scope.data, given }, question)) return { id: row.id, people, scope: scope.data };
+        // Those whom it is escalated to count as well: it may be them who gave it.
+        const terms = { ...verdict, freshLogin: false, quorum: 1, escalated: true, escalateTo: verdict.escalate?.to ?? [] };
+        if (given && enough(terms, question.actor.person, people) && covers({ scope: scope.data, given }, question))
+          return { id: row.id, people, scope: scope.data };
         continue;
       }
       const access = AccessRequest.safeParse(row.scope);
@@ -350,6 +356,15 @@ export class StoreApprovals implements Approvals {
       log.warn('approval.dry-run-not-shown', { cause });
     }
   }
+}
+
+/** Of those who gave a grant, who is still let in, with the groups that they have now: what they might not give any more does not stand in for them. */
+async function standing(tx: Queryable, givers: readonly Person[]): Promise<Person[]> {
+  const rows = await tx.query<Parameters<typeof personOf>[0]>(
+    'SELECT issuer, subject, name, groups FROM people WHERE subject = ANY($1) AND disabled_at IS NULL',
+    [givers.map(({ subject }) => subject)],
+  );
+  return givers.flatMap((giver) => rows.map(personOf).find((person) => samePerson(person, giver)) ?? []);
 }
 
 /** What a dead replica asked is withdrawn: nobody is there to use an answer. */

@@ -256,6 +256,24 @@ describe('approvals between people', () => {
     const { grants } = (await dana.call('GET', '/v1/grants')).body as { grants: { id: string; used: number; endedAt?: number }[] };
     const standing = grants.find(({ endedAt }) => endedAt === undefined)!;
     assert.equal(standing.used, 1);
+    // Whoever gave it was shut out: it stands in for nobody then.
+    const { people } = (await root.call('GET', '/v1/people')).body as { people: { id: string; person: { subject: string } }[] };
+    const danas = people.find(({ person }) => person.subject === 'dana')?.id;
+    assert.equal((await root.call('POST', `/v1/people/${danas}/disable`, {})).status, 200);
+    const unheard = there.do({ effect: 'write', payload: 'while she is out' });
+    const open = await nextFor(drew);
+    assert.equal(await answer(drew, open, 'deny'), 'accepted');
+    assert.ok(!(await unheard).forwarded);
+    assert.equal((await root.call('POST', `/v1/people/${danas}/enable`, {})).status, 200);
+    dana = await on.signIn('dana');
+    // Nor does it where she is not named any more.
+    const { db } = on.gateways[0]!;
+    await db.query(`UPDATE people SET groups = '["dev"]' WHERE id = $1`, [danas]);
+    const moved = there.do({ effect: 'write', payload: 'while she is elsewhere' });
+    assert.equal(await answer(drew, await nextFor(drew), 'deny'), 'accepted');
+    assert.ok(!(await moved).forwarded);
+    await db.query(`UPDATE people SET groups = '["dba"]' WHERE id = $1`, [danas]);
+    dana = await on.signIn('dana');
     const bob = await on.signIn('bob');
     assert.equal((await bob.call('DELETE', `/v1/grants/${standing.id}`)).status, 404);
     assert.equal((await dana.call('DELETE', `/v1/grants/${standing.id}`)).body.ended, true);
