@@ -24,7 +24,7 @@ export const METHODS = {
   endGrant: 'countersign/grant.end',
   /** `OperationQuery` → `OperationPage`. */
   operations: 'countersign/operations',
-  /** `{ operation }` → `OperationDetail | null`. */
+  /** `{ operation, quick? }` → `OperationDetail | null`. Quick: without its session being checked. */
   operation: 'countersign/operation',
   /** `{ operation }` → `RuleProposal | null`: a rule that would have let it through, and what else that would have matched. Changes nothing. */
   proposeRule: 'countersign/policy.propose',
@@ -226,8 +226,8 @@ export const OperationDetail = z.object({
    * Never stored.
    */
   raw: Answer.optional(),
-  /** The session's chain was read again and holds up to this entry. */
-  verified: z.object({ ok: z.boolean(), entries: z.number().int(), head: z.string(), problem: z.string().optional() }),
+  /** The session's chain was read again, this operation's lines in it, and holds up to this entry. Absent: that was not looked at. */
+  verified: z.object({ ok: z.boolean(), entries: z.number().int(), head: z.string(), problem: z.string().optional() }).optional(),
 });
 export type OperationDetail = z.infer<typeof OperationDetail>;
 

@@ -19,9 +19,13 @@ interface SessionRow {
   readonly closed_at: number | null;
   readonly close_reason: string | null;
   readonly entries: number | null;
+  readonly lines: number | null;
   readonly recovered: boolean;
   readonly expired_at: number | null;
 }
+
+/** How many lines one that is open has: found at the end of its own, whatever their number. */
+const COLUMNS = 's.*, CASE WHEN s.closed_at IS NULL THEN (SELECT max(e.seq) + 1 FROM entries e WHERE e.session = s.id) END AS lines';
 
 export interface SessionFilter {
   /** Only of this person or service account; undefined: everybody's. */
@@ -43,7 +47,7 @@ export class Sessions {
 
   async list({ person, live, connection, before, limit }: SessionFilter): Promise<{ sessions: GatewaySession[]; more: boolean }> {
     const rows = await this.#db.query<SessionRow>(
-      `SELECT * FROM sessions WHERE ($1::text IS NULL OR person = $1) AND ($2::boolean IS NULL OR (closed_at IS NULL) = $2) AND ($3::text IS NULL OR connection = $3) AND ($4::bigint IS NULL OR opened_at < $4)
+      `SELECT ${COLUMNS} FROM sessions s WHERE ($1::text IS NULL OR person = $1) AND ($2::boolean IS NULL OR (closed_at IS NULL) = $2) AND ($3::text IS NULL OR connection = $3) AND ($4::bigint IS NULL OR opened_at < $4)
        ORDER BY opened_at DESC, id LIMIT $5`,
       [person ?? null, live ?? null, connection ?? null, before ?? null, limit + 1],
     );
@@ -52,7 +56,7 @@ export class Sessions {
 
   /** @param person only if it is theirs. @throws `Problem` `not-found`, for what is not there and for what is not theirs alike */
   async get(id: string, person: string | undefined): Promise<GatewaySession> {
-    const row = await one<SessionRow>(this.#db, 'SELECT * FROM sessions WHERE id = $1 AND ($2::text IS NULL OR person = $2)', [id, person ?? null]);
+    const row = await one<SessionRow>(this.#db, `SELECT ${COLUMNS} FROM sessions s WHERE id = $1 AND ($2::text IS NULL OR person = $2)`, [id, person ?? null]);
     if (!row) throw new Problem('not-found', 'There is nothing of this name here, or it is not yours to see.');
     return viewOf(row);
   }
@@ -86,6 +90,7 @@ function viewOf(row: SessionRow): GatewaySession {
     ...(row.closed_at !== null && { closedAt: row.closed_at }),
     ...(row.close_reason !== null && { closeReason: row.close_reason }),
     ...(row.entries !== null && { entries: row.entries }),
+    ...(row.lines !== null && { lines: row.lines }),
     recovered: row.recovered,
     ...(row.expired_at !== null && { expiredAt: row.expired_at }),
   };

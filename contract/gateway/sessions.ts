@@ -12,7 +12,10 @@ export const GatewaySession = z.object({
   openedAt: z.number(),
   closedAt: z.number().optional(),
   closeReason: z.string().max(400).optional(),
+  /** Lines of its record, once it has ended. */
   entries: z.number().int().nonnegative().optional(),
+  /** The same so far, of one that is open. */
+  lines: z.number().int().nonnegative().optional(),
   /** Sealed by another process than the one that wrote it, because that one went away. */
   recovered: z.boolean(),
   /** When its record was removed, because its time was over. */

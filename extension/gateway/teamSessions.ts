@@ -3,7 +3,8 @@
  * line by line with its chain checked here. No editor in here.
  */
 import type { OperationDetail, OperationSummary } from '../../contract/control.ts';
-import { SessionRecord } from '../../contract/gateway/sessionRecord.ts';
+import { ChainCheck } from '../../contract/gateway/chainCheck.ts';
+import { SessionRecord, windowOf } from '../../contract/gateway/sessionRecord.ts';
 import type { GatewaySession } from '../../contract/gateway/sessions.ts';
 import { type Filter, parseFilter } from '../../contract/operationFilter.ts';
 import { type ApiOptions, call } from './api.ts';
@@ -11,9 +12,12 @@ import type { TeamAccount } from './team.ts';
 
 /** The newest sessions that are read; the console has all of them. */
 const SESSIONS = 30;
-/** Lines asked for at once, and the most that are read of one session. */
+/** Lines asked for at once, and while a whole chain is checked. */
 const PAGE = 500;
+const CHECK_PAGE = 1_000;
+/** Of a session with more lines than this, so many of the newest are read. */
 const MAX_LINES = 5_000;
+const NEWEST = 2_000;
 /** Sessions read at once. */
 const AT_ONCE = 4;
 /** A session that is open is looked at again this often, in milliseconds: entries have no event of their own. */
@@ -63,10 +67,26 @@ export class TeamSessions {
   /** Reads a session of the gateway's again, from its first line. @returns undefined where it is none of those that are shown */
   async verify(session: string): Promise<OperationDetail['verified'] | undefined> {
     const { state, token, fetch } = this.#options.account;
-    if (!this.#read.has(session) || state.kind !== 'signed-in' || !state.url || !token) return undefined;
-    const record = new SessionRecord();
-    await readOn(record, session, { gateway: state.url, token: token.value, ...(fetch && { fetch }) });
-    return record.verified;
+    const known = this.#read.get(session);
+    if (!known || state.kind !== 'signed-in' || !state.url || !token) return undefined;
+    const { record } = known;
+    const { head, places } = record;
+    const check = new ChainCheck(places);
+    const access = { gateway: state.url, token: token.value, ...(fetch && { fetch }) };
+    for (let more = true; more; ) {
+      const page = await call('sessionEntries', access, { id: session, query: { after: check.entries, limit: CHECK_PAGE } });
+      await check.add(page.lines);
+      more = page.more && page.lines.length > 0;
+    }
+    // What is shown must be a part of what was read now.
+    record.confirm(check, places, head);
+    const problem = record.verified?.problem;
+    return { ok: problem === undefined, entries: check.entries, head: check.head, ...(problem !== undefined && { problem }) };
+  }
+
+  /** Whether it is one of the gateway's that are shown. */
+  has(session: string): boolean {
+    return this.#read.has(session);
   }
 
   /** Signed in as somebody, or nobody any more. */
@@ -136,10 +156,12 @@ export class TeamSessions {
     const next = sessions.values();
     const reader = async (): Promise<void> => {
       for (const session of next) {
-        const kept = before.get(session.id);
-        const record = kept?.record ?? new SessionRecord();
-        if (session.entries === undefined || record.entries < Math.min(session.entries, MAX_LINES)) {
-          const had = record.entries;
+        const kept = before.get(session.id)?.record;
+        const lines = session.entries ?? session.lines ?? 0;
+        // What was read is kept as long as it can be read on from there.
+        const record = kept && lines - kept.entries <= MAX_LINES ? kept : new SessionRecord(windowOf(lines, MAX_LINES, NEWEST));
+        if (session.entries === undefined || record.entries < session.entries) {
+          const had = kept?.entries ?? 0;
           await readOn(record, session.id, access);
           added ||= record.entries !== had;
         }
@@ -167,7 +189,9 @@ export class TeamSessions {
 }
 
 async function readOn(record: SessionRecord, id: string, access: ApiOptions): Promise<void> {
-  for (let more = true; more && record.entries < MAX_LINES; ) {
+  if (record.from > 0 && !record.begun) record.begin((await call('sessionEntries', access, { id, query: { after: 0, limit: 1 } })).lines[0]);
+  // A gateway of before does not say how many lines one that is open has.
+  for (let more = true; more && record.entries - record.from < 2 * MAX_LINES; ) {
     const page = await call('sessionEntries', access, { id, query: { after: record.entries, limit: PAGE } });
     await record.add(page.lines);
     more = page.more;

@@ -80,6 +80,9 @@ export class OperationPanels implements vscode.Disposable {
   }
 }
 
+/** How long an operation is looked at before its session is read again, in milliseconds. */
+const CHECK_AFTER_MS = 400;
+
 class OperationTab {
   readonly panel: vscode.WebviewPanel;
   /** The one that is shown: its session can be gone through in the same tab. */
@@ -93,6 +96,8 @@ class OperationTab {
   readonly #reports: string;
   readonly #subscriptions: vscode.Disposable[];
   #detail: OperationDetail | undefined;
+  /** Until its session is read again, whole: whoever steps through it does not wait for that at each step. */
+  #rests: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(operation: string, panel: vscode.WebviewPanel, link: ProxyLink, model: Model, team: TeamSessions, log: vscode.LogOutputChannel, reports: string) {
@@ -119,6 +124,7 @@ class OperationTab {
 
   dispose(): void {
     this.#closed = true;
+    clearTimeout(this.#rests);
     for (const subscription of this.#subscriptions) subscription.dispose();
   }
 
@@ -126,13 +132,18 @@ class OperationTab {
     work.catch((error: unknown) => this.#log.error(error instanceof Error ? error : String(error)));
   }
 
+  /** Its own lines at once, and whether its record holds once it is looked at for a moment. */
   async #load(): Promise<void> {
     const operation = this.#operation;
+    clearTimeout(this.#rests);
     let detail: OperationDetail | null;
     try {
-      detail = await this.#link.request(METHODS.operation, { operation }, Reply);
+      detail = await this.#link.request(METHODS.operation, { operation, quick: true }, Reply);
+      const own = detail !== null;
       // What is not this machine's may be the gateway's.
       detail ??= (await this.#team.operation(operation)) ?? null;
+      if (own && detail?.verified === undefined && operation === this.#operation && !this.#closed)
+        this.#rests = setTimeout(() => this.#run(this.#check(operation)), CHECK_AFTER_MS);
     } catch (error) {
       this.#log.warn(`operation ${this.#operation}: ${String(error)}`);
       this.#post({
@@ -155,6 +166,21 @@ class OperationTab {
     this.panel.title = detail.summary.headline.slice(0, 60);
     this.#post({ type: 'operation', detail });
     await this.#loadTimeline(detail.summary.conversation);
+  }
+
+  /** The same once more, from its session read again: what is shown then is what was checked. */
+  async #check(operation: string): Promise<void> {
+    let detail: OperationDetail | null | undefined;
+    try {
+      detail = await this.#link.request(METHODS.operation, { operation }, Reply);
+    } catch (error) {
+      this.#log.warn(`operation ${operation}: ${String(error)}`);
+      // It stands there as not checked, and can be checked again.
+      detail = this.#detail;
+    }
+    if (this.#closed || operation !== this.#operation || !detail) return;
+    this.#detail = detail;
+    this.#post({ type: 'operation', detail });
   }
 
   /** Of the whole conversation: an agent's tools may take a session each. Again only where there is more of it than was shown. */
@@ -206,7 +232,8 @@ class OperationTab {
         return;
       case 'verify':
         await vscode.commands.executeCommand(COMMANDS.verify, message.session);
-        await this.#load();
+        if (this.#team.has(message.session)) await this.#load();
+        else await this.#check(this.#operation);
         return;
       case 'step':
         this.go(message.operation);

@@ -58,7 +58,7 @@ export interface WindowHost {
   pinTexts(query: PinQuery): PinTexts;
   pinAnswer(answer: PinAnswer): PinAnswered;
   operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
-  operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;
+  operation(id: string, quick: boolean): OperationDetail | null | Promise<OperationDetail | null>;
   proposeRule(operation: string): Promise<RuleProposal | null>;
   access(window: string): SurfaceAccess;
   putSecret(name: string, value: string | null): void;
@@ -175,7 +175,7 @@ export class ControlWindow {
     this.#method(METHODS.pinTexts, PinQuery, (query) => host.pinTexts(query));
     this.#method(METHODS.pinAnswer, PinAnswer, (answer) => host.pinAnswer(answer));
     this.#method(METHODS.operations, OperationQuery, (query) => host.operations(query));
-    this.#method(METHODS.operation, ByOperation, ({ operation }) => host.operation(operation));
+    this.#method(METHODS.operation, ByOperation.extend({ quick: z.boolean().default(false) }), ({ operation, quick }) => host.operation(operation, quick));
     this.#method(METHODS.proposeRule, ByOperation, ({ operation }) => host.proposeRule(operation));
     this.#method(METHODS.access, Empty, (_, hello) => host.access(hello.window));
     this.#method(METHODS.putSecret, PutSecret, ({ name, value }) => (host.putSecret(name, value), {}));

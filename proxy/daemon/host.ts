@@ -316,8 +316,8 @@ export class Host implements WindowHost {
     return this.#parts.record.operations(query);
   }
 
-  operation(id: string): OperationDetail | null | Promise<OperationDetail | null> {
-    return this.#parts.record.operation(id);
+  operation(id: string, quick: boolean): OperationDetail | null | Promise<OperationDetail | null> {
+    return this.#parts.record.operation(id, quick);
   }
 
   proposeRule(operation: string): Promise<RuleProposal | null> {

@@ -27,7 +27,7 @@ export interface PolicyPart {
 interface RecordPart extends Recorder {
   readonly revision: () => number;
   operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
-  operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;
+  operation(id: string, quick?: boolean): OperationDetail | null | Promise<OperationDetail | null>;
   verify(session: string | undefined): Promise<VerifyReport>;
   stop(reason: string): Promise<void>;
 }

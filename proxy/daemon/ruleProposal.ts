@@ -11,12 +11,13 @@ const SHOWN = 5;
 
 interface Recorded {
   operations(query: OperationQuery): OperationPage | Promise<OperationPage>;
-  operation(id: string): OperationDetail | null | Promise<OperationDetail | null>;
+  operation(id: string, quick?: boolean): OperationDetail | null | Promise<OperationDetail | null>;
 }
 
 /** Null where the operation is not recorded here. */
 export async function ruleProposal(operation: string, inForce: PolicyInForce, record: Recorded): Promise<RuleProposal | null> {
-  const detail = await record.operation(operation);
+  // What is written into the policy is shown to a person first; whether the record holds is said where it is shown.
+  const detail = await record.operation(operation, true);
   if (!detail) return null;
   const proposed = proposeRule(inForce, detail);
   if (!proposed.ok) return { operation, helps: false, why: proposed.why };
@@ -24,7 +25,7 @@ export async function ruleProposal(operation: string, inForce: PolicyInForce, re
   const page = await record.operations({ filter: `connection:"${connection.replaceAll('"', '')}" effect:${effect} after:${DAYS}d`, limit: LOOKED_AT });
   const matched: OperationDetail[] = [];
   for (const { operation: id, connection: of } of page.operations) {
-    const one = of === connection ? await record.operation(id) : null;
+    const one = of === connection ? await record.operation(id, true) : null;
     if (one && proposed.matches(one.facts, contextOf(one))) matched.push(one);
   }
   const became = matched.map(becameOf);

@@ -7,9 +7,10 @@ import { rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { OperationPage, OperationQuery, OperationSummary } from '../../contract/control.ts';
+import type { OperationPage, OperationQuery } from '../../contract/control.ts';
 import { parseFilter } from '../../contract/operationFilter.ts';
 import type { Log } from '../pipeline/engine.ts';
+import type { Found } from './indexMessages.ts';
 import { IndexWriter } from './indexWriter.ts';
 import { INDEX_FILE, makeFile, SESSIONS_FOLDER } from './layout.ts';
 import { selectOperations, summaryOf } from './operationRows.ts';
@@ -79,11 +80,18 @@ export class OperationIndex {
   }
 
   /** Where an operation is recorded. */
-  async find(operation: string): Promise<{ readonly session: string; readonly summary: OperationSummary } | undefined> {
-    const row = await this.#ask((database) => database.prepare('SELECT * FROM operations WHERE operation = ?').get(operation));
+  async find(operation: string): Promise<Found | undefined> {
+    const row = await this.#ask((database) =>
+      database.prepare('SELECT o.*, s.file FROM operations o LEFT JOIN sessions s ON s.session = o.session WHERE o.operation = ?').get(operation),
+    );
     if (!row) return undefined;
     const summary = summaryOf(row);
-    return { session: summary.session, summary };
+    const { approval_at: approval, file, intent_at: intent, outcome_at: outcome } = row;
+    const places =
+      typeof file === 'string' && typeof intent === 'number'
+        ? { file, intent, ...(typeof approval === 'number' && { approval }), ...(typeof outcome === 'number' && { outcome }) }
+        : undefined;
+    return { session: summary.session, summary, ...(places && { places }) };
   }
 
   /** True when nothing is known to be missing. */

@@ -1,5 +1,6 @@
 /** What the recorder's thread and the index's thread say to each other. Both are this program, of one version. */
 import type { OperationPage, OperationQuery, OperationSummary } from '../../contract/control.ts';
+import type { OperationPlaces } from './operationLines.ts';
 
 /** Given to the thread at its start. */
 export interface IndexThreadData {
@@ -14,7 +15,8 @@ export type ToIndex =
   | { readonly kind: 'find'; readonly id: number; readonly operation: string }
   | { readonly kind: 'stop' };
 
-export type Found = { readonly session: string; readonly summary: OperationSummary };
+/** Without places where its session's file has no row yet. */
+export type Found = { readonly session: string; readonly summary: OperationSummary; readonly places?: OperationPlaces };
 
 export type FromIndex =
   | { readonly kind: 'changed' }

@@ -6,17 +6,18 @@ import type { Entry, EntryBody } from '../../contract/recording.ts';
 import { MAX_LINE_BYTES } from './chainReader.ts';
 
 /** Bumped when the tables change: another version is thrown away and built again. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const SCHEMA = `
   CREATE TABLE sessions (
-    session TEXT PRIMARY KEY, bytes INTEGER NOT NULL, conversation TEXT NOT NULL, actor TEXT NOT NULL,
+    session TEXT PRIMARY KEY, file TEXT NOT NULL, bytes INTEGER NOT NULL, conversation TEXT NOT NULL, actor TEXT NOT NULL,
     connection TEXT NOT NULL, protocol TEXT NOT NULL
   ) WITHOUT ROWID;
   CREATE TABLE operations (
     id INTEGER PRIMARY KEY, operation TEXT NOT NULL UNIQUE, session TEXT NOT NULL, conversation TEXT NOT NULL, at INTEGER NOT NULL,
     actor TEXT NOT NULL, person TEXT NOT NULL, agent TEXT NOT NULL, connection TEXT NOT NULL, protocol TEXT NOT NULL,
     headline TEXT NOT NULL, effect TEXT NOT NULL, decision TEXT NOT NULL, rule TEXT NOT NULL,
-    answer TEXT, approved_by TEXT, waited_ms REAL, outcome TEXT, rows INTEGER, masked INTEGER NOT NULL DEFAULT 0, took_ms REAL
+    answer TEXT, approved_by TEXT, waited_ms REAL, outcome TEXT, rows INTEGER, masked INTEGER NOT NULL DEFAULT 0, took_ms REAL,
+    intent_at INTEGER NOT NULL, approval_at INTEGER, outcome_at INTEGER
   );
   CREATE INDEX operations_at ON operations (at DESC, id DESC);
   CREATE INDEX operations_session ON operations (session);
@@ -56,16 +57,18 @@ export class IndexWriter {
     else if (version !== SCHEMA_VERSION) throw new Error(`the index has version ${String(version)}`);
     this.#place = database.prepare('SELECT bytes, conversation, actor, connection, protocol FROM sessions WHERE session = ?');
     this.#savePlace = database.prepare(
-      `INSERT INTO sessions (session, bytes, conversation, actor, connection, protocol) VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT (session) DO UPDATE SET bytes = excluded.bytes`,
+      `INSERT INTO sessions (session, file, bytes, conversation, actor, connection, protocol) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (session) DO UPDATE SET file = excluded.file, bytes = excluded.bytes`,
     );
     this.#intent = database.prepare(
-      `INSERT INTO operations (operation, session, conversation, at, actor, person, agent, connection, protocol, headline, effect, decision, rule)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (operation) DO NOTHING`,
+      `INSERT INTO operations (operation, session, conversation, at, actor, person, agent, connection, protocol, headline, effect, decision, rule, intent_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (operation) DO NOTHING`,
     );
     this.#search = database.prepare('INSERT INTO search (rowid, text) VALUES (?, ?)');
-    this.#approval = database.prepare('UPDATE operations SET answer = ?, approved_by = ?, waited_ms = ? WHERE operation = ? AND session = ?');
-    this.#outcome = database.prepare('UPDATE operations SET outcome = ?, rows = ?, masked = ?, took_ms = ? WHERE operation = ? AND session = ?');
+    this.#approval = database.prepare('UPDATE operations SET answer = ?, approved_by = ?, waited_ms = ?, approval_at = ? WHERE operation = ? AND session = ?');
+    this.#outcome = database.prepare(
+      'UPDATE operations SET outcome = ?, rows = ?, masked = ?, took_ms = ?, outcome_at = coalesce(outcome_at, ?) WHERE operation = ? AND session = ?',
+    );
   }
 
   /** How many bytes of each session's file are indexed. */
@@ -135,7 +138,7 @@ export class IndexWriter {
       const done = this.#readLines(descriptor, session, place, size, until);
       if (place.bytes > before && place.header) {
         const { conversation, actor, connection, protocol } = place.header;
-        this.#savePlace.run(session, place.bytes, conversation, JSON.stringify(actor), connection, protocol);
+        this.#savePlace.run(session, file, place.bytes, conversation, JSON.stringify(actor), connection, protocol);
       }
       return { done, changed: place.bytes > before };
     } finally {
@@ -197,27 +200,34 @@ export class IndexWriter {
         place.header ??= body;
         return;
       case 'operation.intent':
-        if (place.header) this.#takeIntent(session, place.header, Date.parse(at), body);
+        if (place.header) this.#takeIntent(session, place.header, Date.parse(at), body, place.bytes);
         return;
       case 'operation.approval':
-        this.#approval.run(`${body.answer} ${body.why}`, body.by ? (body.by.name ?? body.by.subject) : null, body.waitedMs, body.operation, session);
+        this.#approval.run(
+          `${body.answer} ${body.why}`,
+          body.by ? (body.by.name ?? body.by.subject) : null,
+          body.waitedMs,
+          place.bytes,
+          body.operation,
+          session,
+        );
         return;
       case 'operation.outcome':
-        this.#outcome.run(body.outcome, body.rows ?? null, body.masked, body.tookMs, body.operation, session);
+        this.#outcome.run(body.outcome, body.rows ?? null, body.masked, body.tookMs, place.bytes, body.operation, session);
         return;
       case 'operation.dry-run':
       case 'session.close':
     }
   }
 
-  #takeIntent(session: string, header: NonNullable<Place['header']>, at: number, body: Extract<EntryBody, { type: 'operation.intent' }>): void {
+  #takeIntent(session: string, header: NonNullable<Place['header']>, at: number, body: Extract<EntryBody, { type: 'operation.intent' }>, offset: number): void {
     const { conversation, actor, connection, protocol } = header;
     const { facts, verdict } = body;
     const person = actor.person.name ?? actor.person.subject;
     const agent = `${actor.agent.kind} ${actor.agent.name}`;
     const values = [
       [body.operation, session, conversation, at, JSON.stringify(actor), `${person} ${actor.person.subject}`, agent, connection, protocol],
-      [facts.headline, facts.effect, verdict.decision, verdict.rule.id],
+      [facts.headline, facts.effect, verdict.decision, verdict.rule.id, offset],
     ];
     const { changes, lastInsertRowid } = this.#intent.run(...values.flat());
     if (changes === 0) return;

@@ -1,8 +1,10 @@
 /** The whole record as the proxy uses it: writing, finding, reading again. */
 import type { OperationDetail, OperationPage, OperationQuery, OperationSummary, VerifyReport } from '../../contract/control.ts';
 import { Entry, type EntryBody } from '../../contract/recording.ts';
+import { orMissing } from './auditReader.ts';
 import { BackgroundIndex } from './backgroundIndex.ts';
 import { createRecorder, type LocalRecorder, type RecorderOptions } from './localRecorder.ts';
+import { type OperationLines, readOperationLines } from './operationLines.ts';
 import { verifyRecord } from './verify.ts';
 
 export interface RecordOptions extends Omit<RecorderOptions, 'onWritten'> {
@@ -14,7 +16,8 @@ export interface LocalRecord extends LocalRecorder {
   /** Raised whenever `operations` would answer otherwise. */
   readonly revision: () => number;
   operations(query: OperationQuery): Promise<OperationPage>;
-  operation(id: string): Promise<OperationDetail | null>;
+  /** @param quick its own lines alone: how they stand in the record is not looked at then, and not said */
+  operation(id: string, quick?: boolean): Promise<OperationDetail | null>;
   verify(session: string | undefined): Promise<VerifyReport>;
 }
 
@@ -52,10 +55,12 @@ export async function openRecord(options: RecordOptions): Promise<LocalRecord> {
       if (recorder.halted === undefined) await recorder.flush();
       return index.operations(query, clock.now());
     },
-    operation: async (id) => {
+    operation: async (id, quick = false) => {
       if (recorder.halted === undefined) await recorder.flush();
       const found = await index.find(id);
-      return found ? readOperation(directory, found.session, found.summary, recorder.raw(id)) : null;
+      if (!found) return null;
+      const lines = quick && found.places ? await orMissing(readOperationLines(directory, id, found.places)) : undefined;
+      return lines ? detailOf(found.summary, lines, recorder.raw(id)) : await readOperation(directory, found.session, found.summary, recorder.raw(id));
     },
     verify: async (session) => {
       if (recorder.halted === undefined) await recorder.flush();
@@ -91,6 +96,14 @@ async function readOperation(directory: string, session: string, summary: Operat
   });
   if (!intent) return null;
   const problem = verified.problems[0];
+  const { ok, reading } = verified;
+  return {
+    ...detailOf(summary, { intent, ...(approval && { approval }), ...(outcome && { outcome }) }, raw),
+    verified: { ok, entries: reading?.entries ?? 0, head: reading?.head ?? '', ...(problem !== undefined && { problem }) },
+  };
+}
+
+function detailOf(summary: OperationSummary, { approval, intent, outcome }: OperationLines, raw: OperationDetail['raw']): OperationDetail {
   return {
     summary,
     payload: intent.payload,
@@ -109,7 +122,6 @@ async function readOperation(directory: string, session: string, summary: Operat
     ...(outcome?.error && { error: outcome.error }),
     ...(outcome?.answer && { answer: outcome.answer }),
     ...(raw && { raw }),
-    verified: { ok: verified.ok, entries: verified.reading?.entries ?? 0, head: verified.reading?.head ?? '', ...(problem !== undefined && { problem }) },
   };
 }
 

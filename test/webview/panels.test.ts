@@ -775,6 +775,11 @@ describe('the panels in a browser', { skip, timeout: 300_000, concurrency: 4 }, 
         await p.page.locator('.seal.bad', { hasText: 'The record does not hold: entry 7 was changed' }).waitFor();
         await p.page.getByRole('button', { name: 'Check again' }).click();
         assert.deepEqual((await p.posted()).at(-1), { type: 'verify', session: 'ses-1' });
+        // What is shown before it was checked does not pass for checked.
+        await p.send(ToOperation.parse({ type: 'operation', detail: { ...detail(), verified: undefined } }));
+        await p.page.locator('.seal', { hasText: 'was not checked yet' }).waitFor();
+        assert.equal(await p.page.locator('.seal', { hasText: 'Verified' }).count(), 0);
+        await p.page.getByRole('button', { name: 'Check now' }).waitFor();
       },
       { width: 600 },
     );

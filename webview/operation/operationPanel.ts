@@ -119,14 +119,16 @@ export class OperationPanel extends LitElement {
         <span>${safeText(personName(summary.actor.person))} · ${safeText(agentName(summary.actor.agent))}</span>
         <span><time datetime=${new Date(summary.at).toISOString()}>${new Date(summary.at).toLocaleString()}</time></span>
       </p>
-      <p class="seal ${verified.ok ? '' : 'bad'}">
-        ${icon(verified.ok ? 'verified' : 'broken', verified.ok ? 'good' : 'bad')}
+      <p class="seal ${verified === undefined || verified.ok ? '' : 'bad'}">
+        ${verified === undefined ? icon('watch') : icon(verified.ok ? 'verified' : 'broken', verified.ok ? 'good' : 'bad')}
         <span>${
-          verified.ok
-            ? html`${say('op.verified', { n: verified.entries, head: '' })}<code title=${verified.head}>${verified.head.slice(0, 12)}</code>`
-            : safeText(say('op.unverified', { problem: verified.problem ?? '' }))
+          verified === undefined
+            ? say('op.unchecked')
+            : verified.ok
+              ? html`${say('op.verified', { n: verified.entries, head: '' })}<code title=${verified.head}>${verified.head.slice(0, 12)}</code>`
+              : safeText(say('op.unverified', { problem: verified.problem ?? '' }))
         }</span>
-        <button class="link" ?disabled=${this.checking} @click=${() => this.#verify(summary.session)}>${say('op.check')}</button>
+        <button class="link" ?disabled=${this.checking} @click=${() => this.#verify(summary.session)}>${say(verified === undefined ? 'op.checkNow' : 'op.check')}</button>
       </p>
     </header>`;
   }
@@ -248,7 +250,7 @@ export class OperationPanel extends LitElement {
       this.reported = message.sentence;
       return;
     }
-    if (this.checking) {
+    if (this.checking && message.detail.verified) {
       const { ok, entries, problem } = message.detail.verified;
       this.shadowRoot
         ?.querySelector<Announcer>('cs-announcer')

@@ -64,7 +64,7 @@ describe('the gateway’s record in the editor', () => {
     assert.equal(newest.actor.person.name, 'Ada');
     const detail = await own.operation(newest.operation);
     assert.equal(detail?.payload, 'DELETE FROM orders');
-    assert.equal(detail?.verified.ok, true);
+    assert.equal(detail?.verified?.ok, true);
     assert.deepEqual(await own.verify(newest.session), detail?.verified, 'read again from the first line');
     assert.equal(await own.verify('another'), undefined);
     assert.deepEqual(

@@ -290,8 +290,8 @@ describe('the detail of an operation', () => {
     assert.equal(detail.payload, "UPDATE order_items SET note = '100%' WHERE id = 7");
     assert.deepEqual(detail.params, ['1', null]);
     assert.deepEqual([detail.approval?.answer, detail.approval?.by?.name], ['approved', 'Ada']);
-    assert.deepEqual([detail.verified.ok, detail.verified.entries], [true, 10]);
-    assert.match(detail.verified.head, /^[0-9a-f]{64}$/);
+    assert.deepEqual([detail.verified?.ok, detail.verified?.entries], [true, 10]);
+    assert.match(detail.verified?.head ?? '', /^[0-9a-f]{64}$/);
     assert.equal((await story.record.operation('op_failed'))?.error?.code, '42P01');
     assert.equal(await story.record.operation('op_none'), null);
   });
@@ -302,8 +302,28 @@ describe('the detail of an operation', () => {
     const path = sessionPaths(story.directory)[1] ?? '';
     writeFileSync(path, readFileSync(path, 'utf8').replace('DELETE FROM invoices', 'SELECT FROM invoices'));
     const detail = await story.record.operation('op_delete');
-    assert.equal(detail?.verified.ok, false);
-    assert.match(detail?.verified.problem ?? '', /ses_2: line 2 was changed/);
+    assert.equal(detail?.verified?.ok, false);
+    assert.match(detail?.verified?.problem ?? '', /ses_2: line 2 was changed/);
+  });
+
+  it('is had from its own lines alone, and says nothing of the record then', async (t) => {
+    const story = await told(t);
+    const whole = await story.record.operation('op_write');
+    assert.ok(whole);
+    const { verified: _verified, ...own } = whole;
+    assert.deepEqual(await story.record.operation('op_write', true), own);
+    assert.equal((await story.record.operation('op_failed', true))?.error?.code, '42P01');
+    assert.equal(await story.record.operation('op_none', true), null);
+    // Everything that comes before it was written over: it is shown, and what was checked is told apart from that.
+    const path = sessionPaths(story.directory)[0] ?? '';
+    const text = readFileSync(path, 'utf8');
+    const before = text.lastIndexOf('\n', text.indexOf('"op_write"')) + 1;
+    writeFileSync(path, `${text.slice(0, before).replaceAll(/[^\n]/g, 'x')}${text.slice(before)}`);
+    assert.deepEqual(await story.record.operation('op_write', true), own);
+    assert.equal((await story.record.operation('op_write'))?.verified?.ok, false);
+    // Where its own lines are others than were found there, nothing is shown that was not read again.
+    writeFileSync(path, `x${text}`);
+    assert.equal((await story.record.operation('op_write', true))?.verified?.ok, false);
   });
 
   it('holds the answer before masking while it is in memory', async (t) => {

@@ -1,7 +1,8 @@
 /** One session: its operations as they come, each opened as in the editor, and the chain checked here. */
 import { css, html, nothing, type TemplateResult } from 'lit';
 import type { OperationDetail } from '../../../contract/control.ts';
-import { SessionRecord } from '../../../contract/gateway/sessionRecord.ts';
+import { ChainCheck } from '../../../contract/gateway/chainCheck.ts';
+import { SessionRecord, windowOf } from '../../../contract/gateway/sessionRecord.ts';
 import type { GatewaySession } from '../../../contract/gateway/sessions.ts';
 import { stepsOf } from '../../../contract/timeline.ts';
 import type { FromOperation, ToOperation } from '../../../contract/webview.ts';
@@ -16,21 +17,31 @@ import { ConsolePage, type PageContext, when } from '../page.ts';
 import { pageStyles } from '../styles.ts';
 import { endQuestion, mayEnd } from './ending.ts';
 
-/** Lines asked for at once, and lines after which a person is told to export instead of scrolling. */
+/** Lines asked for at once. */
 const PAGE = 500;
-const MAX_LINES = 20_000;
+/** Of a session with more lines than this, so many of the newest are read, and so many more each time earlier ones are wanted. */
+const MAX_LINES = 5_000;
+const NEWEST = 2_000;
 /** A live session is asked again this often, in milliseconds: entries have no event of their own. */
 const WATCH_MS = 2_000;
 
 export class SessionPage extends ConsolePage {
-  static override properties = { ...ConsolePage.properties, session: { state: true }, operations: { state: true }, chosen: { state: true } };
+  static override properties = {
+    ...ConsolePage.properties,
+    session: { state: true },
+    operations: { state: true },
+    chosen: { state: true },
+    checked: { state: true },
+  };
   declare session: GatewaySession | undefined;
   declare operations: readonly OperationDetail[];
   declare chosen: string | undefined;
   readonly heading = 'Session';
   readonly follows = ['session', 'approval'];
   readonly #id: string;
-  readonly #record = new SessionRecord();
+  #record = new SessionRecord();
+  /** Lines of a check of the whole chain that have been gone through. */
+  declare checked: number | undefined;
   readonly #panel: OperationPanel;
   #tell: ((message: ToOperation) => void) | undefined;
   #watching: ReturnType<typeof setInterval> | undefined;
@@ -95,6 +106,7 @@ export class SessionPage extends ConsolePage {
     super(context);
     this.#id = id;
     this.operations = [];
+    this.checked = undefined;
     this.chosen = operation;
     this.#panel = new OperationPanel(this.#host(), { reports: false });
   }
@@ -113,14 +125,59 @@ export class SessionPage extends ConsolePage {
 
   protected async load(): Promise<void> {
     this.session = await this.api.call('session', { id: this.#id });
-    for (let more = true; more && this.#record.entries < MAX_LINES; ) {
-      const page = await this.api.call('sessionEntries', { id: this.#id, query: { after: this.#record.entries, limit: PAGE } });
-      await this.#record.add(page.lines);
-      more = page.more && page.lines.length > 0;
-    }
+    if (this.#record.entries === 0) this.#record = new SessionRecord(windowOf(this.#lines, MAX_LINES, NEWEST));
+    await this.#readOn(this.#record);
     this.operations = this.#record.operations();
     this.chosen ??= this.operations.at(-1)?.summary.operation;
     this.#show();
+  }
+
+  get #lines(): number {
+    return this.session?.entries ?? this.session?.lines ?? 0;
+  }
+
+  async #readOn(record: SessionRecord): Promise<void> {
+    if (record.from > 0 && !record.begun) record.begin((await this.#page(0, 1)).lines[0]);
+    for (let more = true; more; ) {
+      const page = await this.#page(record.entries, PAGE);
+      await record.add(page.lines);
+      more = page.more && page.lines.length > 0;
+    }
+  }
+
+  #page(after: number, limit: number): Promise<{ lines: string[]; more: boolean }> {
+    return this.api.call('sessionEntries', { id: this.#id, query: { after, limit } });
+  }
+
+  /** What comes before what is shown, too. */
+  #earlier(): Promise<void> {
+    return this.act(async () => {
+      const record = new SessionRecord(Math.max(0, this.#record.from - NEWEST));
+      await this.#readOn(record);
+      this.#record = record;
+      this.operations = record.operations();
+      this.#show();
+      return undefined;
+    });
+  }
+
+  /** All of the chain, of which nothing is kept; what is shown must be a part of it. */
+  #check(): Promise<void> {
+    return this.act(async () => {
+      const record = this.#record;
+      const { head, places } = record;
+      const check = new ChainCheck(places);
+      for (let more = true; more; this.checked = check.entries) {
+        const page = await this.#page(check.entries, PAGE);
+        await check.add(page.lines);
+        more = page.more && page.lines.length > 0;
+      }
+      record.confirm(check, places, head);
+      this.checked = undefined;
+      this.operations = record.operations();
+      this.#show();
+      return undefined;
+    });
   }
 
   protected content(): TemplateResult {
@@ -131,8 +188,13 @@ export class SessionPage extends ConsolePage {
       <h1>${safeText(session.connection)} <span class="quiet">· ${safeText(personName(session.actor.person))} · ${safeText(agentName(session.actor.agent))}</span></h1>
       <p class="lead">
         ${session.closedAt === undefined ? html`<span class="chip live">live</span> since ${when(session.openedAt)} ${mayEnd(this.me, session) ? html`<button class="link danger" ?disabled=${this.busy} @click=${() => void this.#end(session)}>End it</button>` : nothing}` : html`<span class="quiet">${when(session.openedAt)} to ${when(session.closedAt)}${session.closeReason === undefined ? nothing : html`: ${safeText(session.closeReason)}`}</span>`}
-        <span class=${verified.ok ? 'quiet' : 'bad'}>${icon(verified.ok ? 'verified' : 'broken')} ${verified.ok ? html`${verified.entries} entries, chain checked in this browser` : safeText(`The record does not hold: ${verified.problem ?? ''}`)}</span>
+        ${
+          verified === undefined
+            ? this.#part()
+            : html`<span class=${verified.ok ? 'quiet' : 'bad'}>${icon(verified.ok ? 'verified' : 'broken')} ${verified.ok ? html`${verified.entries.toLocaleString()} entries, chain checked in this browser` : safeText(`The record does not hold: ${verified.problem ?? ''}`)}</span>`
+        }
       </p>
+      ${this.#record.from === 0 ? nothing : html`<p class="quiet">Shown are the newest ${(this.#record.entries - this.#record.from).toLocaleString()} of ${this.#record.entries.toLocaleString()} entries. <button class="link" ?disabled=${this.busy} @click=${() => void this.#earlier()}>Show earlier ones</button></p>`}
       ${
         this.operations.length === 0
           ? html`<p class="quiet">Nothing was asked for yet.</p>`
@@ -141,6 +203,15 @@ export class SessionPage extends ConsolePage {
               <div>${this.#panel}</div>
             </div>`
       }`;
+  }
+
+  /** What is shown follows from each other; that it follows from the beginning was not looked at. */
+  #part(): TemplateResult {
+    return html`<span class="quiet">${icon('watch')} ${
+      this.checked === undefined
+        ? html`What is shown holds together; the whole chain was not checked. <button class="link" ?disabled=${this.busy} @click=${() => void this.#check()}>Check all of it</button>`
+        : html`Checking the chain: ${this.checked.toLocaleString()} of ${this.#lines.toLocaleString()} entries`
+    }</span>`;
   }
 
   #row(detail: OperationDetail): TemplateResult {
@@ -165,13 +236,19 @@ export class SessionPage extends ConsolePage {
       this.#tell?.({ type: 'operation', detail });
       this.#tell?.({ type: 'timeline', of: this.#id, steps: stepsOf(this.operations.map(({ summary }) => summary)) });
     } else if (this.chosen !== undefined && this.operations.length > 0)
-      this.#tell?.({ type: 'missing', operation: this.chosen, sentence: 'This session has no such operation.' });
+      this.#tell?.({
+        type: 'missing',
+        operation: this.chosen,
+        sentence:
+          this.#record.from === 0 ? 'This session has no such operation.' : 'This operation is not among the entries that are shown. Show earlier ones.',
+      });
   }
 
   #host(): Host<FromOperation, ToOperation> {
     return {
       post: (message) => {
-        if (message.type === 'ready' || message.type === 'verify') this.#show();
+        if (message.type === 'ready') this.#show();
+        else if (message.type === 'verify') void (this.#record.verified === undefined ? this.#check() : this.#show());
         else if (message.type === 'copy') void navigator.clipboard.writeText(message.text);
         else if (message.type === 'step') this.#choose(message.operation);
         else if (message.type === 'openRule') location.hash = '#/policy';
