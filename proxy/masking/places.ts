@@ -2,7 +2,10 @@
  * Marks where in a text anything may begin at all, for the scanner to look there. What is passed over is certain; what is marked is looked
  * at again. The looking itself is a small program in WebAssembly (`placesModule.ts`), made when the first long text comes.
  */
+
+import { MAX_BETWEEN, MAX_NAME, type NamesBefore } from './detectors/detector.ts';
 import {
+  BETWEEN_ROWS,
   CODES,
   DIGIT,
   FIRSTS,
@@ -15,17 +18,29 @@ import {
   LOW_NIBBLES,
   literalBit,
   MARKED,
+  MOST_PAIRS,
+  NAME_ROWS,
+  NAMED,
+  NAMES_HIGH_NIBBLES,
+  NAMES_LOW_NIBBLES,
   PADDING,
+  PAIRS_HIGH_NIBBLES,
+  PAIRS_LOW_NIBBLES,
   PLACE_BITS,
   placesModule,
   REACH_OF_ESCAPE,
   ROWS,
+  SECONDS_HIGH_NIBBLES,
+  SECONDS_LOW_NIBBLES,
 } from './placesModule.ts';
 
 /** What is known of the characters of a scanner; the same as its walk goes by. */
 export interface Beginnings {
   /** Something begins at the character, whatever stands around it. */
   readonly marks: (code: number) => boolean;
+  /** Something begins at it where a name of some kind ends before it, or two slashes follow. */
+  readonly named: (code: number) => boolean;
+  readonly names: NamesBefore | undefined;
   /** All threes of characters with which a literal begins. What is not ASCII is 128. */
   readonly literals: () => Iterable<readonly [first: number, second: number, third: number]>;
   /** What may stand between the digits of a number; whatever is not ASCII may. */
@@ -34,11 +49,13 @@ export interface Beginnings {
   readonly minDigits: number;
 }
 
-/** How far before a place is looked, in characters: at an escape and what stands before that. */
-const BEFORE = 2 * (REACH_OF_ESCAPE + 1);
+/** How far before a place is looked, in characters: at a name and what stands before it, or at an escape. */
+const BEFORE = MAX_BETWEEN + MAX_NAME + REACH_OF_ESCAPE + 2;
 /** More digits than any number has: nothing is marked for the sake of them. */
 const NO_NUMBERS = 1_000;
 const ASCII = 128;
+/** From a small letter's code to the capital's. */
+const CASE = 32;
 
 /** The little that is needed of it: Node has it, and the types of the language have not. */
 interface WithWebAssembly {
@@ -118,7 +135,7 @@ export class Places {
 }
 
 /** What the program goes by, as it lies at the beginning of its memory. */
-function tablesOf({ isGap, literals, marks }: Beginnings): Uint8Array {
+function tablesOf({ isGap, literals, marks, named, names }: Beginnings): Uint8Array {
   const tables = new Uint8Array(LITERALS + LITERAL_BYTES);
   const firsts = new Set<number>();
   for (const [first, second, third] of literals()) {
@@ -129,39 +146,73 @@ function tablesOf({ isGap, literals, marks }: Beginnings): Uint8Array {
       tables[at] = (tables[at] as number) | (1 << (bit & 7));
     }
   }
-  /** A class is whatever has one of the low and one of the high halves. */
-  const put = (classBit: number, codes: readonly number[]): void => {
-    for (const code of codes) {
-      tables[LOW_NIBBLES + (code & 15)] = (tables[LOW_NIBBLES + (code & 15)] as number) | classBit;
-      tables[HIGH_NIBBLES + (code >> 4)] = (tables[HIGH_NIBBLES + (code >> 4)] as number) | classBit;
-    }
-  };
-  const ascii = Array.from({ length: ASCII }, (_, code) => code);
-  put(DIGIT, ascii.filter(isDigit));
-  put(
+  const classes = new Classes(tables, LOW_NIBBLES, HIGH_NIBBLES);
+  classes.put(DIGIT, ASCII_CODES.filter(isDigit));
+  classes.put(
     LETTER_TO_O,
-    ascii.filter((code) => isLetter(code) && (code & 16) === 0),
+    ASCII_CODES.filter((code) => isLetter(code) && (code & 16) === 0),
   );
-  put(
+  classes.put(
     LETTER_FROM_P,
-    ascii.filter((code) => isLetter(code) && (code & 16) !== 0),
+    ASCII_CODES.filter((code) => isLetter(code) && (code & 16) !== 0),
   );
-  put(GAP, ascii.filter(isGap));
+  classes.put(GAP, ASCII_CODES.filter(isGap));
   const rows = [...ROWS];
-  for (const [kind, codes] of [
-    [MARKED, ascii.filter(marks)],
-    [FIRSTS, [...firsts]],
-  ] as const) {
-    let classes = 0;
-    for (const row of Map.groupBy(codes, (code) => code >> 4).values()) {
-      const classBit = rows.shift();
-      if (classBit === undefined) throw new Error('too many characters of too many kinds for one table');
-      put(classBit, row);
-      classes |= classBit;
-    }
-    tables.fill(classes, kind, kind + 16);
-  }
+  tables.fill(classes.putRows(rows, ASCII_CODES.filter(marks)), MARKED, MARKED + 16);
+  tables.fill(classes.putRows(rows, ASCII_CODES.filter(named)), NAMED, NAMED + 16);
+  tables.fill(classes.putRows(rows, [...firsts]), FIRSTS, FIRSTS + 16);
+  if (names !== undefined) putNames(tables, names);
   return tables;
+}
+
+function putNames(tables: Uint8Array, { isBetween, isName, pairs }: NamesBefore): void {
+  const classes = new Classes(tables, NAMES_LOW_NIBBLES, NAMES_HIGH_NIBBLES);
+  classes.putRows(
+    [...NAME_ROWS],
+    ASCII_CODES.filter((code) => isName(code) && !isLetter(code) && !isDigit(code)),
+  );
+  classes.putRows([...BETWEEN_ROWS], ASCII_CODES.filter(isBetween));
+  if (pairs.length > MOST_PAIRS) throw new Error('more pairs of letters than there is room for');
+  const firsts = new Classes(tables, PAIRS_LOW_NIBBLES, PAIRS_HIGH_NIBBLES);
+  const seconds = new Classes(tables, SECONDS_LOW_NIBBLES, SECONDS_HIGH_NIBBLES);
+  for (const [n, pair] of pairs.entries()) {
+    const [first, second] = [pair.charCodeAt(0), pair.charCodeAt(1)];
+    firsts.put(1 << n, [first, first - CASE]);
+    seconds.put(1 << n, [second, second - CASE]);
+  }
+}
+
+const ASCII_CODES = Array.from({ length: ASCII }, (_, code) => code);
+
+/** Two tables: a class is whatever has one of the low and one of the high halves of its characters. */
+class Classes {
+  readonly #tables: Uint8Array;
+  readonly #low: number;
+  readonly #high: number;
+
+  constructor(tables: Uint8Array, low: number, high: number) {
+    this.#tables = tables;
+    this.#low = low;
+    this.#high = high;
+  }
+
+  put(classBit: number, codes: readonly number[]): void {
+    for (const code of codes) {
+      for (const at of [this.#low + (code & 15), this.#high + (code >> 4)]) this.#tables[at] = (this.#tables[at] as number) | classBit;
+    }
+  }
+
+  /** A class for each row of characters. @param bits that are left, of which those are taken @returns those */
+  putRows(bits: number[], codes: readonly number[]): number {
+    let all = 0;
+    for (const row of Map.groupBy(codes, (code) => code >> 4).values()) {
+      const classBit = bits.shift();
+      if (classBit === undefined) throw new Error('too many kinds of characters for one table');
+      this.put(classBit, row);
+      all |= classBit;
+    }
+    return all;
+  }
 }
 
 function isDigit(code: number): boolean {

@@ -3,7 +3,7 @@
  * what is said about a character depends on a bounded stretch of text around it, and `hold` says from where on more text
  * could still change the answer.
  */
-import { ANCHOR_AHEAD, type Detector, isAlnum, isDigit, LOOK_BACK, MAX_BEFORE, MAX_LEAD, startsWord } from './detectors/detector.ts';
+import { ANCHOR_AHEAD, type Detector, isAlnum, isDigit, LOOK_BACK, MAX_BEFORE, MAX_LEAD, type NamesBefore, startsWord } from './detectors/detector.ts';
 import { Places } from './places.ts';
 import { BLOCK } from './placesModule.ts';
 
@@ -37,6 +37,8 @@ const LITERAL = 2;
 const DIGITS = 4;
 const LETTER = 8;
 const ESCAPE = 16;
+/** With `CHAR`: whatever name stands before it. */
+const UNNAMED = 32;
 /** What a literal's third character may be, as bits: most places that begin like one go on differently. */
 const THIRD_DIGIT = 1;
 const THIRD_LETTER = 2;
@@ -106,6 +108,7 @@ export class Scanner {
   /** The same of texts: a statement that comes again and again is looked through once. */
   readonly #cleanTexts: (string | undefined)[] = Array.from({ length: CLEAN_TEXTS });
   readonly #rank: ReadonlyMap<Detector, number>;
+  #names: NamesBefore | undefined;
   #places: Places | undefined;
   #effort = 0;
 
@@ -120,10 +123,14 @@ export class Scanner {
     this.#mark(37, ESCAPE);
     let least = Number.POSITIVE_INFINITY;
     for (const detector of detectors) {
-      const { chars = '', literals = [], words = [], digits } = detector.anchors;
+      const { chars = '', literals = [], names, words = [], digits } = detector.anchors;
+      if (names !== undefined) {
+        if (this.#names !== undefined) throw new Error('only one detector can go by names');
+        this.#names = names;
+      }
       for (const char of chars) {
         const code = char.charCodeAt(0);
-        this.#mark(code, CHAR);
+        this.#mark(code, names === undefined ? CHAR | UNNAMED : CHAR);
         this.#chars[code] = [...(this.#chars[code] ?? []), detector];
       }
       for (const text of literals) this.#addLiteral({ text, anyCase: false, detector });
@@ -177,7 +184,9 @@ export class Scanner {
 
   #marks(): Places | undefined {
     this.#places ??= Places.of({
-      marks: (code) => ((this.#action[code] as number) & CHAR) !== 0,
+      marks: (code) => ((this.#action[code] as number) & UNNAMED) !== 0,
+      named: (code) => ((this.#action[code] as number) & (CHAR | UNNAMED)) === CHAR,
+      names: this.#names,
       literals: () => Array.from(this.#three, (three) => [three >> 15, (three >> 8) & 127, three & 255] as const),
       isGap,
       minDigits: this.#minDigits,
@@ -191,7 +200,11 @@ export class Scanner {
     const act = this.#action[code] as number;
     if ((act & DIGITS) !== 0) return this.#visitNumber(text, at, visit);
     if ((act & CHAR) !== 0 && this.#visitChar(text, at, code, visit)) return true;
-    return (act & LITERAL) !== 0 && this.#visitLiterals(text, at, code, text.charCodeAt(at + 1), visit);
+    return (
+      (act & (LITERAL | LETTER)) !== 0 &&
+      this.#mayBegin(text, at, code, text.charCodeAt(at + 1)) &&
+      this.#visitLiterals(text, at, code, text.charCodeAt(at + 1), visit)
+    );
   }
 
   /**
@@ -200,7 +213,6 @@ export class Scanner {
    */
   #walk(text: string, codes: Uint16Array, from: number, length: number, visit: Visit): boolean {
     const action = this.#action;
-    const second = this.#second;
     let inWord = isAlnum(text.charCodeAt(from - 1));
     // A letter may begin a word although a letter stands before it, if that one belongs to an escape.
     let escape = 0;
@@ -211,8 +223,7 @@ export class Scanner {
       if ((act & LETTER) !== 0) {
         if (!inWord || i - escape <= MAX_ESCAPE) {
           const next = codes[i + 1] as number;
-          const third = next < 128 ? (second[code * 128 + next] as number) : 0;
-          if (third !== 0 && (third & thirdOf(text.charCodeAt(from + i + 2))) !== 0 && this.#visitLiterals(text, from + i, code, next, visit)) return true;
+          if (this.#mayBegin(text, from + i, code, next) && this.#visitLiterals(text, from + i, code, next, visit)) return true;
         }
         inWord = true;
         i++;
@@ -233,6 +244,12 @@ export class Scanner {
     return false;
   }
 
+  /** Whether a literal may begin with two characters and the one behind them. */
+  #mayBegin(text: string, i: number, code: number, next: number): boolean {
+    const third = next < 128 ? (this.#second[code * 128 + next] as number) : 0;
+    return third !== 0 && (third & thirdOf(text.charCodeAt(i + 2))) !== 0;
+  }
+
   #visitChar(text: string, i: number, code: number, visit: Visit): boolean {
     for (const detector of this.#chars[code] ?? []) {
       if (detector.maybe && !detector.maybe(text, i)) continue;
@@ -245,10 +262,8 @@ export class Scanner {
     if (isAlnum(code) && !startsWord(text, i)) return false;
     let last: Detector | undefined;
     for (const literal of this.#literals.get(code * 128 + next) ?? []) {
-      if (literal.detector === last) continue;
+      if (literal.detector === last || !goesOn(text, i, literal)) continue;
       if (literal.detector.maybe && !literal.detector.maybe(text, i)) continue;
-      const here = literal.anyCase ? text.slice(i, i + literal.text.length).toLowerCase() === literal.text : text.startsWith(literal.text, i);
-      if (!here) continue;
       last = literal.detector;
       if (visit(literal.detector, i)) return true;
     }
@@ -395,6 +410,16 @@ function thirdOf(code: number): number {
   if (code >= 48 && code <= 57) return THIRD_DIGIT;
   const lower = code | 32;
   return lower >= 97 && lower <= 122 && code < 128 ? THIRD_LETTER : THIRD_OTHER;
+}
+
+/** Whether a literal stands at a place, of which the first two characters are known to. */
+function goesOn(text: string, at: number, literal: Literal): boolean {
+  for (let i = 2; i < literal.text.length; i++) {
+    const code = text.charCodeAt(at + i);
+    const here = literal.anyCase && code >= 65 && code <= 90 ? code + 32 : code;
+    if (here !== literal.text.charCodeAt(i)) return false;
+  }
+  return true;
 }
 
 function placeOf(text: string): number {

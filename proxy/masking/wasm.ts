@@ -63,6 +63,7 @@ export const i32 = {
   const: (value: number): Code<'i32'> => ({ type: 'i32', bytes: [0x41, ...signed(BigInt(value | 0))] }),
   load: load('i32', 0x28),
   load8: load('i32', 0x2d),
+  load16: load('i32', 0x2f),
   equal: op(['i32', 'i32'], 'i32', 0x46),
   lessThan: op(['i32', 'i32'], 'i32', 0x49),
   atLeast: op(['i32', 'i32'], 'i32', 0x4f),
@@ -83,7 +84,11 @@ export const i64 = {
   load: load('i64', 0x29),
   store: store('i64', 0x37),
   isZero: op(['i64'], 'i32', 0x50),
-  /** How many zeros it ends in. */
+  /** Both without a sign. */
+  lessThan: op(['i64', 'i64'], 'i32', 0x54),
+  moreThan: op(['i64', 'i64'], 'i32', 0x56),
+  /** How many zeros it begins with, from the highest bit on, and ends in. */
+  clz: op(['i64'], 'i64', 0x79),
   ctz: op(['i64'], 'i64', 0x7a),
   popcnt: op(['i64'], 'i64', 0x7b),
   sub: op(['i64', 'i64'], 'i64', 0x7d),
@@ -102,8 +107,8 @@ export const v128 = {
   all16: (unit: number): Code<'v128'> => ({ type: 'v128', bytes: [SIMD, 0x0c, ...Array.from({ length: 8 }, () => [unit & 255, unit >> 8]).flat()] }),
   load: load('v128', SIMD, 0x00),
   store: store('v128', SIMD, 0x0b),
-  /** For each byte of the second, the byte of the first at that index. */
-  swizzle: op(['v128', 'v128'], 'v128', SIMD, 0x0e),
+  /** For each byte of the second, the byte of the first at that index, which must be below sixteen: beyond, processors differ. */
+  look: op(['v128', 'v128'], 'v128', SIMD, 0x80, 0x02),
   equal: op(['v128', 'v128'], 'v128', SIMD, 0x23),
   and: op(['v128', 'v128'], 'v128', SIMD, 0x4e),
   or: op(['v128', 'v128'], 'v128', SIMD, 0x50),
@@ -150,8 +155,8 @@ export class Locals {
     return local(type, this.#parameters + this.#types.push(type) - 1);
   }
 
-  /** A module with this one function, `run`, and one page (64 KiB) of memory, `memory`. */
-  module(body: Code<'none'>): Uint8Array<ArrayBuffer> {
+  /** A module with this one function, `run`, and so many pages (64 KiB) of memory, `memory`. */
+  module(pages: number, body: Code<'none'>): Uint8Array<ArrayBuffer> {
     const list = (items: readonly (readonly number[])[]): number[] => [...unsigned(items.length), ...items.flat()];
     const sized = (bytes: readonly number[]): number[] => [...unsigned(bytes.length), ...bytes];
     const section = (id: number, items: readonly (readonly number[])[]): number[] => [id, ...sized(list(items))];
@@ -162,7 +167,7 @@ export class Locals {
       ...HEADER,
       ...section(1, [[0x60, ...list(parameters), ...list([])]]),
       ...section(3, [[0]]),
-      ...section(5, [[0x01, 1, 1]]),
+      ...section(5, [[0x01, pages, pages]]),
       ...section(7, [
         [...name('run'), 0x00, 0],
         [...name('memory'), 0x02, 0],

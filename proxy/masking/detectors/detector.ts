@@ -13,9 +13,25 @@ export const MAX_LEAD = 96;
 /** How far ahead the scanner itself looks to tell an anchor. */
 export const ANCHOR_AHEAD = 64;
 
+/** The longest name that a detector may go by, and how much may stand between it and the character behind it, in characters: what is looked back at is one word of 64 bits. */
+export const MAX_NAME = 48;
+export const MAX_BETWEEN = 16;
+
+/** A name right before a character; of ASCII. */
+export interface NamesBefore {
+  /** Pairs of small letters: the name has one of them, in any case. */
+  readonly pairs: readonly string[];
+  /** Besides letters and digits. */
+  readonly isName: (code: number) => boolean;
+  /** What may stand between the name and the character. */
+  readonly isBetween: (code: number) => boolean;
+}
+
 interface Anchors {
   /** Each of these characters, wherever it stands. */
   readonly chars?: string;
+  /** Where they stand, as `maybe` says it again: only where such a name ends before them, or two slashes follow. */
+  readonly names?: NamesBefore;
   /** Exact text. Where it begins with a letter or digit, it counts at the start of a word only. */
   readonly literals?: readonly string[];
   /** The same in any case; ASCII letters. */

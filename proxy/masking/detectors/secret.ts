@@ -1,9 +1,8 @@
 import { chars, isOf } from './chars.ts';
-import { type Detector, type Found, isAlnum } from './detector.ts';
+import { type Detector, type Found, isAlnum, MAX_BETWEEN, MAX_NAME } from './detector.ts';
 import { NextMatch } from './nextMatch.ts';
 import { Runs } from './run.ts';
 
-const MAX_KEY = 48;
 const MAX_VALUE = 1024;
 /** How far a value may stand after its `:` or `=`: blanks, quotes and the backslashes before them. */
 const MAX_GAP = 16;
@@ -13,6 +12,8 @@ const PASSWORD = /pass(?:word|wd|phrase|code)|(?:^|[_.-])p(?:ass|wd)$|pwd$/;
 /** A name whose value is one when it looks like it: long, letters and digits. */
 const KEYED =
   /secret|token$|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|credential|^sig$|session[_-]?id|auth[_-]?key|authorization$/;
+/** Of each of those names one pair that little else has: `pass`, `pwd`; `secret`, `credential`; `token`, `…key`; `session`; `sig`; `authorization`. */
+const PAIRS = ['ss', 'wd', 'ec', 'ia', 'ke', 'ig', 'iz'];
 /** Names that contain such a word and mean something else. */
 const HARMLESS =
   /(?:hint|policy|length|age|expir\w*|reset|change[ds]?(?:[_-]at)?|updated\w*|at|count|type|name|field|url|uri|id|enabled|required|min|max|score|strength)$/;
@@ -34,7 +35,7 @@ export const secret: Detector = {
   id: 'secret',
   title: 'Password or secret',
   longest: MAX_GAP + 64 + MAX_VALUE,
-  anchors: { chars: ':=', words: ['bearer ', 'basic ', "password '", "identified by '"] },
+  anchors: { chars: ':=', names: { pairs: PAIRS, isName: isNameChar, isBetween }, words: ['bearer ', 'basic ', "password '", "identified by '"] },
   scan(text, anchor, found) {
     const char = text.charAt(anchor);
     if (char === ':' && text.startsWith('//', anchor + 1)) return userinfo(text, anchor + 3, found);
@@ -59,25 +60,21 @@ export const secret: Detector = {
 type Kind = 'password' | 'keyed';
 
 const [COLON, EQUALS, SLASH] = [58, 61, 47] as const;
-/** By UTF-16 code: what a name is made of, a bit for each letter in any case, and one for all the rest; 0 for what is in no name. */
-const LETTERS = Int32Array.from({ length: 128 }, (_, code) => (isNameChar(code) ? (isAlnum(code) && code >= 65 ? 1 << (code & 31) : 1) : 0));
-/** Letters without which no name is one of `PASSWORD` or `KEYED`: those of their shortest pieces. */
-const TELLING = ['pas', 'pwd', 'secrt', 'token', 'key', 'credntial', 'sig', 'seiond', 'authorizn'].map((letters) =>
-  Array.from(letters).reduce((bits, letter) => bits | (1 << (letter.charCodeAt(0) & 31)), 0),
-);
+/** By a letter of any case, the lower five bits of its code: those that make one of the pairs with it. */
+const PAIRED = new Int32Array(32);
+for (const pair of PAIRS) PAIRED[pair.charCodeAt(0) & 31] = (PAIRED[pair.charCodeAt(0) & 31] as number) | (1 << (pair.charCodeAt(1) & 31));
 
-/** Whether the name before `anchor` may be a secret's, by the letters that it has; false is certain. Most places are left out by this. */
+/** Whether the name before `anchor` may be a secret's; false is certain. Most places are left out by this, and the rest is looked up. */
 function mayBeNamed(text: string, anchor: number): boolean {
   let i = anchor - 1;
-  while (i >= 0 && anchor - i <= MAX_GAP && isBetween(text.charCodeAt(i))) i--;
-  let letters = 0;
-  for (const last = Math.max(0, i - MAX_KEY + 1); i >= last; i--) {
+  while (i >= 0 && anchor - i <= MAX_BETWEEN && isBetween(text.charCodeAt(i))) i--;
+  let next = 0;
+  for (const last = Math.max(0, i - MAX_NAME + 1); i >= last; i--) {
     const code = text.charCodeAt(i);
-    const letter = code < 128 ? (LETTERS[code] as number) : 0;
-    if (letter === 0) break;
-    letters |= letter;
+    if (!isNameChar(code)) return false;
+    if (((PAIRED[code & 31] as number) & (1 << (next & 31))) !== 0) return true;
+    next = code;
   }
-  for (const telling of TELLING) if ((letters & telling) === telling) return true;
   return false;
 }
 
@@ -97,7 +94,7 @@ function kindOf(key: string): Kind | undefined {
 
 /** Whether whatever stands under a name is a secret. */
 export function namesPassword(name: string): boolean {
-  return name.length <= MAX_KEY && kindOf(name) === 'password';
+  return name.length <= MAX_NAME && kindOf(name) === 'password';
 }
 
 function judge(key: string): Kind | undefined {
@@ -109,9 +106,9 @@ function judge(key: string): Kind | undefined {
 /** The name that ends right before `anchor`, through quotes, blanks and escaped quotes. */
 function keyBefore(text: string, anchor: number): string {
   let end = anchor;
-  while (end > 0 && anchor - end < MAX_GAP && isBetween(text.charCodeAt(end - 1))) end--;
+  while (end > 0 && anchor - end < MAX_BETWEEN && isBetween(text.charCodeAt(end - 1))) end--;
   let start = end;
-  while (start > 0 && end - start < MAX_KEY && isNameChar(text.charCodeAt(start - 1))) start--;
+  while (start > 0 && end - start < MAX_NAME && isNameChar(text.charCodeAt(start - 1))) start--;
   return text.slice(start, end);
 }
 

@@ -130,6 +130,47 @@ describe('looking through a text', () => {
     }
   });
 
+  it('asks about whatever stands under a name that says so, however it is written and wherever', () => {
+    const pick = random(19);
+    const scanner = new Scanner(DETECTORS);
+    const parts = [
+      'pass',
+      'word',
+      'pwd',
+      'db_',
+      'p.',
+      'secret',
+      'Token',
+      'api',
+      '-',
+      '_',
+      '.',
+      'KEY',
+      'sig',
+      'session',
+      'id',
+      'Authorization',
+      'credential',
+      '9',
+      'note',
+      'é',
+    ];
+    const between = ['', '', '"', "'] ", '\\"', ' ', '\t', '\n', ')', '`', '  \r\n ', ' '.repeat(16), ' '.repeat(17), '"'.repeat(50), ','];
+    for (let n = 0; n < 300; n++) {
+      let sample = ' '.repeat(pick(130));
+      for (let rows = 2 + pick(8); rows > 0; rows--) {
+        sample += parts[pick(parts.length)] ?? '';
+        // Some are as long as is looked, or longer.
+        sample += pick(4) === 0 ? 'x'.repeat(36 + pick(16)) : (parts[pick(parts.length)] ?? '') + (parts[pick(parts.length)] ?? '');
+        sample += between[pick(between.length)] ?? '';
+        sample += [':', '=', '://', '=//', ':/', '@', '::'][pick(7)] ?? '';
+        sample += between[pick(between.length)] ?? '';
+      }
+      sample += ' '.repeat(70);
+      assert.deepEqual(sorted(found(scanner, sample, 0, sample.length)), sorted(asked(DETECTORS, sample, 0, sample.length)), JSON.stringify(sample));
+    }
+  });
+
   it('asks the same where a long text is looked at in blocks, whatever stands across their ends', () => {
     const pick = random(17);
     const scanner = new Scanner(DETECTORS);
