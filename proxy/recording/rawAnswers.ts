@@ -1,16 +1,28 @@
 /** Answers before masking, for the one person who may see them: in memory, bounded, short-lived, never written. */
 import type { Answer } from '../../contract/response.ts';
 import type { Clock } from '../pipeline/engine.ts';
+import { type KeptText, TextSlabs } from './textSlabs.ts';
 
 /** How much is kept, counted as UTF-16 text, in bytes. */
 const MAX_BYTES = 32 * 1024 * 1024;
 /** How long, in milliseconds. */
 const LIFE_MS = 10 * 60_000;
+/** Shorter texts are kept as they are, in characters. */
+const LONG = 1_024;
+
+interface Kept {
+  /** Without its text, where that lies elsewhere. */
+  readonly raw: Answer;
+  readonly text: KeptText | undefined;
+  readonly bytes: number;
+  readonly until: number;
+}
 
 export class RawAnswers {
   readonly #clock: Clock;
   readonly #maxBytes: number;
-  readonly #kept = new Map<string, { readonly raw: Answer; readonly bytes: number; readonly until: number }>();
+  readonly #kept = new Map<string, Kept>();
+  readonly #texts = new TextSlabs();
   #bytes = 0;
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -23,7 +35,11 @@ export class RawAnswers {
     this.#drop(operation);
     const bytes = sizeOf(raw);
     if (bytes > this.#maxBytes) return;
-    this.#kept.set(operation, { raw, bytes, until: this.#clock.now() + LIFE_MS });
+    const until = this.#clock.now() + LIFE_MS;
+    if (raw.kind === 'text' && raw.text.length >= LONG) {
+      const text = this.#texts.keep(raw.text);
+      this.#kept.set(operation, { raw: { ...raw, text: '' }, text, bytes, until });
+    } else this.#kept.set(operation, { raw, text: undefined, bytes, until });
     this.#bytes += bytes;
     for (const [oldest] of this.#kept) {
       if (this.#bytes <= this.#maxBytes) break;
@@ -36,14 +52,22 @@ export class RawAnswers {
     this.#sweep();
     const found = this.#kept.get(operation);
     if (!found) return undefined;
-    // Last used, last out.
+    // Last used, last out: its text, too, lies with those that go out last.
     this.#kept.delete(operation);
-    this.#kept.set(operation, found);
-    return found.raw;
+    const { raw, text } = found;
+    if (!text || raw.kind !== 'text') {
+      this.#kept.set(operation, found);
+      return raw;
+    }
+    const whole = this.#texts.read(text);
+    this.#texts.drop(text);
+    this.#kept.set(operation, { ...found, text: this.#texts.keep(whole) });
+    return { ...raw, text: whole };
   }
 
   clear(): void {
     this.#kept.clear();
+    this.#texts.clear();
     this.#bytes = 0;
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
@@ -54,6 +78,7 @@ export class RawAnswers {
     if (!found) return;
     this.#kept.delete(operation);
     this.#bytes -= found.bytes;
+    if (found.text) this.#texts.drop(found.text);
   }
 
   #sweep(): void {
