@@ -78,15 +78,10 @@ export class EventStreams {
         return;
       case 'approval': {
         if (this.#streams.size === 0) return;
-        for (const stream of this.#streams) {
-          const { principal } = stream;
-          const viewer = { id: principal.id, person: principal.person, auditor: principal.kind === 'person' && principal.roles.includes('auditor') };
-          await this.#parts.answers.get(subject, viewer).then(
-            () => this.#write(stream, topic, subject),
-            () => undefined,
-          );
-        }
-        return;
+        const concerns = await this.#parts.answers.whomItConcerns(subject);
+        return this.#send(topic, subject, (principal) =>
+          concerns({ id: principal.id, person: principal.person, auditor: principal.kind === 'person' && principal.roles.includes('auditor') }),
+        );
       }
       case 'grant': {
         const row =

@@ -2,7 +2,7 @@
 import type { Person } from '../../contract/actor.ts';
 import type { AddedEdge, EdgeView, NewEdge } from '../../contract/gateway/edges.ts';
 import type { Me } from '../../contract/gateway/identity.ts';
-import type { StorageHealth } from '../../contract/gateway/sessions.ts';
+import type { AuditReport, StorageHealth } from '../../contract/gateway/sessions.ts';
 import { Problem } from '../../contract/problem.ts';
 import type { Answers } from '../approval/answers.ts';
 import type { Viewer } from '../approval/rows.ts';
@@ -63,6 +63,7 @@ const MAX_PEOPLE = 1_000;
 
 export function handlers(parts: HandlerParts): Handlers {
   const { acts, db, config, sealer, people, accounts, keys, limits, policy, answers, sessions } = parts;
+  let verifying: Promise<AuditReport> | undefined;
   return {
     me: ({ principal }): Me => ({
       kind: principal.kind,
@@ -245,18 +246,21 @@ export function handlers(parts: HandlerParts): Handlers {
       );
       return { chain: query.chain, lines: rows.slice(0, query.limit), more: rows.length > query.limit };
     },
-    verifyAudit: async () => {
-      const report = await db.transaction(async (tx) => {
-        // One picture of everything: sessions go on being written meanwhile.
-        await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
-        return await verifyStore(tx);
-      });
-      // And once more as files, by the code that verifies a laptop's, with what lies in the archive: no transaction waits for that.
-      const records = await verifyRecords(db, parts.recordKey, parts.lines);
-      const problems = [...report.problems, ...records.problems].slice(0, 100);
-      return { ...report, ok: problems.length === 0, problems, notes: [...records.notes] };
-    },
+    // Reads everything: whoever asks for it meanwhile is told the same.
+    verifyAudit: async () => await (verifying ??= verifyAll(parts).finally(() => (verifying = undefined))),
   };
+}
+
+async function verifyAll({ db, lines, recordKey }: HandlerParts): Promise<AuditReport> {
+  const report = await db.transaction(async (tx) => {
+    // One picture of everything: sessions go on being written meanwhile.
+    await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+    return await verifyStore(tx);
+  });
+  // And once more as files, by the code that verifies a laptop's, with what lies in the archive: no transaction waits for that.
+  const records = await verifyRecords(db, recordKey, lines);
+  const problems = [...report.problems, ...records.problems].slice(0, 100);
+  return { ...report, ok: problems.length === 0, problems, notes: [...records.notes] };
 }
 
 function viewerOf(principal: Principal): Viewer {

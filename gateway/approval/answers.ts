@@ -116,6 +116,12 @@ export class Answers {
     return view;
   }
 
+  /** Who may know of a question; nobody, where it is not there. Read once, however many are listening. */
+  async whomItConcerns(id: string): Promise<(viewer: Viewer) => boolean> {
+    const row = await one<ApprovalRow>(this.#options.db, 'SELECT * FROM approvals WHERE id = $1', [id]);
+    return (viewer) => row !== undefined && maySee(row, viewer);
+  }
+
   /** A person's answer. First valid answers win, whichever replica they reach: the question's row is locked while one is judged. */
   async answer(answer: ApprovalAnswer, viewer: Viewer): Promise<GatewayAnswerResult> {
     return await retried(this.#options.db, async (tx) => await this.#answer(tx, answer, viewer));

@@ -32,7 +32,8 @@ const ClientPurpose = z.object({ kind: z.literal('client'), client: z.string(), 
 const Purpose = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('browser'), path: z.string() }),
   ClientPurpose,
-  z.object({ kind: z.literal('device'), device: z.string() }),
+  /** `code`: what the terminal shows; absent where a gateway of before began it. */
+  z.object({ kind: z.literal('device'), device: z.string(), code: z.string().optional() }),
   /** A fresh login for one approval, by one person. */
   z.object({ kind: z.literal('fresh'), approval: z.string(), person: z.string() }),
 ]);
@@ -290,7 +291,7 @@ export class BrowserLogin {
           title: 'Sign the terminal in?',
           text: [
             `You are ${claimed.name ?? claimed.subject}. A terminal asks to act as you.`,
-            'Allow it only if you have just started it yourself and it shows the code that you typed.',
+            `Allow it only if you have just started it yourself and it shows the code ${purpose.code ?? 'that you typed'}.`,
           ],
           form: {
             action: '/device/confirm',

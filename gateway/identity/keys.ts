@@ -1,5 +1,6 @@
 /** The gateway's signing keys: made once, shared by all replicas through the store, sealed there, rotated without an interruption. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../proxy/pipeline/engine.ts';
 import type { Sealer } from '../sealed.ts';
 import { type Bus, tell } from '../store/bus.ts';
@@ -10,6 +11,8 @@ export type Purpose = (typeof PURPOSES)[number];
 
 /** A retired key is believed this long: longer than anything that it signed is good for, in milliseconds. */
 const KEEP_MS = 8 * 86_400_000;
+/** How often keys are read again for names that are not known, in milliseconds. */
+const RENEW_EVERY_MS = 1_000;
 /** Any number, the same in every gateway: whoever holds this lock makes keys. */
 const LOCK = 4_242_017_732;
 
@@ -34,6 +37,8 @@ export class KeyRing {
   readonly #sealer: Sealer;
   readonly #log: Log;
   #keys: readonly Key[] = [];
+  #renewing: Promise<void> | undefined;
+  #renewedAt = Number.NEGATIVE_INFINITY;
 
   constructor(db: Database, sealer: Sealer, bus: Bus, log: Log) {
     this.#db = db;
@@ -71,6 +76,20 @@ export class KeyRing {
       privateKey: createPrivateKey(this.#sealer.open('signing key', row.sealed_private).reveal()),
       retired: row.retired_at !== null,
     }));
+  }
+
+  /**
+   * Reads them again for whoever names one that is not known here: another replica may have made it a moment ago. Anybody can name
+   * one, so all who do meanwhile share a reading, and there is one a second.
+   */
+  renewed(): Promise<void> {
+    this.#renewing ??= (async () => {
+      const early = this.#renewedAt + RENEW_EVERY_MS - performance.now();
+      if (early > 0) await sleep(early);
+      this.#renewedAt = performance.now();
+      await this.load();
+    })().finally(() => (this.#renewing = undefined));
+    return this.#renewing;
   }
 
   /** The key to sign with now. */

@@ -380,13 +380,13 @@ export class OAuth {
     const { code } = z.object({ code: z.string().max(20) }).parse(request.body);
     await this.#parts.limits.count('userCode', addressOf(request));
     const typed = code.toUpperCase().replaceAll(/[^A-Z]/g, '');
-    const row = await one<{ device_hash: string }>(
+    const row = await one<{ device_hash: string; user_code: string }>(
       this.#parts.db,
-      'SELECT device_hash FROM device_codes WHERE user_code = $1 AND login IS NULL AND NOT denied AND expires_at > ms()',
+      'SELECT device_hash, user_code FROM device_codes WHERE user_code = $1 AND login IS NULL AND NOT denied AND expires_at > ms()',
       [`${typed.slice(0, 4)}-${typed.slice(4)}`],
     );
     if (!row) throw new Problem('bad-request', 'No terminal waits with this code. Look at it again, or begin again there.');
-    await this.#parts.login.start(request, response, { kind: 'device', device: row.device_hash });
+    await this.#parts.login.start(request, response, { kind: 'device', device: row.device_hash, code: row.user_code });
   }
 
   async #deviceConfirm(request: Request, response: Response): Promise<void> {

@@ -65,7 +65,7 @@ export class Tokens {
       let key = this.#keys.verifying('token').get(kid ?? '');
       if (!key && kid?.startsWith('token-')) {
         // Another replica may have made one a moment ago.
-        await this.#keys.load();
+        await this.#keys.renewed();
         key = this.#keys.verifying('token').get(kid);
       }
       if (!key) throw new Error('unknown key');

@@ -159,10 +159,29 @@ export async function verifyActChains(db: Queryable, key: RecordKey): Promise<{ 
   }
   if (!known) problems.push('The gateway’s own chain is not there: whether anyone’s is missing cannot be told.');
   for (const { chain } of await db.query<{ chain: string }>('SELECT DISTINCT chain FROM audit WHERE chain LIKE $1', [`${RECORD_CHAINS}%`])) there.add(chain);
+  problems.push(...(await unputPolicies(db)));
   // Asked last: what began meanwhile is there, and the gateway's chain does not say so yet.
   for (const chain of known ?? [])
     if (!there.has(chain)) problems.push(`${chain}: everything of it was removed, and the gateway’s own chain says that it was there.`);
   return { problems, notes };
+}
+
+/** Versions of the policy that the gateway's own chain knows nothing of: whoever holds the store can put one into force by a row. */
+async function unputPolicies(db: Queryable): Promise<string[]> {
+  // Before the lines: one that is put meanwhile comes with its line.
+  const versions = await db.query<{ version: number; digest: string; same: boolean }>(
+    `SELECT version, digest, digest = encode(sha256(convert_to(text, 'UTF8')), 'hex') AS same FROM policies ORDER BY version`,
+  );
+  const lines = await db.query<{ line: string }>(`SELECT line FROM audit WHERE chain = $1 AND line LIKE '%"type":"policy.put"%'`, [GATEWAY_CHAIN]);
+  const put = new Set(
+    lines.map(({ line }) => {
+      const { digest, version } = (JSON.parse(line) as { body: { digest?: unknown; version?: unknown } }).body;
+      return `${String(version)} ${String(digest)}`;
+    }),
+  );
+  return versions
+    .filter(({ digest, same, version }) => !same || !put.has(`${version} ${digest}`))
+    .map(({ version }) => `Version ${version} of the policy was put by nobody: what lies in the store as it is not what was written down when it was put.`);
 }
 
 /** Reads the whole record of everyone again, person by person, and says what does not hold. @param lines where parts of it were archived to */

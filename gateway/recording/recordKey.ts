@@ -8,6 +8,9 @@ import type { Sealer } from '../sealed.ts';
 /** PKCS #8 of an Ed25519 key (RFC 8410), up to its 32 bytes. */
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 
+/** Signatures that are known again without a look at them, because they were made here: the ends of so many chains. */
+const MAX_MADE = 1_000;
+
 export interface RecordKey {
   /** The public key of that fingerprint, this one's or of one that it took the place of; this one's where neither is. */
   publicPem(fingerprint?: string): string;
@@ -34,18 +37,27 @@ export function recordKey(seed: Buffer, before: readonly Buffer[] = []): RecordK
   const fingerprint = createHash('sha256')
     .update(publicKey.export({ type: 'spki', format: 'der' }) as Buffer)
     .digest('hex');
+  const made = new Map<string, ChainHead>();
+  const reading = (text: string): ChainHead | undefined => {
+    const known = made.get(text);
+    if (known) return known;
+    const found = checkpointOf(text, publicKey);
+    return found.state === 'good' ? found.checkpoint : undefined;
+  };
   return {
     publicPem: (wanted) => older.find((one) => one.fingerprint === wanted)?.publicPem() ?? (publicKey.export({ type: 'spki', format: 'pem' }) as string),
     fingerprint,
     checkpoint: (at, { entries, head }) => {
       const said = { v: 1, at, entries, head, key: fingerprint } as const;
-      return canonical({ ...said, signature: sign(null, Buffer.from(CHECKPOINT_DOMAIN + canonical(said)), privateKey).toString('base64') });
+      const text = canonical({ ...said, signature: sign(null, Buffer.from(CHECKPOINT_DOMAIN + canonical(said)), privateKey).toString('base64') });
+      made.set(text, { entries, head });
+      for (const oldest of made.keys()) {
+        if (made.size <= MAX_MADE) break;
+        made.delete(oldest);
+      }
+      return text;
     },
-    signerOf: (text) =>
-      checkpointOf(text, publicKey).state === 'good' ? fingerprint : older.map((one) => one.signerOf(text)).find((found) => found !== undefined),
-    signedPlace: (text) => {
-      const reading = checkpointOf(text, publicKey);
-      return reading.state === 'good' ? reading.checkpoint : older.map((one) => one.signedPlace(text)).find((place) => place !== undefined);
-    },
+    signerOf: (text) => (reading(text) ? fingerprint : older.map((one) => one.signerOf(text)).find((found) => found !== undefined)),
+    signedPlace: (text) => reading(text) ?? older.map((one) => one.signedPlace(text)).find((place) => place !== undefined),
   };
 }

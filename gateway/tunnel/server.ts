@@ -153,8 +153,7 @@ export class TunnelServer {
     if (this.#draining !== undefined) throw new Refused(503, this.#draining);
     // No page in a browser has business here; and a browser always says where a WebSocket comes from.
     if (request.headers.origin !== undefined) throw new Refused(403, 'Web pages may not open a tunnel.');
-    if (request.headers['sec-websocket-protocol'] !== TUNNEL_PROTOCOL)
-      throw new Refused(400, 'This gateway speaks another version of the tunnel. Update Countersign.');
+    if (request.headers['sec-websocket-protocol'] !== TUNNEL_PROTOCOL) throw new Refused(400, otherVersion(request.headers['sec-websocket-protocol']));
     const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
     if (token === undefined) throw new Refused(401, 'You are not signed in to the gateway. Sign in, then connect again.');
     const principal = await this.#authenticate(token);
@@ -339,6 +338,15 @@ export class TunnelServer {
     if (link.principal.edge !== undefined) this.#options.edges?.gone(link);
     this.#options.log.info('tunnel.closed', { person: link.principal.person.subject, link: link.id });
   }
+}
+
+/** Which side is behind, so that the one who reads it knows whose update helps. */
+function otherVersion(offered: string | undefined): string {
+  const [theirs, ours] = [offered, TUNNEL_PROTOCOL].map((protocol) => Number(/^countersign\.tunnel\.(\d{1,6})$/.exec(protocol ?? '')?.[1]));
+  if (theirs === undefined || ours === undefined || Number.isNaN(theirs)) return 'This address takes tunnels of Countersign alone.';
+  return theirs > ours
+    ? `This gateway is older than your Countersign, and does not know its tunnel (version ${theirs}; the gateway knows ${ours}). Ask whoever runs the gateway to update it.`
+    : `This gateway is newer than your Countersign, and does not know its tunnel any more (version ${theirs}; the gateway knows ${ours}). Update Countersign here.`;
 }
 
 class Refused extends Error {

@@ -5,6 +5,7 @@ import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
 import * as oauth from 'openid-client';
 import { ApiError, ENDPOINTS, type Endpoint, type EndpointId } from '../../../contract/gateway/api.ts';
 import { AUTHORIZATION, CALLERS, type Caller } from '../../../gateway/api/authorization.ts';
+import { tell } from '../../../gateway/store/bus.ts';
 import { soon } from '../../support/soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
 
@@ -43,6 +44,41 @@ describe('the authorization table', () => {
     clients.set('run', on.client(await runToken(on.url, clients.get('developer')!.token)));
   });
   after(() => on.stop());
+
+  it('has what many ask for at once looked up once: keys that no token names, the whole record, whom a question concerns', async () => {
+    const { db } = on.gateways[0]!;
+    const asked: string[] = [];
+    const query = db.query.bind(db);
+    db.query = async (sql, params) => {
+      asked.push(sql);
+      return await query(sql, params);
+    };
+    const times = (part: string): number => asked.splice(0).filter((sql) => sql.includes(part)).length;
+    // Anybody can name a key that is none.
+    const forged = `${Buffer.from('{"alg":"EdDSA","kid":"token-none"}').toString('base64url')}.e30.AA`;
+    const statuses = await Promise.all(Array.from({ length: 40 }, async () => (await on.client(forged).call('GET', '/v1/me')).status));
+    assert.ok(statuses.every((status) => status === 401));
+    assert.ok(times('FROM keys') <= 3, 'a forged token has the keys read again');
+    const auditor = clients.get('auditor')!;
+    const reports = await Promise.all(Array.from({ length: 5 }, async () => (await auditor.call('POST', '/v1/audit/verify', {})).status));
+    assert.deepEqual(reports, [200, 200, 200, 200, 200]);
+    assert.equal(times('SELECT DISTINCT chain FROM sessions'), 1, 'the whole record was read by each of them');
+    const stop = new AbortController();
+    const headers = { authorization: `Bearer ${clients.get('developer')!.token}` };
+    const streams = await Promise.all(Array.from({ length: 15 }, async () => await fetch(`${on.url}/v1/events`, { headers, signal: stop.signal })));
+    assert.ok(streams.every(({ status }) => status === 200));
+    asked.splice(0);
+    await query(
+      `INSERT INTO approvals (id, kind, state, digest, policy_version, connection, requester, question, approvers, quorum, fresh_login, deadline)
+       VALUES ('app_seen', 'access', 'denied', 'd', 'v', 'orders', 'nobody', '{"requester":{"issuer":"i","subject":"s","groups":[]},"headline":"h","protocol":"postgres"}', '["group:dev"]', 1, false, ms())`,
+    );
+    await db.transaction((tx) => tell(tx, 'approval', 'app_seen'));
+    const reader = streams[0]!.body!.getReader();
+    for (let text = ''; !text.includes('app_seen'); ) text += Buffer.from((await reader.read()).value ?? new Uint8Array()).toString();
+    assert.ok(times('FROM approvals WHERE id = $1') <= 2, 'it was read for each stream');
+    stop.abort();
+    db.query = query;
+  });
 
   for (const [id, endpoint] of Object.entries(ENDPOINTS) as [EndpointId, Endpoint][]) {
     it(`${endpoint.method} ${endpoint.path} is open to ${AUTHORIZATION[id].join(', ')} and to nobody else`, async () => {

@@ -92,6 +92,8 @@ describe('signing in', () => {
     const browser = new Browser();
     const page = await browser.open(device.verification_uri);
     const confirm = await browser.submit(page, { code: device.user_code.toLowerCase().replace('-', ' ') });
+    // Whoever was led here by somebody else's page has not seen the other one: this is where they can compare.
+    assert.ok(confirm.text.includes(device.user_code), 'the code that the terminal must show');
     assert.match(confirm.text, /You are Ada/);
     const done = await browser.submit(confirm, { answer: 'allow' });
     assert.match(done.text, /is signed in/);

@@ -253,6 +253,11 @@ for (const store of STORES) {
           found,
         );
       }
+      await attacked(
+        'a policy that nobody put',
+        async (tx) => void (await tx.query(`INSERT INTO policies (text, digest, author, comment, source) VALUES ('version: 1', 'd', '{}', '', 'api')`)),
+        /Version \d+ of the policy was put by nobody/,
+      );
       assert.deepEqual((await verifyRecords(db, key)).problems, []);
     });
 

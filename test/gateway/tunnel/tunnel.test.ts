@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
+import { createServer, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -11,7 +11,7 @@ import { Problem } from '../../../contract/problem.ts';
 import { MESSAGE, TUNNEL_PROTOCOL } from '../../../contract/tunnel.ts';
 import { selfSigned } from '../../../proxy/protocols/postgres/certificate.ts';
 import { soon } from '../../support/soon.ts';
-import { corporateProxy, network } from './network.ts';
+import { corporateProxy, listen, network } from './network.ts';
 import { echo, endOf, OPENING, testTunnel, testUplink } from './tunnels.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-tunnel-'));
@@ -299,6 +299,7 @@ describe('whoever is not a proxy', () => {
   it('is turned away: no token, a forged one, a web page, another protocol', async () => {
     const t = await testTunnel();
     const good = t.token('ada').token.reveal();
+    let said = '';
     const ask = (headers: Record<string, string>, path = '/tunnel'): Promise<number> =>
       new Promise((resolve, reject) => {
         const request = httpRequest({
@@ -314,8 +315,9 @@ describe('whoever is not a proxy', () => {
           },
         });
         request.once('response', (response) => {
-          response.resume();
-          resolve(response.statusCode ?? 0);
+          said = '';
+          response.setEncoding('utf8').on('data', (chunk: string) => (said += chunk));
+          response.once('end', () => resolve(response.statusCode ?? 0));
         });
         request.once('upgrade', (_response, socket) => {
           socket.destroy();
@@ -331,8 +333,26 @@ describe('whoever is not a proxy', () => {
     assert.equal(await ask({ ...protocol, Authorization: 'Bearer forged' }), 401);
     assert.equal(await ask({ ...protocol, ...bearer, Origin: 'https://evil.example' }), 403);
     assert.equal(await ask({ ...protocol, ...bearer, Origin: 'null' }), 403);
-    assert.equal(await ask({ ...bearer, 'Sec-WebSocket-Protocol': 'countersign.tunnel.99' }), 400);
+    // Whoever reads it is told which side is behind.
+    for (const [version, sentence] of [
+      ['countersign.tunnel.99', /gateway is older than your Countersign.*whoever runs the gateway to update/],
+      ['countersign.tunnel.0', /gateway is newer than your Countersign.*Update Countersign here/],
+      ['graphql-ws', /takes tunnels of Countersign alone/],
+    ] as const) {
+      assert.equal(await ask({ ...bearer, 'Sec-WebSocket-Protocol': version }), 400, version);
+      assert.match(said, sentence);
+    }
     assert.equal(await ask({ ...bearer, ...protocol }, '/tunnel?x'), 0);
+    // A proxy hands it on to its person, as it hands on what a gateway of before says.
+    const another = createServer().on('upgrade', (_request, socket) =>
+      socket.end(`HTTP/1.1 400 Refused\r\nContent-Length: ${said.length}\r\nConnection: close\r\n\r\n${said}`),
+    );
+    assert.equal(await ask({ ...bearer, 'Sec-WebSocket-Protocol': 'countersign.tunnel.99' }), 400);
+    const { uplink, until } = testUplink(new URL(`http://127.0.0.1:${await listen(another)}`), t.token('ada'));
+    assert.match(await until('refused'), /gateway is older than your Countersign/);
+    await uplink.stop('done');
+    another.closeAllConnections();
+    another.close();
     await t.stop();
   });
 
