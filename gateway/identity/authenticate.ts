@@ -26,7 +26,9 @@ export async function byToken(parts: AuthenticateParts, token: string): Promise<
     const known = { id: live.personId, person: live.person, basis, expiresAt: Math.min(expiresAt, live.expiresAt) };
     if (claims.kind === 'person') return { kind: 'person', ...known, roles: live.roles, authTime: live.authTime, client: live.client, via: 'bearer' };
     if (!claims.act) throw new Problem('bad-token', ENDED);
-    return { kind: 'run', ...known, agent: claims.act.agent, run: claims.act.sub, connections: claims.connections, for: 'person' };
+    // An agent may what its person may: nothing, where they are here to look at things and not to use them.
+    const connections = live.roles.includes('developer') ? claims.connections : [];
+    return { kind: 'run', ...known, agent: claims.act.agent, run: claims.act.sub, connections, for: 'person' };
   }
   const account = await parts.accounts.live(basis);
   if (!account || account.id !== claims.sub || account.generation !== (claims.generation ?? 0)) throw new Problem('bad-token', ENDED);

@@ -32,7 +32,7 @@ export class Laptops {
 
   ask(principal: TunnelPrincipal, opening: StreamOpening, identity: ClientIdentity, stream: MuxStream): void {
     // Whoever may use connections here: a service account, or a run with a token of its own, asks nobody for a laptop.
-    if (principal.connections !== undefined) {
+    if (principal.connections !== undefined || principal.agent !== undefined) {
       stream.reset('gateway-refused', 'Your sign-in at the gateway may not ask others. Ask whoever runs it for the role of a developer.');
       return;
     }

@@ -14,7 +14,14 @@ export function principals(identity: Pick<Identity, 'authenticate'>, conversatio
     authenticate: async (token) => {
       const principal = await identity.authenticate(token);
       const { basis, expiresAt, id, person } = principal;
-      const tunnel: TunnelPrincipal = { id, person, basis, expiresAt, connections: connectionsOf(principal) };
+      const tunnel: TunnelPrincipal = {
+        id,
+        person,
+        basis,
+        expiresAt,
+        connections: connectionsOf(principal),
+        ...(principal.kind === 'run' && { agent: principal.agent }),
+      };
       known.set(tunnel, principal);
       return tunnel;
     },

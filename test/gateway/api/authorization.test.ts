@@ -6,6 +6,7 @@ import * as oauth from 'openid-client';
 import { ApiError, ENDPOINTS, type Endpoint, type EndpointId } from '../../../contract/gateway/api.ts';
 import { AUTHORIZATION, CALLERS, type Caller } from '../../../gateway/api/authorization.ts';
 import { tell } from '../../../gateway/store/bus.ts';
+import { connectionsOf } from '../../../gateway/tunnel/principals.ts';
 import { soon } from '../../support/soon.ts';
 import { type Client, type Stage, stage } from '../stage.ts';
 
@@ -171,6 +172,17 @@ describe('the authorization table', () => {
     await assert.rejects(runToken(on.url, run.token), /cannot be exchanged again/);
   });
 
+  it('lets a run use what its person may use, and nothing where that is nothing', async () => {
+    const { identity } = on.gateways[0]!;
+    const used = async (caller: Caller): Promise<readonly string[] | undefined> =>
+      connectionsOf(await identity.authenticate(await runToken(on.url, clients.get(caller)!.token)));
+    assert.equal(await used('developer'), undefined);
+    for (const caller of ['approver', 'auditor', 'admin'] as const) assert.deepEqual(await used(caller), [], caller);
+    const scoped = new URLSearchParams({ scope: 'orders' });
+    assert.deepEqual(connectionsOf(await identity.authenticate(await runToken(on.url, clients.get('auditor')!.token, scoped))), []);
+    assert.deepEqual(connectionsOf(await identity.authenticate(await runToken(on.url, clients.get('developer')!.token, scoped))), ['orders']);
+  });
+
   it('keeps a browser’s cookie from pages of other sites, and from frames', async () => {
     const browser = await on.browser('root');
     const me = await browser.open(`${on.url}/v1/me`);
@@ -232,7 +244,7 @@ describe('the authorization table', () => {
   });
 });
 
-async function runToken(url: string, token: string): Promise<string> {
+async function runToken(url: string, token: string, more = new URLSearchParams()): Promise<string> {
   const response = await fetch(`${url}/oauth/token`, {
     method: 'POST',
     body: new URLSearchParams({
@@ -241,6 +253,7 @@ async function runToken(url: string, token: string): Promise<string> {
       subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
       actor: JSON.stringify({ agent: { kind: 'claude-code', name: 'Claude Code' }, run: 'run-1' }),
       requested_seconds: '300',
+      ...Object.fromEntries(more),
     }),
   });
   const body = (await response.json()) as { access_token?: string; error_description?: string };

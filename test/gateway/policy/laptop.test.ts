@@ -233,6 +233,10 @@ connections:
     assert.match(await lying(token, 'scratch'), /nobody could approve it/);
     assert.match(await lying(token, 'hidden'), /is a connection of the gateway/);
     assert.match(await lying((await on.signIn('dana')).token, 'scratch'), /may not ask others/);
+    const { identity } = on.gateways[0]!;
+    const { basis, id } = await identity.authenticate(token);
+    const run = { sub: id, kind: 'run', for: 'person', basis, act: { sub: 'run-1', agent: { kind: 'script', name: 'a liar' } } } as const;
+    assert.match(await lying((await identity.tokens.issue(run, 60)).token, 'scratch'), /may not ask others/, 'a run of an agent');
     assert.deepEqual(GatewayApprovals.parse((await (await on.signIn('dana')).call('GET', '/v1/approvals')).body).pending, []);
   });
 
