@@ -14,11 +14,24 @@ const TELLING = '@.,:;/+() _-';
 /** A value must be this many times as long as what a partial mask shows of it. */
 const SHOWN_FRACTION = 3;
 
+/** By UTF-16 code: 1 for those. */
+const IS_TELLING = Uint8Array.from({ length: 128 }, (_, code) => (TELLING.includes(String.fromCharCode(code)) ? 1 : 0));
+
 /** The value's outline: letters and digits as dots, and of the rest only what tells its form. */
 export function shapeOf(value: string): string {
   let shape = '';
-  for (const character of value.slice(0, MAX_SHAPE - 1)) shape += TELLING.includes(character) ? character : '•';
+  const end = Math.min(value.length, MAX_SHAPE - 1);
+  for (let i = 0; i < end; i++) {
+    const code = value.charCodeAt(i);
+    shape += code < 128 && IS_TELLING[code] === 1 ? value.charAt(i) : '•';
+    // Both halves of a surrogate pair are one dot.
+    if (code >= 0xd800 && code < 0xdc00 && i + 1 < end && isLowSurrogate(value.charCodeAt(i + 1))) i++;
+  }
   return value.length >= MAX_SHAPE ? `${shape}…` : shape;
+}
+
+function isLowSurrogate(code: number): boolean {
+  return code >= 0xdc00 && code < 0xe000;
 }
 
 /** Makes the replacements of one session: the same value gets the same token for as long as the conversation lives. */

@@ -7,6 +7,7 @@ const MAX_DOMAIN = 255;
 
 const LOCAL = chars(/[A-Za-z0-9._%+-]/);
 const DOMAIN = chars(/[A-Za-z0-9.-]/);
+const AFTER_USERINFO = chars(/[\s/?#@"'<>]/, 'wide');
 
 /** Letters beyond ASCII (internationalised addresses), not punctuation (U+2000–U+206F with what our masks are written in, U+00A0–U+00BF) or spaces. */
 function isWide(code: number): boolean {
@@ -94,7 +95,13 @@ function topLength(domain: string, from: number, end: number): number {
 /** Things with an at-sign that are no addresses: `git@host:path`, `icon@2x.png`, the password of a URL. */
 function isOther(text: string, start: number, anchor: number, domain: string, next: string): boolean {
   if (next === ':' && text.slice(start, anchor) === 'git') return true;
-  if (/^\dx\.(?:png|jpe?g|gif|svg|webp)$/.test(domain)) return true;
-  // Userinfo with a password belongs to the detector for secrets; an encoded sign does not end userinfo.
-  return text.charCodeAt(anchor) === 64 && /:\/\/[^\s/?#@:"'<>]{0,79}:[^\s/?#@"'<>]{0,120}$/.test(text.slice(Math.max(0, start - 200), start));
+  if (isDigit(domain.charCodeAt(0)) && /^\dx\.(?:png|jpe?g|gif|svg|webp)$/.test(domain)) return true;
+  // Userinfo with a password belongs to the detector for secrets; an encoded sign does not end userinfo. Mostly an address stands behind a
+  // blank or a quote, where no userinfo goes on: to look for where one began costs as much as all the rest.
+  return (
+    text.charCodeAt(anchor) === 64 &&
+    start > 0 &&
+    !isOf(AFTER_USERINFO, text.charCodeAt(start - 1)) &&
+    /:\/\/[^\s/?#@:"'<>]{0,79}:[^\s/?#@"'<>]{0,120}$/.test(text.slice(Math.max(0, start - 200), start))
+  );
 }

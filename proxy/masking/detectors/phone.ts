@@ -102,7 +102,10 @@ export const phone: Detector = {
 /** Whether a number may begin like `415-555-2671` or `1 (415) 555-2671`; false is certain. */
 function maybeNorthAmerican(text: string, at: number): boolean {
   const first = text.charCodeAt(at);
-  if (isDigit(text.charCodeAt(at + 1))) return first >= 50 && isDigit(text.charCodeAt(at + 2)) && !isDigit(text.charCodeAt(at + 3));
+  if (isDigit(text.charCodeAt(at + 1))) {
+    const fourth = text.charCodeAt(at + 3);
+    return first >= 50 && isDigit(text.charCodeAt(at + 2)) && (fourth === 41 || fourth === 45 || fourth === 46);
+  }
   const third = text.charCodeAt(at + 2);
   return first === 49 && (third === 40 || (third >= 50 && third <= 57));
 }

@@ -27,8 +27,17 @@ export const usSsn: Detector = {
     return false;
   },
   maybe(text, anchor) {
-    // Three digits and a separator, or nine in a row.
+    // Three digits, two and four: in a row, or with the same separator between them.
     if (!isDigit(text.charCodeAt(anchor + 1)) || !isDigit(text.charCodeAt(anchor + 2))) return false;
-    return !isDigit(text.charCodeAt(anchor + 3)) || isDigit(text.charCodeAt(anchor + 8));
+    const separator = text.charCodeAt(anchor + 3);
+    if (isDigit(separator)) return digitsAt(text, anchor + 4, 5);
+    return (
+      (separator === 45 || separator === 32) && digitsAt(text, anchor + 4, 2) && text.charCodeAt(anchor + 6) === separator && digitsAt(text, anchor + 7, 4)
+    );
   },
 };
+
+function digitsAt(text: string, at: number, count: number): boolean {
+  for (let i = at; i < at + count; i++) if (!isDigit(text.charCodeAt(i))) return false;
+  return true;
+}
