@@ -1,39 +1,14 @@
 /** A long session is shown by its newest lines; what was checked is told apart from what was only read. */
 import assert from 'node:assert/strict';
-import { hash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { ChainCheck } from '../../contract/gateway/chainCheck.ts';
 import { SessionRecord, windowOf } from '../../contract/gateway/sessionRecord.ts';
 import type { EntryBody } from '../../contract/recording.ts';
-import { header, intent, outcome } from '../gateway/recording/recordings.ts';
+import { longChain } from '../gateway/recording/longChain.ts';
 
 const OPERATIONS = 300;
 
-function chain(change: (body: EntryBody, seq: number) => EntryBody = (body) => body): string[] {
-  const { session, ...opened } = header('ses_long');
-  const bodies = [
-    { type: 'session.open', ...opened } as EntryBody,
-    ...Array.from({ length: OPERATIONS }, (_, i) => [intent(`op_${i}`), outcome(`op_${i}`)]).flat(),
-  ];
-  let prev = '0'.repeat(64);
-  return bodies.map((body, seq) => {
-    const line = JSON.stringify({ at: new Date(seq).toISOString(), body: sound(change(body, seq)), prev, seq, session, v: 1 });
-    prev = hash('sha256', line, 'hex');
-    return line;
-  });
-}
-
-/** As the contract wants it whole. */
-function sound(body: EntryBody): EntryBody {
-  if (body.type !== 'operation.intent') return body;
-  const facts = { effect: 'read', verb: 'SELECT', targets: [], bulk: false, sensitive: [], headline: 'SELECT', notes: [] };
-  const rule = { id: 'r', layer: 'user' };
-  return {
-    ...body,
-    facts,
-    verdict: { decision: 'allow', rule, because: 'b', policyVersion: 'v', approvers: [], quorum: 1, expiresMs: 1, preview: 'none' },
-  } as EntryBody;
-}
+const chain = (change?: Parameters<typeof longChain>[2]): string[] => longChain('ses_long', OPERATIONS, change);
 
 async function newest(lines: readonly string[]): Promise<SessionRecord> {
   const record = new SessionRecord(windowOf(lines.length, 100, 40));

@@ -10,6 +10,7 @@ import { type Definition, definitionOf } from '../../proxy/pinning/definition.ts
 import { soon } from '../support/soon.ts';
 import { CHROMIUM } from '../webview/support/panelPage.ts';
 import { type Agent, connect } from './agent.ts';
+import { longChain } from './recording/longChain.ts';
 import { type Client, type Stage, stage } from './stage.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -168,6 +169,31 @@ describe('the console', () => {
     // Nobody else's: an approver is not an auditor.
     const other = await visit('bob', `sessions/${agent.session.id}`);
     await other.getByText('it is not yours to see').waitFor();
+  });
+
+  it('shows the newest of a long session as not checked, until all of its chain was gone through', async () => {
+    const { db } = on.gateways[0]!;
+    const lines = longChain('ses_long', 2_600);
+    await db.query(
+      `INSERT INTO sessions (id, conversation, chain, person, actor, connection, protocol, surface, owner, login, opened_at, closed_at, close_reason, entries)
+       SELECT 'ses_long', conversation, chain, person, actor, connection, protocol, surface, owner, login, opened_at, ms(), 'done', $2::bigint FROM sessions WHERE id = $1`,
+      [agent.session.id, lines.length],
+    );
+    await db.query(
+      `INSERT INTO entries (session, seq, hash, line) SELECT 'ses_long', l.seq, '', l.line FROM unnest($1::bigint[], $2::text[]) AS l (seq, line)`,
+      [lines.map((_, seq) => seq), lines],
+    );
+    const page = await visit('ada', 'sessions/ses_long');
+    await page.getByText(/Shown are the newest 2,000 of 5,201 entries/).waitFor();
+    await page.getByText('the whole chain was not checked').waitFor();
+    assert.equal(await page.getByText(/chain checked in this browser/).count(), 0);
+    assert.equal(await page.getByRole('navigation', { name: 'Operations' }).getByRole('button').count(), 1_000);
+    await page.getByRole('button', { name: 'Check all of it' }).click();
+    await page.getByText(/5,201 entries, chain checked in this browser/).waitFor();
+    await page.getByRole('button', { name: 'Show earlier ones' }).click();
+    await page.getByText(/Shown are the newest 4,000 of 5,201 entries/).waitFor();
+    await db.query("DELETE FROM entries WHERE session = 'ses_long'");
+    await db.query("DELETE FROM sessions WHERE id = 'ses_long'");
   });
 
   it('shows an admin the history of the policy as text, and refuses a draft that is broken', async () => {
