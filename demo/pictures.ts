@@ -34,6 +34,8 @@ async function useTheme(page: Page, theme: string): Promise<void> {
   const box = page.locator('.quick-input-widget input').first();
   await box.fill(theme);
   await pick(page, theme);
+  // Where nothing has a hover: what was pressed lay over the editor.
+  await page.mouse.move(640, 784);
   await page.waitForTimeout(SETTLE_MS);
 }
 
@@ -161,6 +163,16 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await picture('team-access', sam.page);
 
   const web = await browser.context.newPage();
+  // Her own session is hers to end; Sam only sees it.
+  await web.goto(`${demo.team.gateway.url}/#/sessions`);
+  await web.getByRole('link', { name: 'Sign in' }).click();
+  await web.getByRole('button', { name: /^Dana/ }).click();
+  await web.getByRole('row', { name: /live/ }).getByRole('link').first().click();
+  await web.getByRole('button', { name: 'End it' }).click();
+  await web.getByRole('alertdialog').getByText('is cut off at once').waitFor();
+  await webPicture('console-confirm', web);
+  await web.keyboard.press('Escape');
+  await web.getByRole('button', { name: 'Sign out' }).click();
   await web.goto(`${demo.team.gateway.url}/#/approvals`);
   await web.getByRole('link', { name: 'Sign in' }).click();
   await web.getByRole('button', { name: /^Sam/ }).waitFor();
@@ -168,12 +180,6 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
   await web.getByRole('button', { name: /^Sam/ }).click();
   await web.locator('cs-armed-button.approve').first().waitFor();
   await webPicture('console-approvals', web);
-  await web.goto(`${demo.team.gateway.url}/#/sessions`);
-  await web.locator('table a').first().click();
-  await web.getByRole('button', { name: 'End it' }).click();
-  await web.getByRole('alertdialog').getByText('is cut off at once').waitFor();
-  await webPicture('console-confirm', web);
-  await web.keyboard.press('Escape');
 
   await sam.page.bringToFront();
   await sam.approve();

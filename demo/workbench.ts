@@ -29,6 +29,8 @@ const QUIET_SETTINGS = {
   'json.schemaDownload.enable': false,
   'npm.fetchOnlinePackageInfo': false,
   'typescript.disableAutomaticTypeAcquisition': true,
+  // Every port of the demo on this machine is one of its own: nobody needs a notification of each.
+  'remote.otherPortsAttributes': { onAutoForward: 'silent' },
   'workbench.colorTheme': 'Default Dark Modern',
   'chat.disableAIFeatures': false,
   'chat.byokUtilityModelDefault': 'mainAgent',

@@ -45,8 +45,8 @@ function fingerprint() {
   return hash.digest('hex');
 }
 
-/** @returns {{ vsix: string, fingerprint: string, bytes: number }} */
-export function buildExtension({ node, env, say = console.log }) {
+/** @param sizes whether to print those of the bundles @returns {{ vsix: string, fingerprint: string, bytes: number }} */
+export function buildExtension({ node, env, say = console.log, sizes = false }) {
   const stamp = join(ROOT, 'out', '.build.stamp');
   const print = fingerprint();
   if (!existsSync(VSIX) || !existsSync(stamp) || readFileSync(stamp, 'utf8') !== print) {
@@ -56,7 +56,9 @@ export function buildExtension({ node, env, say = console.log }) {
       if (result.status !== 0) throw new SetupProblem(`${what} failed.\n${result.stdout}${result.stderr}`);
       return result.stdout.trim();
     };
-    say(step('Bundling', ['esbuild.mjs']));
+    const bundled = step('Bundling', ['esbuild.mjs']);
+    if (sizes) say(bundled);
+    say('Packing it…');
     mkdirSync(join(ROOT, 'out'), { recursive: true });
     const pack = [join(ROOT, 'node_modules', '@vscode', 'vsce', 'vsce'), 'package', '--no-dependencies', '--skip-license'];
     step('Packing the extension', [...pack, '-o', VSIX]);
@@ -71,7 +73,7 @@ export function buildExtension({ node, env, say = console.log }) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   await main(() => {
-    const { bytes } = buildExtension(setup());
+    const { bytes } = buildExtension({ ...setup(), sizes: true });
     console.log(`out/countersign.vsix ${(bytes / 1048576).toFixed(2)} MB (at most ${MAX_VSIX_BYTES >> 20} MB)`);
   });
 }
