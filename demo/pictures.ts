@@ -164,9 +164,10 @@ async function teamPictures(dana: ScriptedPerson): Promise<void> {
 
   const web = await browser.context.newPage();
   // Her own session is hers to end; Sam only sees it.
-  await web.goto(`${demo.team.gateway.url}/#/sessions`);
+  await web.goto(demo.team.gateway.url);
   await web.getByRole('link', { name: 'Sign in' }).click();
   await web.getByRole('button', { name: /^Dana/ }).click();
+  await web.getByRole('link', { name: 'Sessions' }).click();
   await web.getByRole('row', { name: /live/ }).getByRole('link').first().click();
   await web.getByRole('button', { name: 'End it' }).click();
   await web.getByRole('alertdialog').getByText('is cut off at once').waitFor();
