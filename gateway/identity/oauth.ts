@@ -429,10 +429,9 @@ export class OAuth {
     await db.transaction(async (tx) => {
       await useOnce(tx, `logout ${settings.id} ${payload.jti}`, Date.now() + 600_000);
       if (session !== undefined) await people.endAll(tx, { provider: settings.id, session }, 'signed out at the provider');
-      else {
-        const person = await one<{ id: string }>(tx, 'SELECT id FROM people WHERE issuer = $1 AND subject = $2', [settings.issuer, payload.sub ?? '']);
-        if (person) await people.endAll(tx, { person: person.id }, 'signed out at the provider');
-      }
+      const person = await one<{ id: string }>(tx, 'SELECT id FROM people WHERE issuer = $1 AND subject = $2', [settings.issuer, payload.sub ?? '']);
+      // A login whose session the provider did not tell at the time could be of any: it ends with each that it names.
+      if (person) await people.endAll(tx, { person: person.id, ...(session !== undefined && { untold: true }) }, 'signed out at the provider');
     });
     return {};
   }

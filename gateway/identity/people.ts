@@ -191,11 +191,18 @@ export class People {
     return row !== undefined;
   }
 
-  /** Ends every login of a person, or of one session at the provider. */
-  async endAll(tx: Queryable, which: { readonly person: string } | { readonly provider: string; readonly session: string }, why: string): Promise<number> {
+  /** Ends every login of a person, or of one session at the provider. `untold`: only those whose session at the provider is not known. */
+  async endAll(
+    tx: Queryable,
+    which: { readonly person: string; readonly untold?: boolean } | { readonly provider: string; readonly session: string },
+    why: string,
+  ): Promise<number> {
     const rows =
       'person' in which
-        ? await tx.query<{ id: string }>('SELECT id FROM logins WHERE person = $1 AND ended_at IS NULL', [which.person])
+        ? await tx.query<{ id: string }>(
+            'SELECT id FROM logins WHERE person = $1 AND ended_at IS NULL AND ($2::boolean IS NOT TRUE OR provider_session IS NULL)',
+            [which.person, which.untold ?? false],
+          )
         : await tx.query<{ id: string }>('SELECT id FROM logins WHERE provider = $1 AND provider_session = $2 AND ended_at IS NULL', [
             which.provider,
             which.session,

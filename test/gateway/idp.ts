@@ -21,7 +21,8 @@ export interface Idp {
   /** How often somebody had to show who they are. */
   logins: number;
   /** A log-out message as the provider sends it, signed with its key. */
-  logoutToken(user: string): Promise<string>;
+  /** @param session of the provider, where it names one */
+  logoutToken(user: string, session?: string): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -79,10 +80,10 @@ export async function startIdp(options: IdpOptions): Promise<Idp> {
     user: undefined,
     accounts,
     logins: 0,
-    logoutToken: async (user) => {
+    logoutToken: async (user, session) => {
       const key = keys.find(({ alg }) => alg === algorithm);
       if (!key) throw new Error('no key');
-      return await new SignJWT({ events: { 'http://schemas.openid.net/event/backchannel-logout': {} } })
+      return await new SignJWT({ events: { 'http://schemas.openid.net/event/backchannel-logout': {} }, ...(session !== undefined && { sid: session }) })
         .setProtectedHeader({ alg: algorithm, kid: key.kid ?? '', typ: 'logout+jwt' })
         .setIssuer(issuer)
         .setAudience(clientId)

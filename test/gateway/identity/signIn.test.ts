@@ -7,7 +7,7 @@ import type { Provider } from '../../../gateway/identity/browserLogin.ts';
 import { soon } from '../../support/soon.ts';
 import { Browser } from '../browser.ts';
 import { signingJwk, startIdp } from '../idp.ts';
-import { discover, editorSignIn, type Stage, stage } from '../stage.ts';
+import { type Client, discover, editorSignIn, type Stage, stage } from '../stage.ts';
 
 describe('signing in', () => {
   let on: Stage;
@@ -82,6 +82,22 @@ describe('signing in', () => {
     const answer = await fetch(`${on.url}/login/corp/backchannel-logout`, { method: 'POST', body: new URLSearchParams({ logout_token: signed }) });
     assert.equal(answer.status, 200, await answer.text());
     await soon(async () => assert.equal((await on.client(token).call('GET', '/v1/me')).status, 401));
+
+    // One that names a session besides: of a login whose session the provider did not tell, the person counts; of another session, it does not.
+    const out = async (session: string): Promise<void> => {
+      const message = new URLSearchParams({ logout_token: await on.idp.logoutToken('bob', session) });
+      assert.equal((await fetch(`${on.url}/login/corp/backchannel-logout`, { method: 'POST', body: message })).status, 200);
+    };
+    const [untold, another] = [await on.signIn('bob'), await on.signIn('bob')];
+    const { db, identity } = on.gateways[0]!;
+    const login = async (client: Client): Promise<string> => (await identity.authenticate(client.token)).basis;
+    await db.query('UPDATE logins SET provider_session = NULL WHERE id = $1', [await login(untold)]);
+    await db.query("UPDATE logins SET provider_session = 'elsewhere' WHERE id = $1", [await login(another)]);
+    await out('here');
+    await soon(async () => assert.equal((await untold.call('GET', '/v1/me')).status, 401));
+    assert.equal((await another.call('GET', '/v1/me')).status, 200);
+    await out('elsewhere');
+    await soon(async () => assert.equal((await another.call('GET', '/v1/me')).status, 401));
   });
 
   it('signs a terminal in with a code that a person types into a browser', async () => {
