@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { freePort } from '../demo/freePort.ts';
 import { httpClient, type McpClient, stdioClient } from './mcpClient.ts';
-import { BRIDGE, startProxy } from './proxy.ts';
+import { startProxy } from './proxy.ts';
 
 const SERVER = [process.execPath, '--disable-warning=ExperimentalWarning', resolve(import.meta.dirname, 'mcpServer.ts')];
 const PEER = resolve(import.meta.dirname, '../node_modules/mcp-proxy/dist/bin/mcp-proxy.mjs');
@@ -67,7 +67,7 @@ export async function setMcpStage(): Promise<McpStage> {
       },
       stdio: {
         direct: { name: 'direct', connect: () => stdioClient([...SERVER, 'stdio']) },
-        proxy: { name: 'proxy', connect: () => stdioClient([...BRIDGE, 'local'], bridge) },
+        proxy: { name: 'proxy', connect: () => stdioClient([...bridge, 'local']) },
       },
       bridge: {
         proxy: { name: 'proxy', connect: () => httpClient(`${url}/local`, headers) },
@@ -104,9 +104,9 @@ async function listening(command: readonly string[], port: number, env: Record<s
 async function throughProxy(
   upstream: number,
   stops: (() => unknown)[],
-): Promise<{ url: string; headers: Record<string, string>; bridge: Record<string, string>; pid: number }> {
-  const { access, pid } = await startProxy({ policy: policy(upstream) }, stops);
+): Promise<{ url: string; headers: Record<string, string>; bridge: readonly string[]; pid: number }> {
+  const { access, bridge, pid } = await startProxy({ policy: policy(upstream) }, stops);
   const own = access.mcp.find(({ url }) => url.endsWith('/mcp'));
   if (!own) throw new Error('the proxy names no MCP address');
-  return { url: own.url, headers: own.headers, bridge: access.environment, pid };
+  return { url: own.url, headers: own.headers, bridge, pid };
 }

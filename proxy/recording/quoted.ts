@@ -5,7 +5,7 @@
  */
 
 /** Shorter texts are quoted as fast as they are looked up, and longer ones are not kept for long; in characters. */
-export const QUOTED_FROM = 1_024;
+const QUOTED_FROM = 1_024;
 const QUOTED_TO = 1_048_576;
 /** How a half of a surrogate pair is quoted. A text may hold the same letters. */
 const HALF_OF_A_PAIR = '\\ud';
