@@ -66,7 +66,12 @@ export class TextWriter {
 
   add(text: Text): this {
     if (typeof text === 'string') this.#last += text;
-    else for (const part of text) typeof part === 'string' ? (this.#last += part) : this.bytes(part);
+    else {
+      for (const part of text) {
+        if (typeof part === 'string') this.#last += part;
+        else this.bytes(part);
+      }
+    }
     return this;
   }
 
