@@ -1,12 +1,15 @@
 /** A scripted person at the editor: what `--check`, the editor tests and the pictures have in common. */
 import type { FrameLocator, Locator, Page } from 'playwright-core';
 import { pressAway } from './press.ts';
+import { NOT_OFFERED } from './scriptedModel.ts';
 import { runCommand } from './workbench.ts';
 
 /** How long the editor and the agent may take for one step, in milliseconds. */
 const STEP_MS = 60_000;
 /** How long a menu is waited for before it is opened again, in milliseconds. */
 const MENU_MS = 4000;
+/** How long a request may take to stand in the conversation before it is said again, in milliseconds. */
+const SAID_MS = 10_000;
 
 export class ScriptedPerson {
   readonly page: Page;
@@ -59,16 +62,41 @@ export class ScriptedPerson {
   async ask(text: string): Promise<void> {
     await this.waitForAnswer();
     // A new conversation each time: what is waited for must not be found in an earlier answer.
-    await this.page
-      .getByRole('button', { name: /^New Chat/ })
-      .first()
-      .click();
-    await this.chat.locator('.interactive-response').first().waitFor({ state: 'detached', timeout: STEP_MS });
+    const said = this.chat.locator('.interactive-item-container').first();
+    if ((await said.count()) > 0) {
+      await this.page
+        .getByRole('button', { name: /^New Chat/ })
+        .first()
+        .click();
+      await said.waitFor({ state: 'detached', timeout: STEP_MS });
+    }
+    for (const deadline = Date.now() + STEP_MS; ; ) {
+      await this.#type(text);
+      if (await appears(said, SAID_MS)) return;
+      // A conversation that was only just being opened takes what is typed away with the one before.
+      if (Date.now() > deadline) throw new Error(`The chat does not take "${text}".`);
+    }
+  }
+
+  async #type(text: string): Promise<void> {
     const input = this.chat.locator('.interactive-input-part .monaco-editor').first();
     await input.click();
     await input.locator('.native-edit-context:focus, textarea:focus').waitFor({ timeout: STEP_MS });
+    await this.page.keyboard.press('ControlOrMeta+A');
     await this.page.keyboard.type(text);
     await this.page.keyboard.press('Enter');
+  }
+
+  /** Asks for what takes a tool of a server that has only just been started: the editor offers its tools to the model some time after that. */
+  async askOnceOffered(text: string): Promise<void> {
+    const missing = this.chat.getByText(NOT_OFFERED).last();
+    const theirs = this.chat.locator('.monaco-button', { hasText: 'Allow' }).first();
+    for (const deadline = Date.now() + STEP_MS; ; ) {
+      await this.ask(text);
+      await Promise.any([missing, theirs, this.asks].map((one) => one.waitFor({ timeout: STEP_MS })));
+      if (!(await missing.isVisible())) return;
+      if (Date.now() > deadline) throw new Error(`The editor does not offer the model what "${text}" takes.`);
+    }
   }
 
   /** Waits until the agent has finished answering. */
@@ -312,4 +340,11 @@ function shownText(panel: FrameLocator): Promise<string> {
     visit(body);
     return texts.join('').replaceAll(/[ \t]*\n\s*/g, '\n');
   });
+}
+
+function appears(what: Locator, ms: number): Promise<boolean> {
+  return what.waitFor({ timeout: ms }).then(
+    () => true,
+    () => false,
+  );
 }

@@ -53,6 +53,9 @@ function nextStep(scripts: readonly Script[], request: ChatRequest): Step {
   return { ...step, ...(step.text !== undefined && { text: step.text.replace('{last}', textOf(results.at(-1)?.content)) }) };
 }
 
+/** How the model says that it was not given the tool that it would call. */
+export const NOT_OFFERED = 'The editor offered no tool called';
+
 export class ScriptedModel {
   scripts: readonly Script[];
   /** Every tool result that the model was shown, newest last. */
@@ -120,7 +123,7 @@ export class ScriptedModel {
     const step = nextStep(this.scripts, request);
     if (step.tool === undefined) return { content: step.text ?? '' };
     const name = request.tools.map((t) => t.function.name).find((n) => n === step.tool || n.endsWith(`_${step.tool}`));
-    if (name === undefined) return { content: `The editor offered no tool called ${step.tool}.` };
+    if (name === undefined) return { content: `${NOT_OFFERED} ${step.tool}.` };
     return {
       content: step.text ?? '',
       tool_calls: [{ index: 0, id: `call_${++this.#calls}`, type: 'function', function: { name, arguments: JSON.stringify(step.input ?? {}) } }],

@@ -1,6 +1,6 @@
 /** The gateway's one listener: headers that hold for every answer, health, metrics, and routes that the parts add. */
 
-import { X509Certificate } from 'node:crypto';
+import { hash, timingSafeEqual, X509Certificate } from 'node:crypto';
 import { readFileSync, type Stats, statSync } from 'node:fs';
 import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https';
@@ -73,7 +73,7 @@ export class HttpServer {
       response.status(why === undefined ? 200 : 503).json(why === undefined ? { ok: true } : { ok: false, sentence: why });
     });
     this.app.get('/metrics', (request, response) => {
-      if (options.metricsToken !== undefined && request.headers.authorization !== `Bearer ${options.metricsToken}`) {
+      if (options.metricsToken !== undefined && !isBearer(request.headers.authorization, options.metricsToken)) {
         response.status(401).json({ error: 'token', sentence: 'Metrics need the token that the configuration names.' });
         return;
       }
@@ -248,4 +248,9 @@ function describe(cause: unknown): { status: number; error: string; sentence: st
     return { status, error: 'bad-request', sentence: 'The request could not be read. It must be JSON, and not larger than 1 MiB.' };
   if (isStoreDown(cause)) return { status: 503, error: 'store-down', sentence: storeProblem(cause).message };
   return { status: 500, error: 'internal', sentence: 'The gateway failed. Its log says more.' };
+}
+
+/** However much of it is right, the comparison takes as long. */
+function isBearer(authorization: string | undefined, token: string): boolean {
+  return timingSafeEqual(hash('sha256', authorization ?? '', 'buffer'), hash('sha256', `Bearer ${token}`, 'buffer'));
 }

@@ -216,7 +216,7 @@ describe('an MCP server of somebody else’s, in the workbench', { timeout: 600_
     await person.waitForModel();
     await startServers(page, home);
     await shot('started');
-    await person.ask('Show me the environment');
+    await person.askOnceOffered('Show me the environment');
     await person.waitForAsk();
     await shot('asked');
     const card = await person.currentCard();

@@ -24,7 +24,11 @@ describe('the authorization table', () => {
   let on: Stage;
   const clients = new Map<Caller, Client>();
   before(async () => {
-    on = await stage({ identity: { workloads: [{ id: 'ci', issuer: 'http://127.0.0.1:1', audience: 'countersign' }] } });
+    on = await stage({
+      identity: { workloads: [{ id: 'ci', issuer: 'http://127.0.0.1:1', audience: 'countersign' }] },
+      config: { metrics: { token: 'env:METRICS_TOKEN' } },
+      env: { METRICS_TOKEN: 'of the metrics' },
+    });
     clients.set('developer', await on.signIn('ada'));
     clients.set('approver', await on.signIn('dana'));
     clients.set('auditor', await on.signIn('olga'));
@@ -208,6 +212,14 @@ describe('the authorization table', () => {
       assert.match(headers.get('content-security-policy') ?? '', /frame-ancestors 'none'/, path);
       assert.equal(headers.get('x-frame-options'), 'DENY');
     }
+  });
+
+  it('gives its metrics to who has their token', async () => {
+    const ask = async (authorization?: string): Promise<number> =>
+      (await fetch(`${on.url}/metrics`, { headers: authorization ? { authorization } : {} })).status;
+    assert.equal(await ask('Bearer of the metrics'), 200);
+    for (const other of [undefined, 'Bearer of the metric', 'Bearer of the metrics!', 'of the metrics', 'bearer of the metrics'])
+      assert.equal(await ask(other), 401);
   });
 
   it('answers under its own name only', async () => {
