@@ -448,11 +448,16 @@ async function callAsAgent(home: string, connection: string): Promise<string> {
   return await response.text();
 }
 
-/** Gives the Connections tree its place. */
+/** Gives the Connections tree its place: a row that is not in view is not on the page. */
 async function openConnections(page: Browser['page']): Promise<void> {
-  const header = page.locator('.pane-header', { hasText: 'Connections' }).first();
-  await header.waitFor({ timeout: STEP_MS });
-  if ((await header.getAttribute('aria-expanded')) !== 'true') await header.click();
+  for (const [view, open] of [
+    ['Connections', true],
+    ['Sessions', false],
+  ] as const) {
+    const header = page.locator('.pane-header', { hasText: view }).first();
+    await header.waitFor({ timeout: STEP_MS });
+    if (((await header.getAttribute('aria-expanded')) === 'true') !== open) await header.click();
+  }
 }
 
 /** The editor starts a server of a workspace when it is told to, and asks whether it is trusted. */
